@@ -1,0 +1,1715 @@
+"""Everything of the chat that travels: the room (Server), somebody in it (Client), and what they say to each other.
+
+Nothing here knows of a window: `run_server` and `run_client` work just as well from a script, and what happens arrives
+as small frozen objects (the events) in a `queue.Queue`. Read it from top to bottom; every idea is met once:
+
+    limits         every number, with its unit and its reason
+    errors         who is to blame
+    messages       one frozen dataclass for each message; most of the room's are also the events that the window shows
+    wire format    bytes <-> messages, and the cleaning of names and text
+    connection     one socket, both sides; and the wake-up call
+    sender         the one thread that writes
+    server         the room: its history, its people, its readers
+    client         one person's way into a room, and back into it
+    entry points   run_server, run_client, get_local_ip
+
+The history is the queue. The room numbers its events 1, 2, 3 ... and keeps the newest of them, encoded. A connection
+is a *place* in that history: the number that it gets next. Somebody new, somebody who comes back, somebody slow and
+somebody quick are the same case at different places; there is no outbox for each member, so a stuck computer costs
+nobody anything, and to broadcast is to append and to wake the sender.
+
+    thread      how many          what it does
+    main        the caller's      calls run_server, run_client, say, close; never waits for the network
+    accept      1 in a server     accepts, starts a reader, nothing else
+    reader      1 a connection    the only one that receives: bytes -> messages; keeps the time (ping, silence)
+    sender      1 in a server,    the only one that writes to joined connections, never blocking; closes them last
+                1 in a client
+    name look-up                  a daemon, because a look-up that hangs cannot be interrupted
+
+The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline. Version 1:
+
+    both ways       hello     protocol tls                     one line each, before all else
+                    ping                                       when nothing was sent for 5 s
+    to the room     join      name token room after            token: "the same person again"; after: the last number it saw
+                    say       id text                          ids of a token rise, across reconnects
+                    leave                                      going on purpose
+    from the room   welcome   room title who name host people missed history last_id muted paused max_file
+                    said      number time who name id text
+                    joined    number time who name
+                    left      number time who name reason      left | lost | removed
+                    rejected  id code reason                   this say will not appear
+                    refused   code reason [seconds]            then the connection closes
+                    closed    reason                           the room is over, or this person's place in it
+
+A `say` is answered, in order, by `said` or `rejected`, and until then the client keeps it; after a break it learns from
+the welcome (`last_id`) what the room has, and says the rest again. That is why nothing is lost and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import enum
+import errno
+import hmac
+import ipaddress
+import itertools
+import json
+import logging
+import math
+import queue
+import re
+import secrets
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
+
+log = logging.getLogger("net")
+
+# ------------------------------------------------------------------------------------------------------------- limits
+
+PROTOCOL = 1
+PORT = 5252  # not registered for anything well known, and below every system's range for outgoing connections
+PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
+
+MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character as \uXXXX\uXXXX, is 48,000
+MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people is about 140,000
+MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be quick, small enough to be fair
+ROOM_RECEIVES = 4 * 1024  # bytes at a time, so that the brake holds a flooder early
+CLIENT_RECEIVES = 64 * 1024  # bytes at a time
+MAX_INTEGER = 2**53  # the largest up to which JSON's readers everywhere agree (RFC 8259, section 6)
+MAX_DIGITS = 20  # of an integer; Python takes quadratic time for long ones
+
+MAX_NAME = 32  # characters
+MAX_TITLE = 60  # characters
+MAX_TEXT = 4_000  # characters
+MAX_TEXT_LINES = 100
+MAX_FILE = 100 * 2**20  # bytes; told in the welcome
+
+KEPT_EVENTS = 2_000  # in the history
+KEPT_BYTES = 32 * 2**20  # in the history
+MAX_OWN_LINES = 1_000  # waiting for one person alone; more, and that computer has stopped reading
+MAX_REMEMBERED = 10_000  # people, gone ones included
+
+MAX_PEOPLE = 500 if sys.platform == "win32" else 1_000  # Windows: select takes at most 512 sockets
+SPARE_CONNECTIONS = 100  # above the limit, for those who have to be told that the room is full
+MAX_STRANGERS = 50  # connections from one address that have not said what they are for
+JOINS, JOINS_TIME = 10, 10.0  # an address may join so often in so many seconds
+RATE = 20.0  # messages a second from one person, and as many at once
+
+TICK = 1.0  # s; a reader looks at the clock at least this often
+PING_AFTER = 5.0  # s in which nothing was sent
+SILENCE = 15.0  # s in which nothing was received: three pings lost
+FIRST_MESSAGE = 10.0  # s from the connection to the first message
+BACK_WITHIN = 15.0  # s in which somebody lost can come back unnoticed
+LAST_WORDS = 1.0  # s in which `refused` and `closed` may arrive
+LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
+CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
+CLOSE_TIME = 1.5  # s until a close stops being polite; all is gone within 2 s
+RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last one again and again
+SAME_PORT_TIME = 2.0  # s to wait for a port that a crash left behind
+OUT_OF_FILES = 0.5  # s before accept is tried again when there are no descriptors
+BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
+
+HOST = 1  # the host's number in every room of this program
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+class ProtocolError(Exception):
+    """The other side broke the rules; `code`, the text and `seconds` are what it is told in `refused`."""
+
+    def __init__(self, reason: str, code: str = "bad", seconds: int | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.seconds = seconds
+
+
+class Trouble(enum.Enum):
+    """Why there is no connection (now): what a window needs to know to say it in words."""
+
+    UNKNOWN_NAME = "the name does not resolve to an address"
+    NO_NETWORK = "this computer has no way to that address"
+    NO_ANSWER = "nothing answers at that address"
+    NOBODY_LISTENS = "that computer is there, but no room is open on that port"
+    NOT_A_ROOM = "something else is listening there"
+    GONE = "the connection was closed"
+    SILENT = "nothing was received for 15 s"
+    GAP = "an event is missing"
+    FULL = "the room is full"
+    WAIT = "the room asks to wait"
+
+
+class ConnectionLost(Exception):
+    """There is no connection (any more); nobody is to blame."""
+
+    def __init__(self, trouble: Trouble = Trouble.GONE, seconds: float = 0.0) -> None:
+        super().__init__(trouble.value)
+        self.trouble = trouble
+        self.seconds = seconds  # not to be tried again earlier
+
+
+# ----------------------------------------------------------------------------------------------------------- messages
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The first line, both ways. `tls`: "this computer can", or from a room "it begins right after this line"."""
+
+    protocol: int
+    tls: bool
+    salt: str | None = None
+
+
+@dataclass(frozen=True)
+class Join:
+    name: str
+    token: str  # 32 hex digits, made once and kept secret
+    room: str | None  # the room that `after` is about
+    after: int  # the last number seen
+
+
+@dataclass(frozen=True)
+class Say:
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Nothing to say, but still here."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Going on purpose."""
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """You are in. `history` events follow that were before you; `missed` more are no longer kept."""
+
+    room: str
+    title: str
+    who: int
+    name: str  # as the room gave it
+    host: int | None  # None while the host is not in
+    people: tuple[tuple[int, str], ...]
+    missed: int
+    history: int
+    last_id: int  # the highest id that the room has answered for this person
+    muted: bool
+    paused: bool
+    max_file: int  # bytes
+
+
+@dataclass(frozen=True)
+class Said:
+    number: int
+    time: float  # seconds since 1970, the room's clock
+    who: int
+    name: str
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    number: int
+    time: float
+    who: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Left:
+    number: int
+    time: float
+    who: int
+    name: str
+    reason: str  # left | lost | removed
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """This say will not appear. The room's codes: muted, paused, empty, long; the client's own: unsent, unknown."""
+
+    id: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Not let in, or thrown out; the connection ends."""
+
+    code: str
+    reason: str
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The room is over, or this person's place in it. The client does not come back."""
+
+    reason: str
+
+
+# The client's own events.
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What was said under this id is on its way; `Said`, `Rejected` or `Settled` ends that."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The room took this line during a break, but no longer keeps it: sent, and never to be seen here as `Said`."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """No connection; the next attempt begins in `retry_in` seconds."""
+
+    reason: Trouble
+    retry_in: float
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A message of a type that this version does not know; it may still have taken a number. Never an event."""
+
+    number: int | None
+
+
+Numbered = Said | Joined | Left  # the events of the room, in the order of their numbers
+ToRoom = Hello | Join | Say | Ping | Leave
+FromRoom = Hello | Welcome | Numbered | Rejected | Refused | Closed | Ping
+Message = ToRoom | FromRoom
+Event = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost
+Events: TypeAlias = "queue.Queue[Event]"
+
+# -------------------------------------------------------------------------------------------------------- wire format
+
+Types = dict[str, type[Message]]
+
+TO_ROOM: Types = {"hello": Hello, "join": Join, "say": Say, "ping": Ping, "leave": Leave}
+FROM_ROOM: Types = {
+    "hello": Hello,
+    "welcome": Welcome,
+    "said": Said,
+    "joined": Joined,
+    "left": Left,
+    "rejected": Rejected,
+    "refused": Refused,
+    "closed": Closed,
+    "ping": Ping,
+}
+_TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM) for name, kind in types.items()}
+_OPTIONAL = {
+    kind: {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    for kind in _TYPE_NAMES
+}
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _mend(text: str) -> str:
+    """Half a surrogate pair cannot be written as UTF-8; JSON's escapes (and Tk, on Windows) can bring one in."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+_json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encode(message: Message) -> bytes:
+    """The message as one line. Optional fields that have their default value are left out. Any thread."""
+    fields = {"type": _TYPE_NAMES[type(message)], **vars(message)}
+    for name, default in _OPTIONAL[type(message)].items():
+        if fields[name] == default:
+            del fields[name]
+    return _json_encode(fields).encode() + b"\n"
+
+
+def _read_integer(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:  # `type`, because True is an int too
+        raise TypeError
+    return value
+
+
+def _read_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_INTEGER:
+        raise TypeError
+    return float(value)
+
+
+def _read_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _read_string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return _mend(value)
+
+
+def _read_people(value: object) -> tuple[tuple[int, str], ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple((_read_integer(who), _read_string(name)) for who, name in value)
+
+
+# How a field is read, by the type that its dataclass gives it.
+_READERS: dict[str, Callable[[object], object]] = {
+    "int": _read_integer,
+    "int | None": lambda value: None if value is None else _read_integer(value),
+    "float": _read_number,
+    "bool": _read_bool,
+    "str": _read_string,
+    "str | None": lambda value: None if value is None else _read_string(value),
+    "tuple[tuple[int, str], ...]": _read_people,
+}
+_FIELDS = {
+    kind: [(field.name, _READERS[str(field.type)]) for field in dataclasses.fields(kind)] for kind in _TYPE_NAMES
+}
+
+
+def _parse_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError("a number is too long")
+    return int(digits)
+
+
+def _parse_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _parse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_json_decode = json.JSONDecoder(
+    parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_parse_constant
+).decode
+
+
+def decode(line: bytes, types: Types) -> Message | Unknown:
+    """Reads one line (without its newline) as one of `types`. Raises ProtocolError. Any thread."""
+    try:
+        fields = _json_decode(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"this line is not JSON in UTF-8: {error}") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        raise ProtocolError("expected a JSON object with a \"type\"")
+    kind = types.get(fields["type"])
+    if kind is None:
+        number = fields.get("number")
+        return Unknown(number if type(number) is int else None)
+    values: dict[str, Any] = {}
+    for name, read in _FIELDS[kind]:
+        if name not in fields and name in _OPTIONAL[kind]:
+            continue
+        try:
+            values[name] = read(fields[name])
+        except (KeyError, TypeError, ValueError):
+            raise ProtocolError(f"{fields['type']} has a missing or wrong {name!r}") from None
+    return kind(**values)
+
+
+class LineReader:
+    """Bytes in, lines out: it does not matter how the network cut them. One thread."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest  # bytes, newline included
+        self._lines: collections.deque[bytes] = collections.deque()
+        self._rest = bytearray()  # of a line whose end has not come yet
+
+    def feed(self, data: bytes) -> None:
+        first, *others = data.split(b"\n")
+        self._rest += first
+        for part in others:
+            self._lines.append(bytes(self._rest))
+            self._rest = bytearray(part)
+
+    def next(self) -> bytes | None:
+        """The next whole line, without its newline, or None. Raises ProtocolError where a line is too long."""
+        line = self._lines.popleft() if self._lines else None
+        if len(self._rest if line is None else line) >= self._longest:
+            raise ProtocolError(f"a line is longer than {self._longest} bytes")
+        return line
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+
+# Drawn as nothing at all, although Unicode calls them letters, marks or symbols.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINE_ENDS = re.compile("\r\n?|[\u2028\u2029]")
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] not in "CZ" and not _INVISIBLE.match(character)
+
+
+def clean_name(name: str, longest: int = MAX_NAME) -> str:
+    """A name or title as the room writes it: NFKC, one line, nothing that cannot be seen; perhaps nothing is left."""
+    name = name[: 32 * longest]
+    before = None
+    while name != before:  # what is taken out may bring together what NFKC then joins
+        before = name
+        name = unicodedata.normalize("NFKC", name)
+        name = " ".join("".join(c for c in name if c.isspace() or _is_visible(c)).split())
+    return name[:longest].rstrip()
+
+
+def clean_text(text: str) -> str:
+    """A text as the room passes it on: no control characters but tab and newline, no halves of surrogate pairs."""
+    return _CONTROL.sub("", _LINE_ENDS.sub("\n", _mend(text)))
+
+
+def text_problem(text: str) -> tuple[str, str] | None:
+    """Why the room rejects this cleaned text, as (code, reason), or None. The same rule on both sides."""
+    if len(text) > MAX_TEXT:
+        return "long", f"A message has at most {MAX_TEXT:,} characters; this one has {len(text):,}."
+    lines = text.count("\n") + 1
+    if lines > MAX_TEXT_LINES:
+        return "long", f"A message has at most {MAX_TEXT_LINES} lines; this one has {lines:,}."
+    if not any(_is_visible(character) for character in text):
+        return "empty", "There is nothing to read in this message."
+    return None
+
+
+# --------------------------------------------------------------------------------------------------------- connection
+
+# One socket is waited for at a time. A PollSelector has no descriptor of its own, and takes any number of a descriptor.
+_OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+def _close_quietly(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.close()
+
+
+class Connection:
+    """A socket that carries lines, and its place in the room's history.
+
+    Two threads share it: a reader, the only one that receives, and a sender, the only one that writes once the
+    connection has joined. Neither ever waits for the other. Whoever writes last closes: the sender if it has joined,
+    else the reader. Any other thread may only `abort` it.
+    """
+
+    def __init__(self, sock: socket.socket, longest_line: int, receive_size: int) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # a short line must not wait for the next one
+        self.socket = sock
+        self.address: str = sock.getpeername()[0]
+        # Reader thread only:
+        self._receive_size = receive_size
+        self._lines = LineReader(longest_line)
+        self._readable = _OneSocketSelector()
+        self._readable.register(sock, selectors.EVENT_READ)
+        self.heard_at = time.monotonic()
+        # Sender thread only:
+        self._unsent: memoryview | bytes = b""
+        # Guarded by the lock of the Server or Client that it belongs to:
+        self.place = 0  # the number that it gets next
+        self.own_lines: collections.deque[tuple[int, bytes]] = collections.deque()  # (when its place is here, line)
+        self.end: float = math.inf  # the place at which it ends
+        self.end_at = math.inf  # monotonic s; when last words must have arrived
+        self.finished = False  # all is written that will be
+        # Any thread:
+        self.sent_at = time.monotonic()
+        self._open_lock = threading.Lock()  # so that nobody touches a descriptor that was closed, and is another's now
+
+    # Reader thread.
+
+    def next_line(self, wait: float) -> bytes | None:
+        """The next line, if there is one within `wait` s, or None. Raises ProtocolError, ConnectionLost."""
+        line = self._lines.next()
+        if line is None and self._receive(wait):
+            line = self._lines.next()
+        return line
+
+    def has_line(self) -> bool:
+        """Whether `next_line` has one without receiving."""
+        return bool(self._lines)
+
+    def _receive(self, wait: float) -> bool:
+        try:
+            try:
+                data = self.socket.recv(self._receive_size)
+            except BlockingIOError:
+                if not self._readable.select(max(0.0, wait)):
+                    return False
+                data = self.socket.recv(self._receive_size)
+        except BlockingIOError:  # readable, and then it was not: allowed
+            return False
+        except OSError as error:
+            raise ConnectionLost from error
+        if not data:
+            raise ConnectionLost
+        self.heard_at = time.monotonic()
+        self._lines.feed(data)
+        return True
+
+    def keep_time(self) -> bool:
+        """Whether it is time for a ping. Raises ConnectionLost when nothing was received for too long."""
+        now = time.monotonic()
+        if now - self.heard_at > SILENCE:
+            raise ConnectionLost(Trouble.SILENT)
+        if now - self.sent_at < PING_AFTER:
+            return False
+        self.sent_at = now  # one ping is enough, even if it cannot go out yet
+        return True
+
+    def send_first(self, message: Message) -> None:
+        """Writes before the sender knows this connection. These lines are short and the buffer is empty: no wait."""
+        try:
+            self.socket.sendall(encode(message))
+        except OSError as error:
+            raise ConnectionLost from error
+
+    def finish_first(self, message: Message) -> None:
+        """Last words on a connection that has not joined."""
+        self.send_first(message)
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+        self.end_at = time.monotonic() + LAST_WORDS
+        self.linger()
+
+    def linger(self) -> None:
+        """Reads and drops until the other side ends too, or `end_at`: closing with unread bytes would reset it."""
+        with contextlib.suppress(OSError):
+            while (left := self.end_at - time.monotonic()) > 0:
+                if self._readable.select(min(TICK, left)) and not self.socket.recv(self._receive_size):
+                    return
+
+    @property
+    def ending(self) -> bool:
+        """Whether its last words are spoken, or waiting to be."""
+        return self.end_at < math.inf
+
+    # Sender thread.
+
+    @property
+    def busy(self) -> bool:
+        """Whether a piece is unfinished."""
+        return bool(self._unsent)
+
+    def write(self, piece: bytes) -> bool:
+        """Begins a piece (an empty one ends the writing); False if it could not all be written yet."""
+        if not piece:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+            return True
+        self._unsent = piece
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Goes on with the unfinished piece; False if there is still something left of it."""
+        try:
+            while self._unsent:
+                sent = self.socket.send(self._unsent)
+                self._unsent = memoryview(self._unsent)[sent:]
+        except BlockingIOError:
+            return False
+        except OSError:  # the reader meets the same error, and ends the connection
+            self._unsent = b""
+            self.abort()
+        self.sent_at = time.monotonic()
+        return True
+
+    # Any thread.
+
+    def abort(self) -> None:
+        """Ends it at once; its reader wakes up."""
+        with self._open_lock, contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Gives the descriptor back. Only its last user: the sender if it has joined, else the reader."""
+        with self._open_lock:
+            self._readable.close()
+            _close_quietly(self.socket)
+
+
+class WakeUp:
+    """Makes another thread's selector return: a socketpair with at most one byte on its way."""
+
+    def __init__(self) -> None:
+        self.receiver, self._sender = socket.socketpair()
+        self.receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._is_set = False
+        self._open_lock = threading.Lock()
+
+    def set(self) -> None:
+        """Any thread, also after close."""
+        if self._is_set:
+            return
+        self._is_set = True
+        with self._open_lock, contextlib.suppress(OSError):
+            self._sender.send(b"!")
+
+    def clear(self) -> None:
+        """The waiting thread, before it looks for work."""
+        with contextlib.suppress(BlockingIOError):
+            self.receiver.recv(64)
+        self._is_set = False  # only now: a `set` between the two is seen as work, the other way round it would be lost
+
+    def close(self) -> None:
+        """The waiting thread, at its end."""
+        with self._open_lock:
+            self.receiver.close()
+            self._sender.close()
+
+
+# ------------------------------------------------------------------------------------------------------------- sender
+
+Due = list[tuple[Connection, bytes]]  # a piece for each connection that has none; an empty piece ends the writing
+
+
+class Sender:
+    """The one thread that writes to joined connections, and closes them in the end. It never blocks.
+
+    `due` is asked, on that thread, what there is to write now. A connection that cannot take more is watched until it
+    can, and costs nothing meanwhile.
+    """
+
+    def __init__(self, name: str, due: Callable[[], Due]) -> None:
+        self._due = due
+        self._wake_up = WakeUp()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
+        self._released: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Any thread: there may be something due."""
+        self._wake_up.set()
+
+    def release(self, connection: Connection) -> None:
+        """The connection's reader, as its last act: nothing more is due to it, close it."""
+        self._released.put(connection)
+        self.wake()
+
+    def stop(self) -> None:
+        """Any thread, when all connections are released; returns when all is closed."""
+        self._stopping = True
+        self.wake()
+        self._thread.join()
+
+    def _run(self) -> None:
+        busy = False
+        while not self._stopping:
+            for key, _ in self._selector.select(0 if busy else None):
+                if key.data is None:
+                    self._wake_up.clear()
+                elif key.data.flush():
+                    self._selector.unregister(key.fileobj)
+            self._close_released()
+            due = self._due()
+            for connection, piece in due:
+                if not connection.write(piece):
+                    self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+            busy = bool(due)
+        self._close_released()
+        self._selector.close()
+        self._wake_up.close()
+
+    def _close_released(self) -> None:
+        while not self._released.empty():
+            connection = self._released.get()
+            if connection.busy:
+                self._selector.unregister(connection.socket)
+            connection.close()
+
+
+def take_own_lines(connection: Connection) -> bytes:
+    """What is for this person alone and may go now, joined. The lock of the connection's owner is held."""
+    lines = []
+    while connection.own_lines and connection.own_lines[0][0] <= connection.place:
+        lines.append(connection.own_lines.popleft()[1])
+    return b"".join(lines)
+
+# ------------------------------------------------------------------------------------------------------------- server
+
+
+class History:
+    """The newest events of a room, numbered from 1, encoded. Every method requires the room lock."""
+
+    def __init__(self, most_events: int) -> None:
+        self._most_events = most_events
+        self._lines: dict[int, bytes] = {}
+        self._size = 0  # bytes
+        self.oldest = 1  # the number of the oldest that is kept
+        self.next = 1  # the number that the next event gets
+
+    def append(self, line: bytes) -> None:
+        self._lines[self.next] = line
+        self._size += len(line)
+        self.next += 1
+        while len(self._lines) > self._most_events or self._size > KEPT_BYTES:
+            self._size -= len(self._lines.pop(self.oldest))
+            self.oldest += 1
+
+    def piece(self, start: int, end: int) -> tuple[bytes, int]:
+        """The events from `start` up to, without, `end`, as many as make one piece; and the number after them."""
+        lines = [self._lines[start]]
+        size = len(lines[0])
+        for number in range(start + 1, end):
+            line = self._lines[number]
+            size += len(line)
+            if size > MAX_PIECE:
+                break
+            lines.append(line)
+        return b"".join(lines), start + len(lines)
+
+
+@dataclass(eq=False)
+class Person:
+    """Somebody the room knows: in the list of people, or gone and remembered. Guarded by the room lock."""
+
+    who: int
+    token: str = dataclasses.field(repr=False)
+    name: str
+    present: bool = False  # in the list; also for a while without a connection
+    connection: Connection | None = None  # the only one that may speak for this person
+    losses: int = 0  # how often a connection broke
+    last_id: int = 0  # the highest id that was answered
+    allowance_at: float = 0.0  # monotonic s; when the brake's allowance is whole again
+
+
+_IN_THE_ROOM: Types = {"say": Say, "ping": Ping, "leave": Leave}
+_TOKEN = re.compile("[0-9a-fA-F]{32}")
+_PING = encode(Ping())
+
+
+class Server:
+    """A room. Made by `run_server`; `id`, `port` and `token` (the host's own) are for any thread to read.
+
+    What the room knows is guarded by one lock, `_room_lock`, held for a few lines and never while anything is received
+    or sent. A docstring that begins with "Room lock." belongs to a helper that is called with it.
+    """
+
+    def __init__(
+        self, title: str, host_name: str, host: str, port: int, rate: float | None, history: int, limit: int
+    ) -> None:
+        self.id = secrets.token_hex(16)
+        self.token = secrets.token_hex(16)
+        self.title = clean_name(title, MAX_TITLE)
+        self.host_name = clean_name(host_name)
+        if not self.title or not self.host_name:
+            raise ValueError("a room needs a title and a name for its host")
+        self._rate = rate
+        self._limit = limit
+        _raise_file_limit(limit + 2 * SPARE_CONNECTIONS)
+        self._listener = _listen(host, port)
+        self.port: int = self._listener.getsockname()[1]
+
+        self._room_lock = threading.Lock()
+        self._came_back = threading.Condition(self._room_lock)  # somebody did, or the room closes
+        # Guarded by _room_lock:
+        self._history = History(history)
+        self._people: dict[str, Person] = {}  # token -> person; the longest gone first
+        self._numbers = itertools.count(HOST + 1)
+        self._connections: set[Connection] = set()  # the joined ones
+        self._strangers: dict[Connection, None] = {}  # not joined yet; the oldest first
+        self._readers: dict[threading.Thread, Connection] = {}
+        self._joins: dict[str, collections.deque[float]] = {}  # address -> when it joined lately, monotonic s
+
+        self._closing = threading.Event()
+        self._wake_accept = WakeUp()
+        self._accept_thread = threading.Thread(target=self._accept, name=f"accept {self.port}")
+        self._sender = Sender(f"sender {self.port}", self._due)
+        self._accept_thread.start()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self, reason: str = "The host closed the room.") -> None:
+        """Tells everybody, and returns when all is gone, within 2 s. Any thread but the room's own; also twice."""
+        with self._room_lock:
+            self._closing.set()
+            for connection in self._connections:
+                self._end(connection, Closed(reason), self._history.next)
+            for connection in self._strangers:
+                connection.abort()
+            self._came_back.notify_all()
+        self._sender.wake()
+        self._wake_accept.set()
+        self._accept_thread.join()
+        self._listener.close()
+        self._join_readers(time.monotonic() + CLOSE_TIME)
+        self._sender.stop()
+
+    def _join_readers(self, deadline: float) -> None:
+        with self._room_lock:
+            readers = dict(self._readers)
+        for reader in readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        for reader, connection in readers.items():
+            if reader.is_alive():
+                connection.abort()
+                reader.join()
+
+    # Accept thread.
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wake_accept.receiver, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                selector.select()
+                try:
+                    sock, _ = self._listener.accept()
+                except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
+                    continue
+                except OSError as error:  # out of descriptors: those who are in go on
+                    log.warning("cannot accept a connection: %s", error)
+                    self._closing.wait(OUT_OF_FILES)
+                    continue
+                self._start_reader(sock)
+        self._wake_accept.close()
+
+    def _start_reader(self, sock: socket.socket) -> None:
+        try:
+            connection = Connection(sock, MAX_LINE_TO_ROOM, ROOM_RECEIVES)
+        except OSError:  # it is gone already
+            sock.close()
+            return
+        reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
+        if not self._register(reader, connection):
+            log.warning("too many connections: one from %s was closed", connection.address)
+            connection.close()
+            return
+        try:
+            reader.start()
+        except RuntimeError as error:  # out of threads: those who are in go on
+            log.warning("cannot start a reader: %s", error)
+            with self._room_lock:
+                del self._readers[reader], self._strangers[connection]
+            connection.close()
+
+    def _register(self, reader: threading.Thread, connection: Connection) -> bool:
+        """Before the reader starts, so that a close that comes now finds it; False if there are too many already."""
+        with self._room_lock:
+            if self._closing.is_set() or len(self._readers) >= self._limit + SPARE_CONNECTIONS:
+                return False
+            self._readers[reader] = connection
+            self._strangers[connection] = None
+            if not _is_loopback(connection.address):
+                rivals = [other for other in self._strangers if other.address == connection.address]
+                if len(rivals) > MAX_STRANGERS:
+                    rivals[0].abort()
+        return True
+
+    # Reader threads: a connection comes in.
+
+    def handle_client(self, connection: Connection) -> None:
+        """One reader thread's whole life: hello, join, what this person says, and the end of the connection."""
+        person: Person | None = None
+        try:
+            person = self._let_in(connection, self._greet(connection))
+            threading.current_thread().name = f"reader {person.name}"
+            self._listen_to(connection, person)
+        except ProtocolError as error:
+            log.info("refused %s: %s (%s)", connection.address, error, error.code)
+            self._refuse(connection, person, Refused(error.code, str(error), error.seconds))
+        except ConnectionLost as loss:
+            log.info("lost %s: %s", connection.address, loss)
+        except Exception:
+            log.exception("the reader of %s failed", connection.address)
+        finally:
+            self._see_off(connection, person)
+
+    def _greet(self, connection: Connection) -> Join:
+        """Exchanges the hello lines (what they agree on begins right after) and receives the first message."""
+        deadline = time.monotonic() + FIRST_MESSAGE
+        hello = self._receive_first(connection, deadline, {"hello": Hello})
+        assert isinstance(hello, Hello)
+        if hello.protocol != PROTOCOL:
+            raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
+        connection.send_first(Hello(PROTOCOL, tls=False))
+        join = self._receive_first(connection, deadline, {"join": Join})
+        assert isinstance(join, Join)
+        return join
+
+    def _receive_first(self, connection: Connection, deadline: float, expected: Types) -> Message:
+        while (left := deadline - time.monotonic()) > 0:
+            line = connection.next_line(min(TICK, left))
+            if line is not None:
+                return _expect(line, expected)
+        raise ConnectionLost(Trouble.SILENT)
+
+    def _let_in(self, connection: Connection, join: Join) -> Person:
+        """The whole of joining, in one step under the room lock: a name, a `joined`, a place in the history."""
+        if not _TOKEN.fullmatch(join.token):
+            raise ProtocolError("a token is 32 hex digits")
+        is_host = hmac.compare_digest(join.token, self.token)
+        if is_host and not _is_loopback(connection.address):
+            raise ProtocolError("The host joins from the room's own computer.", "unknown")
+        with self._room_lock:
+            if self._closing.is_set():
+                raise ConnectionLost
+            self._check_joins(connection.address)
+            person = self._people.get(join.token)
+            if person is None or not person.present:
+                person = self._add_to_list(join, person, is_host)
+            old, person.connection = person.connection, connection
+            if old is not None:
+                self._end(old, Closed("You have joined this room from somewhere else."), old.place)
+            self._welcome(connection, join, person)
+            del self._strangers[connection]
+            self._connections.add(connection)
+            self._came_back.notify_all()
+        self._sender.wake()
+        return person
+
+    def _check_joins(self, address: str) -> None:
+        """Room lock. An address may join so often in so much time. Raises ProtocolError."""
+        if _is_loopback(address):
+            return
+        now = time.monotonic()
+        joins = self._joins.setdefault(address, collections.deque())
+        while joins and joins[0] <= now - JOINS_TIME:
+            joins.popleft()
+        if len(joins) >= JOINS:
+            seconds = math.ceil(joins[0] + JOINS_TIME - now)
+            raise ProtocolError(f"This computer has joined too often; wait {seconds} s.", "wait", seconds)
+        joins.append(now)
+
+    def _add_to_list(self, join: Join, person: Person | None, is_host: bool) -> Person:
+        """Room lock. Puts somebody new, or somebody who was gone, into the list. Raises ProtocolError."""
+        if sum(other.present for other in self._people.values()) >= self._limit:
+            raise ProtocolError(f"The room is full: {self._limit:,} people are in.", "full")
+        name = self.host_name if is_host else self._free_name(clean_name(join.name))
+        if person is None:
+            person = Person(HOST if is_host else next(self._numbers), join.token, name)
+        person.name = name
+        person.present = True
+        self._people[join.token] = person
+        if len(self._people) > MAX_REMEMBERED:
+            del self._people[next(other.token for other in self._people.values() if not other.present)]
+        self.broadcast(Joined(self._history.next, _now(), person.who, name))
+        return person
+
+    def _free_name(self, name: str) -> str:
+        """Room lock. The name, with a number if somebody has it already. Raises ProtocolError."""
+        if not name:
+            raise ProtocolError("A name needs at least one character that can be seen.")
+        key, host_key = name.casefold(), self.host_name.casefold()
+        if key.startswith(host_key) and re.fullmatch(r"[\s\d]*", key[len(host_key) :]):
+            raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
+        taken = {person.name.casefold() for person in self._people.values() if person.present}
+        free, number = name, 1
+        while free.casefold() in taken:
+            number += 1
+            ending = f" {number}"
+            free = name[: MAX_NAME - len(ending)].rstrip() + ending
+        return free
+
+    def _welcome(self, connection: Connection, join: Join, person: Person) -> None:
+        """Room lock. The connection gets its place, and the message that says what comes from there."""
+        after = join.after if join.room == self.id and join.after < self._history.next else 0
+        connection.place = max(after + 1, self._history.oldest)
+        people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
+        welcome = Welcome(
+            room=self.id,
+            title=self.title,
+            who=person.who,
+            name=person.name,
+            host=HOST if people[0][0] == HOST else None,
+            people=people,
+            missed=connection.place - after - 1,
+            history=self._history.next - connection.place,
+            last_id=person.last_id,
+            muted=False,
+            paused=False,
+            max_file=MAX_FILE,
+        )
+        connection.own_lines.append((0, encode(welcome)))
+
+    # Reader threads: somebody is in.
+
+    def _listen_to(self, connection: Connection, person: Person) -> None:
+        while not connection.ending:
+            line = connection.next_line(TICK)
+            if line is not None:
+                message = _expect(line, _IN_THE_ROOM)
+                if isinstance(message, Say):
+                    self._say(connection, person, message)
+                elif isinstance(message, Leave):
+                    self._leave(connection, person)
+                if not connection.has_line():
+                    self._sender.wake()  # once for all the lines that came together
+                self._brake(connection, person)
+            if connection.keep_time():
+                with self._room_lock:
+                    self._tell(connection, _PING, 0)
+                self._sender.wake()
+        connection.linger()
+
+    def _say(self, connection: Connection, person: Person, say: Say) -> None:
+        text = clean_text(say.text)
+        problem = text_problem(text)
+        with self._room_lock:
+            if person.connection is not connection or say.id <= person.last_id:
+                return
+            person.last_id = say.id
+            if problem is None:
+                self.broadcast(Said(self._history.next, _now(), person.who, person.name, say.id, text))
+            else:
+                self._tell(connection, encode(Rejected(say.id, *problem)), self._history.next)
+
+    def broadcast(self, event: Numbered) -> None:
+        """Room lock. To everyone in the room, now and later: appends to the history. Wake the sender afterwards."""
+        assert self._room_lock.locked()
+        assert event.number == self._history.next
+        self._history.append(encode(event))
+
+    def _tell(self, connection: Connection, line: bytes, place: int) -> None:
+        """Room lock. To one person alone, once all that comes before `place` is written."""
+        if len(connection.own_lines) < MAX_OWN_LINES:
+            connection.own_lines.append((place, line))
+        else:  # it writes, but does not read: its client comes back, and `last_id` tells it all
+            connection.abort()
+
+    def _brake(self, connection: Connection, person: Person) -> None:
+        """Who writes faster than the rate is read more slowly, not cut off. A second's worth at once is free."""
+        if self._rate is None:
+            return
+        now = time.monotonic()
+        with self._room_lock:
+            person.allowance_at = max(person.allowance_at, now - 1.0) + 1 / self._rate
+            wait = person.allowance_at - now
+        if wait > 0:
+            self._sender.wake()
+            self._closing.wait(wait)
+            connection.heard_at = time.monotonic()  # it was not silent: nobody listened
+
+    def _leave(self, connection: Connection, person: Person) -> None:
+        with self._room_lock:
+            if person.connection is connection:
+                person.connection = None
+                self._take_from_list(person, "left")
+                self._end(connection, None, self._history.next)
+
+    def _take_from_list(self, person: Person, reason: str) -> None:
+        """Room lock. From now on the person is remembered, as the one who is gone for the shortest time."""
+        person.present = False
+        self._people[person.token] = self._people.pop(person.token)
+        self.broadcast(Left(self._history.next, _now(), person.who, person.name, reason))
+
+    # Reader threads: a connection comes to its end.
+
+    def _end(self, connection: Connection, last_words: Message | None, place: int) -> None:
+        """Room lock. Events from `place` on are not for this connection; after those before come its last words."""
+        if connection.ending:
+            return
+        connection.own_lines = collections.deque(line for line in connection.own_lines if line[0] <= place)
+        if last_words is not None:
+            connection.own_lines.append((place, encode(last_words)))
+        connection.end = place
+        connection.end_at = time.monotonic() + LAST_WORDS
+
+    def _refuse(self, connection: Connection, person: Person | None, refused: Refused) -> None:
+        if person is None:
+            with contextlib.suppress(ConnectionLost):
+                connection.finish_first(refused)
+            return
+        with self._room_lock:
+            self._end(connection, refused, self._history.next)
+        self._sender.wake()
+        connection.linger()
+
+    def _see_off(self, connection: Connection, person: Person | None) -> None:
+        """The reader's last act for its connection; it stays for a while to see whether a lost person comes back."""
+        with self._room_lock:
+            self._strangers.pop(connection, None)
+            self._connections.discard(connection)
+        if person is None:
+            connection.close()
+        else:
+            self._sender.release(connection)
+            self._await_return(connection, person)
+        with self._room_lock:
+            del self._readers[threading.current_thread()]
+
+    def _await_return(self, connection: Connection, person: Person) -> None:
+        with self._room_lock:
+            if person.connection is not connection:  # it left, or is here by another connection
+                return
+            person.connection = None
+            person.losses += 1
+            losses = person.losses
+            is_settled = self._came_back.wait_for(
+                lambda: self._closing.is_set() or person.connection is not None or person.losses > losses, BACK_WITHIN
+            )
+            if not is_settled:
+                self._take_from_list(person, "lost")
+        self._sender.wake()
+
+    # Sender thread.
+
+    def _due(self) -> Due:
+        """What each connection gets next, planned in one pass; a piece is joined once for all at the same place."""
+        due: Due = []
+        fallen_out = []
+        pieces: dict[tuple[int, float], tuple[bytes, int]] = {}
+        with self._room_lock:
+            oldest, newest = self._history.oldest, self._history.next
+            for connection in self._connections:
+                if connection.place < oldest:
+                    fallen_out.append(connection)
+                    continue
+                if connection.busy or connection.finished:
+                    continue
+                goal = min(newest, connection.end)
+                if connection.own_lines:
+                    if lines := take_own_lines(connection):
+                        due.append((connection, lines))
+                        continue
+                    goal = min(goal, connection.own_lines[0][0])
+                if connection.place < goal:
+                    key = (connection.place, goal)
+                    if key not in pieces:
+                        pieces[key] = self._history.piece(connection.place, int(goal))
+                    piece, connection.place = pieces[key]
+                    due.append((connection, piece))
+                elif connection.place >= connection.end:
+                    connection.finished = True
+                    due.append((connection, b""))
+        for connection in fallen_out:
+            connection.abort()  # its client comes back, and is told how many it missed
+        return due
+
+
+def _expect(line: bytes, types: Types) -> Message:
+    """Decodes a line to the room. Raises ProtocolError, also for a type that has no place here."""
+    message = decode(line, types)
+    if isinstance(message, Unknown):
+        raise ProtocolError(f"expected {' or '.join(types)}")
+    return message
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.")
+
+
+def _now() -> float:
+    return round(time.time(), 3)
+
+
+def _raise_file_limit(files: int) -> None:
+    """A connection is an open file, and many systems allow only 256 or 1,024 of them unless asked for more."""
+    if sys.platform != "win32":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            except (OSError, ValueError) as error:
+                log.warning("only %s files may be open: %s", soft, error)
+
+
+_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows has reserved (10013)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket on `port` or, among those for rooms, on the next that is free. Raises OSError."""
+    ports = range(port, PORTS.stop if port in PORTS else port + 1)
+    for candidate in ports:
+        try:
+            return _listen_at(host, candidate, patient=candidate == port)
+        except OSError as error:
+            if error.errno not in _TAKEN or port not in PORTS:
+                raise
+            log.info("port %s is taken: %s", candidate, error)
+    raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
+
+
+def _listen_at(host: str, port: int, patient: bool) -> socket.socket:
+    """One port. A room that crashed may hold it for a moment; nobody answers there then, and it is worth waiting."""
+    give_up_at = time.monotonic() + SAME_PORT_TIME
+    while True:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            # On Windows SO_REUSEADDR would let two rooms share a port; elsewhere it only forgives finished connections.
+            exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+            listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+            return listener
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or not patient or time.monotonic() > give_up_at or _answers(host, port):
+                raise
+        time.sleep(0.1)
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether there is somebody at home (or, no answer within a second, perhaps is)."""
+    try:
+        socket.create_connection((host or "127.0.0.1", port), timeout=1.0).close()
+    except ConnectionError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------------- client
+
+_NOT_SENT = ("unsent", "This was not sent.")
+_ANSWER_LOST = ("unknown", "The room did not take this. Why was lost with the connection.")
+
+_IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
+_TROUBLES = {
+    errno.ECONNREFUSED: Trouble.NOBODY_LISTENS,
+    errno.ECONNRESET: Trouble.NOBODY_LISTENS,
+    errno.ENETUNREACH: Trouble.NO_NETWORK,
+    errno.ENETDOWN: Trouble.NO_NETWORK,
+}  # all others, EHOSTUNREACH and ETIMEDOUT above all: no answer
+
+
+_TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT}
+_LEAVE = encode(Leave())
+
+
+class _Over(Exception):
+    """The room has ended it for good."""
+
+    def __init__(self, event: Refused | Closed) -> None:
+        super().__init__(event)
+        self.event = event
+
+
+class Client:
+    """One person's way into a room, and back into it after each break. Made by `run_client`.
+
+    `say` and `close` are for any thread and return at once; what happens arrives in `events`.
+    """
+
+    def __init__(self, address: str, port: int, name: str, token: str, events: Events) -> None:
+        self.address, self.port = address, port
+        self._name = clean_name(name)
+        self._token = token
+        self._events = events
+
+        self._lock = threading.Lock()
+        # Guarded by _lock:
+        self._next_id = time.time_ns() // 1_000_000  # above the ids of an earlier client with this token
+        self._pending: dict[int, bytes] = {}  # id -> line; said, and not answered yet
+        self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
+        self._sent_up_to = 0  # the highest id that any connection has had
+        self._connection: Connection | None = None  # once it has joined
+        self._caught_up = False  # this connection may have what is pending
+        self._is_over = False
+
+        # Reader thread only:
+        self._failures = 1  # attempts without success; the first one, ever, has no free second try
+        self._welcome: Welcome | None = None  # the newest
+        self._who = 0  # one's own number
+        self._last = 0  # number of the newest event
+        self._catch_up_to = 0  # number of the newest event at the time of the welcome
+        self._host_name: str | None = None
+        self._home = ("", "")  # title and host's name of the room that the pending lines are for
+        self._moved = False  # this room has another id than that one
+
+        self._closing = threading.Event()
+        self._deadline = math.inf  # monotonic s; when a close stops being polite
+        self._sender = Sender("client sender", self._due)
+        self._reader = threading.Thread(target=self.receive_messages, name="client reader")
+        self._reader.start()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def say(self, text: str) -> None:
+        """To everybody. `Sending` comes at once; `Said`, `Rejected` or `Settled` with the same id is the answer."""
+        text = clean_text(text)
+        problem = text_problem(text)
+        with self._lock:
+            number = self._next_id
+            self._next_id += 1
+            self._events.put(Sending(number, text))
+            if self._is_over or self._closing.is_set():
+                problem = _NOT_SENT
+            if problem is None:
+                self._pending[number] = encode(Say(number, text))
+                self._unsent.append(number)
+            else:
+                self._events.put(Rejected(number, *problem))
+        self._sender.wake()
+
+    def close(self) -> None:
+        """Leaves. What was said before is still delivered if that can be done; all is gone within 2 s."""
+        self._deadline = min(self._deadline, time.monotonic() + CLOSE_TIME)
+        self._closing.set()
+        self._sender.wake()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits, at most `timeout` s, until all is gone; whether it is. Any thread but its own."""
+        self._reader.join(timeout)
+        return not self._reader.is_alive()
+
+    # Reader thread: getting in.
+
+    def receive_messages(self) -> None:
+        """The reader thread's whole life: into the room, and back into it, until it is over."""
+        last_event: Refused | Closed | None = None
+        try:
+            while self._visit():
+                pass
+        except _Over as over:
+            last_event = over.event
+        except Exception:
+            log.exception("the client's reader failed")
+            last_event = Closed("Something in this program failed. Please join again.")
+        with self._lock:
+            self._is_over = True
+            for number in self._pending:
+                self._events.put(Rejected(number, *_NOT_SENT))
+            self._pending.clear()
+        if last_event is not None:
+            self._events.put(last_event)
+        self._sender.stop()
+
+    def _visit(self) -> bool:
+        """One attempt: a connection from its beginning to its loss, and the wait after it. Whether to try again."""
+        try:
+            self._talk(self._connect())
+            return False
+        except ConnectionLost as lost:
+            loss = lost
+        except ProtocolError:
+            loss = ConnectionLost(Trouble.NOT_A_ROOM)
+        except OSError:  # it was gone as soon as it was there
+            loss = ConnectionLost(Trouble.GONE)
+        if self._closing.is_set():
+            return False
+        delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], loss.seconds)
+        self._failures += 1
+        log.info("no connection to %s: %s; the next try is in %s s", self.address, loss, delay)
+        self._events.put(Lost(loss.trouble, delay))
+        return not self._closing.wait(delay) or bool(self._pending)
+
+    def _connect(self) -> Connection:
+        """Raises ConnectionLost, OSError."""
+        where = (self._look_up(), self.port)
+        deadline = time.monotonic() + CONNECT_TIME
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            error = sock.connect_ex(where)
+            if error in _IN_PROGRESS:
+                with _OneSocketSelector() as selector:
+                    selector.register(sock, selectors.EVENT_WRITE)
+                    while not selector.select(self._patience(deadline, Trouble.NO_ANSWER)):
+                        pass
+                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
+            return Connection(sock, MAX_LINE_FROM_ROOM, CLIENT_RECEIVES)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _look_up(self) -> str:
+        """The address as four numbers. Raises ConnectionLost."""
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv4Address(self.address))
+        answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        name = f"name look-up {self.address}"
+        threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
+        deadline = time.monotonic() + LOOK_UP_TIME
+        while True:
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=self._patience(deadline, Trouble.UNKNOWN_NAME))
+                if answer is None:
+                    raise ConnectionLost(Trouble.UNKNOWN_NAME)
+                return answer
+
+    def _patience(self, deadline: float, trouble: Trouble) -> float:
+        """How long to wait now, in s. Raises ConnectionLost when the time is up, or nothing is left to wait for."""
+        left = min(deadline, self._deadline) - time.monotonic()
+        if left <= 0 or (self._closing.is_set() and not self._pending):
+            raise ConnectionLost(trouble)
+        return min(TICK, left)
+
+    def _talk(self, connection: Connection) -> None:
+        """A connection's whole life. Raises ConnectionLost, ProtocolError, _Over."""
+        try:
+            self._begin(connection, self._enter(connection))
+            while time.monotonic() < self._deadline:
+                self._listen(connection)
+        finally:
+            with self._lock:
+                joined = self._connection is connection
+                self._connection = None
+                self._caught_up = False
+            if joined:
+                self._sender.release(connection)
+            else:
+                connection.close()
+
+    def _enter(self, connection: Connection) -> Welcome:
+        """Exchanges the hello lines (what they agree on begins right after) and asks to join."""
+        deadline = time.monotonic() + FIRST_MESSAGE
+        connection.send_first(Hello(PROTOCOL, tls=False))
+        hello = self._receive_first(connection, deadline)
+        if not isinstance(hello, Hello):
+            raise ProtocolError("expected hello")
+        if hello.protocol != PROTOCOL:
+            raise _Over(Refused("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."))
+        if hello.tls:
+            raise _Over(Refused("tls", "That room has a password, and this version of the program cannot join it."))
+        room = self._welcome.room if self._welcome is not None else None
+        connection.send_first(Join(self._name, self._token, room, self._last))
+        welcome = self._receive_first(connection, deadline)
+        if not isinstance(welcome, Welcome):
+            raise ProtocolError("expected welcome")
+        return welcome
+
+    def _receive_first(self, connection: Connection, deadline: float) -> Message | Unknown:
+        while True:
+            line = connection.next_line(self._patience(deadline, Trouble.SILENT))
+            if line is not None:
+                return self._read(line)
+
+    def _read(self, line: bytes) -> Message | Unknown:
+        """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, else _Over."""
+        message = decode(line, FROM_ROOM)
+        if isinstance(message, Refused) and message.code in _TRY_LATER:
+            raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
+        if isinstance(message, (Refused, Closed)):
+            raise _Over(message)
+        return message
+
+    # Reader thread: being in.
+
+    def _begin(self, connection: Connection, welcome: Welcome) -> None:
+        """What was missed comes first; only then goes out what is pending."""
+        before, self._welcome = self._welcome, welcome
+        self._who = welcome.who
+        if before is not None and before.room != welcome.room:
+            self._moved = True
+            self._last = 0
+            self._host_name = None
+        self._last += welcome.missed
+        self._catch_up_to = self._last + welcome.history
+        if welcome.host is not None:
+            self._host_name = dict(welcome.people).get(welcome.host)
+        with self._lock:
+            self._connection = connection
+            self._next_id = max(self._next_id, welcome.last_id + 1)
+        self._events.put(welcome)
+        self._catch_up()
+
+    def _listen(self, connection: Connection) -> None:
+        """The next message, or a look at the clock."""
+        line = connection.next_line(min(TICK, self._deadline - time.monotonic()))
+        if line is not None:
+            self._failures = 0
+            self._hear(self._read(line))
+        if connection.keep_time():
+            connection.own_lines.append((0, _PING))
+            self._sender.wake()
+
+    def _hear(self, message: Message | Unknown) -> None:
+        number: int | None = getattr(message, "number", None)
+        if number is not None:
+            if number <= self._last:
+                return
+            if number > self._last + 1:
+                raise ConnectionLost(Trouble.GAP)
+            self._last = number
+        if isinstance(message, Joined) and message.who == HOST and self._host_name is None:
+            self._host_name = message.name
+        if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
+            with self._lock:
+                self._pending.pop(message.id, None)
+        if isinstance(message, (Said, Joined, Left, Rejected)):
+            self._events.put(message)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Once all that was missed is in (and, in another room, its host): what is pending is settled or goes out."""
+        if self._caught_up or self._last < self._catch_up_to or (self._moved and self._host_name is None):
+            return
+        assert self._welcome is not None
+        home = (self._welcome.title, self._host_name or self._home[1])
+        not_ours = self._moved and home != self._home
+        with self._lock:
+            for number in list(self._pending):
+                answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome)
+                if answer is not None:
+                    del self._pending[number]
+                    self._events.put(answer)
+            self._unsent = collections.deque(self._pending)
+            self._caught_up = True
+        self._home, self._moved = home, False
+        self._sender.wake()
+
+    def _settle(self, number: int, welcome: Welcome) -> Rejected | Settled | None:
+        """What became of a pending line that is not among the events: None if the room has not had it yet."""
+        if number > welcome.last_id:
+            return None
+        if number > self._sent_up_to:  # the id was another client's, with the same token and a clock ahead of ours
+            return Rejected(number, *_NOT_SENT)
+        return Settled(number) if welcome.missed else Rejected(number, *_ANSWER_LOST)
+
+    # Sender thread.
+
+    def _due(self) -> Due:
+        with self._lock:
+            connection = self._connection
+            if connection is None or connection.busy or connection.finished:
+                return []
+            piece = bytearray(take_own_lines(connection))
+            while self._caught_up and self._unsent and len(piece) < MAX_PIECE:
+                self._sent_up_to = self._unsent.popleft()
+                piece += self._pending[self._sent_up_to]
+            if piece:
+                return [(connection, bytes(piece))]
+            if self._closing.is_set() and (self._caught_up or not self._pending):
+                if not connection.ending:
+                    connection.end_at = self._deadline
+                    return [(connection, _LEAVE)]
+                connection.finished = True
+                return [(connection, b"")]
+            return []
+
+
+def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
+    """Name look-up thread: puts the first address, or None."""
+    try:
+        answers.put(str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
+    except (OSError, UnicodeError):
+        answers.put(None)
+
+
+# ------------------------------------------------------------------------------------------------------- entry points
+
+
+def run_server(
+    title: str,
+    *,
+    host_name: str = "Host",
+    host: str = "",
+    port: int = PORT,
+    rate: float | None = RATE,
+    history: int = KEPT_EVENTS,
+    limit: int = MAX_PEOPLE,
+) -> Server:
+    """Opens a room and returns it, running; `close` it, or use it as a context manager. Any thread.
+
+    host        the address to listen at; "" is all of this computer's
+    port        5252 to 5261: this one, or the next of them that is free; any other (0: one that is free): just this
+    rate        messages a second from one person; None for no brake
+    history     events that are kept for those who come later or come back
+    limit       people
+
+    It may take 2 s where a port is still held by a room that crashed. Raises ValueError for a title or host's name in
+    which nothing can be read, OSError if there is no port.
+    """
+    return Server(title, host_name, host, port, rate, history, limit)
+
+
+def run_client(address: str, name: str, events: Events, *, port: int = PORT, token: str | None = None) -> Client:
+    """Returns at once a client that is on its way into the room at `address`. Any thread.
+
+    token       32 hex digits: "the same person again"; None makes one. The host's is `Server.token`
+    events      gets all that happens, until the client is gone: `Welcome` when it is in, `Lost` before each new
+                attempt, `Refused` or `Closed` when there will be none
+
+    Raises ValueError for an empty address or a port out of range.
+    """
+    if not address.strip():
+        raise ValueError("expected an address")
+    if not 0 < port < 65536:
+        raise ValueError(f"expected a port from 1 to 65535, not {port}")
+    return Client(address.strip(), port, name, token or secrets.token_hex(16), events)
+
+
+def get_local_ip() -> str:
+    """The address at which other computers reach this one, or "127.0.0.1". Sends nothing. Any thread."""
+    return (local_addresses() or ["127.0.0.1"])[0]
+
+
+def local_addresses() -> list[str]:
+    """This computer's IPv4 addresses but loopback: the default route's first, then others, virtual adapters' last."""
+    default = _default_route_address()
+    found = [] if default is None else [(False, default)]  # (comes last, address)
+    for name, address in _adapters():
+        found.append((name.startswith(_VIRTUAL) or address.startswith("169.254."), address))
+    found.sort(key=lambda entry: (entry[1] != default, entry[0]))
+    return list(dict.fromkeys(address for _, address in found if not _is_loopback(address)))
+
+
+def _default_route_address() -> str | None:
+    """Connecting a UDP socket sends nothing: it only asks the routing table which way a packet would go."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # an address for documentation, which is nowhere (RFC 5737)
+        except OSError:
+            return None
+        address = str(sock.getsockname()[0])
+    return None if _is_loopback(address) or address == "0.0.0.0" else address
+
+
+_VIRTUAL = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "tun", "tap", "utun", "wg", "zt")
+_SIOCGIFADDR = 0xC0206921 if sys.platform == "darwin" else 0x8915  # "the address of this interface": netdevice(7)
+
+
+def _adapters() -> list[tuple[str, str]]:
+    """(adapter's name, address); on Windows the names stay empty."""
+    if sys.platform == "win32":
+        try:
+            return [("", address) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
+        except OSError:
+            return []
+    else:
+        found = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _, name in socket.if_nameindex():
+                with contextlib.suppress(OSError):  # it has no address
+                    answer = fcntl.ioctl(sock.fileno(), _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                    found.append((name, socket.inet_ntoa(answer[20:24])))
+        return found
