@@ -1,0 +1,1332 @@
+"""The window of the chat: what people see, click and type. All that travels is in net.py.
+
+    python chat_gui.py                           the first page
+    python chat_gui.py --host                    straight into a room of one's own
+    python chat_gui.py --join ADDRESS[:PORT]     straight into that room
+
+The file from top to bottom:
+
+    words          every sentence that people read
+    limits         every number, with its unit and its reason
+    text           what may be drawn of what others have written
+    looks          fonts, colours, styles, the differences between systems
+    widgets        Log (the messages), Composer (the box one types in)
+    pages          FirstPage, JoinPage, ChatPage: each a frame, and what happens in it
+    App            the window itself: which page is shown, the session, the poll
+    command line   main
+
+All of it runs on the main thread, the only one that may touch tkinter, and it never waits for the network. Threads of
+net.py put events into a queue; `App.poll` empties it bit by bit, many times a second, so that the window stays alive
+however much arrives. The few threads that are started here (to open and to close a room) know a queue, never a widget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import logging
+import queue
+import re
+import secrets
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NoReturn, TypeVar
+
+import net
+
+try:
+    import tkinter as tk
+    from tkinter import font, ttk
+except ImportError as error:  # main says it in words
+    tkinter_problem = str(error)
+else:
+    tkinter_problem = ""
+
+log = logging.getLogger("chat_gui")
+
+# -------------------------------------------------------------------------------------------------------------- words
+
+
+class Words:
+    """Every sentence that people read; to translate the program is to translate this table."""
+
+    program = "Classroom chat"
+    slogan = "Talk with everybody on this network. Nothing to install, no account, no internet."
+    your_name = "Your name"
+    host = "Host a room"
+    join = "Join a room"
+    room_of = "{name}'s room"
+    name_missing = "Please type your name first."
+    opening = "Opening the room ..."
+    not_opened = "The room could not be opened: {reason}."
+    you_left = "You have left {room}."
+    you_closed = "You have closed {room}."
+
+    join_title = "Join a room"
+    address = "Address of the room"
+    address_help = "The host's window shows it, for example 192.168.1.20"
+    join_button = "Join"
+    back = "Back"
+    address_missing = "Please type the address that the host's window shows."
+    address_wrong = "{text} is not an address. It looks like 192.168.1.20, or 192.168.1.20:5253 with a port."
+    port_wrong = "A port is a number from 1 to 65535, not {text}."
+    connecting = "Connecting to {address} ..."
+
+    title = "{room} - {program}"
+    join_at = "Others join at"
+    copy = "Copy"
+    copied = "Copied"
+    open_room = "Not encrypted"
+    leave = "Leave"
+    people = "People ({number:,})"
+    host_mark = "{name} (host)"
+    you_mark = "{name} (you)"
+    host_and_you_mark = "{name} (host, you)"
+    hint = "Write a message; Enter sends, Shift+Enter: new line"
+    send = "Send"
+    new_lines = "{number:,} new"
+    close_question = "Close the room for {number:,} people?"
+    close_question_1 = "Close the room for the other person?"
+    close_yes = "Close the room"
+    close_no = "Stay"
+
+    you_are_in = "You are in {room} as {name}."
+    renamed = "Somebody else is called {wanted}; here you are {name}."
+    reopened = "{room} was opened again. What was said before is above."
+    missed = "{number:,} earlier messages are not kept by the room any more."
+    missed_1 = "1 earlier message is not kept by the room any more."
+    joined = "{name} joined"
+    left: ClassVar = {
+        "left": "{name} left",
+        "lost": "{name} lost the connection",
+        "removed": "{name} was removed by the host",
+    }
+    sending = "sending"
+    not_sent = "Not sent. {reason}"
+    take_back = "Write it again"
+    settled = "sent during the break; not kept by the room"
+    rejected: ClassVar = {
+        "empty": "There is nothing to read in it.",
+        "muted": "The host has muted you.",
+        "paused": "The host has paused the room.",
+        "unsent": "There was no connection to the room.",
+        "unknown": "The room did not take it; the reason was lost with the connection.",
+    }
+    too_long = "{number:,} characters too many"
+    too_many_lines = "{number:,} lines too many"
+    pasted_part = "Only the first {number:,} characters were pasted."
+
+    connected = "Connected"
+    failed = "Something went wrong in this program. It tries to go on."
+    cannot_join: ClassVar = {
+        net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Please check the spelling, or type the "
+        "numbers that the host's window shows.",
+        net.Trouble.NO_NETWORK: "This computer has no way to {address}. Is it connected to the network?",
+        net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
+        "computer, or a Wi-Fi that keeps computers apart.",
+        net.Trouble.NOBODY_LISTENS: "The computer {address} is there, but no room is open on it. Has the host opened "
+        "the room already?",
+        net.Trouble.NOT_A_ROOM: "Something answers at {address}, but it is not a chat room. Please check the address.",
+        net.Trouble.GONE: "{address} ended the connection at once. Please try again.",
+        net.Trouble.SILENT: "{address} takes the connection but says nothing. Is it a chat room?",
+        net.Trouble.GAP: "{address} sent a damaged history. Please try again.",
+        net.Trouble.FULL: "The room at {address} is full. Please try again when somebody has left.",
+        net.Trouble.WAIT: "This computer has joined too often. Please wait {seconds:.0f} s and try again.",
+    }
+    lost: ClassVar = {
+        net.Trouble.UNKNOWN_NAME: "The name {address} is not found any more.",
+        net.Trouble.NO_NETWORK: "This computer has lost its network.",
+        net.Trouble.NO_ANSWER: "{address} does not answer.",
+        net.Trouble.NOBODY_LISTENS: "The room at {address} is not open at the moment.",
+        net.Trouble.NOT_A_ROOM: "Something else than the room answers at {address}.",
+        net.Trouble.GONE: "The connection to {address} was lost.",
+        net.Trouble.SILENT: "The connection to {address} was lost: nothing came for a while.",
+        net.Trouble.GAP: "Something was lost on the way from {address}.",
+        net.Trouble.FULL: "The room at {address} is full now.",
+        net.Trouble.WAIT: "The room at {address} asks to wait.",
+    }
+    again_now = "Trying again now."
+    again_in = "Trying again in {seconds:.0f} s."
+    refused: ClassVar = {
+        "protocol": "The room at {address} has another version of this program. Please use the same two files on both "
+        "computers.",
+        "tls": "The room at {address} has a password. This version of the program cannot join such a room.",
+    }
+    closed_you_can_read = "{reason} You can still read and copy what was said."
+
+    no_tkinter: ClassVar = {
+        "linux": "This Python has no tkinter ({problem}). Install it with: sudo apt install python3-tk   (Fedora: sudo "
+        "dnf install python3-tkinter)",
+        "darwin": "This Python has no tkinter ({problem}). Install Python from python.org, or: brew install python-tk",
+        "win32": "This Python has no tkinter ({problem}). Run Python's installer again and tick 'tcl/tk and IDLE'.",
+    }
+    no_screen = "There is no screen to open a window on ({problem}). Start the program from a desktop."
+
+
+# ------------------------------------------------------------------------------------------------------------- limits
+
+POLL = 40  # ms between two looks at the queue: below what people notice, under 1 % of a processor
+POLL_SOON = 1  # ms, while there is more; not 0, which would leave no time for drawing
+POLL_EVENTS = 400  # at most at once ...
+POLL_TIME = 0.008  # s ... and no longer than this, so that a key never waits
+LOG_LINES = 5_000  # kept in the window
+LOG_SLACK = 500  # lines more before the oldest are taken away, so that it is seldom done
+COMPOSER_LINES = 6  # high, then it scrolls
+MAX_PASTE = 50_000  # characters; more would only make the box slow, and no message is longer than net.MAX_TEXT
+LONGEST_LINE = 1_000  # characters drawn before a break: Tk lays out a whole line again for each change
+MOST_MARKS = 3  # combining marks in a row
+MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these ...
+MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
+PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
+NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there
+COPIED_TIME = 1_500  # ms for which the button says so
+
+# --------------------------------------------------------------------------------------------------------------- text
+
+# Direction marks could swap what stands around them; the others are drawn as boxes or not at all.
+_NOT_DRAWN = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\U000e0000-\U000e007f]"
+)
+_HALF_PAIRS = re.compile("[\ud800-\udfff]")
+
+
+def drawable(text: str) -> str:
+    """The text as the window draws it: all of it, but for what can harm the window or the lines around it."""
+    text = _HALF_PAIRS.sub("\ufffd", text.expandtabs(4))
+    text = _NOT_DRAWN.sub("", text)
+    if not text.isascii():
+        text = _thin_out(text)
+    if len(text) > LONGEST_LINE:
+        text = "\n".join(part for line in text.split("\n") for part in _broken(line))
+    return text
+
+
+def _thin_out(text: str) -> str:
+    """Piles of combining marks, which reach over other lines, and of emoji, which take seconds to draw."""
+    drawn = []
+    marks = emoji = 0
+    kinds: set[str] = set()
+    for character in text:
+        if unicodedata.combining(character):
+            marks += 1
+            if marks > MOST_MARKS:
+                continue
+        else:
+            marks = 0
+        if character > "\uffff":
+            emoji += 1
+            kinds.add(character)
+            if emoji > MOST_EMOJI or len(kinds) > MOST_KINDS_OF_EMOJI:
+                character = "\u25a1"
+        drawn.append(character)
+    return "".join(drawn)
+
+
+def _broken(line: str) -> list[str]:
+    return [line[start : start + LONGEST_LINE] for start in range(0, len(line) or 1, LONGEST_LINE)]
+
+
+def drawable_name(name: str) -> str:
+    return " ".join(drawable(name).split())
+
+
+def clock(seconds: float) -> str:
+    """The local time of day."""
+    try:
+        return time.strftime("%H:%M", time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):  # a year that this system cannot
+        return "--:--"
+
+
+def tidy(text: str) -> str:
+    """What is sent of what was typed: without blank lines before and blanks after it; indents stay."""
+    return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()
+
+
+def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
+    """Address and port of "192.168.1.20", "192.168.1.20:5253" or "a-name". Raises ValueError with words to show."""
+    text = text.strip()
+    if not text:
+        raise ValueError(Words.address_missing)
+    address, colon, digits = text.partition(":")
+    address = address.strip()
+    if not re.fullmatch(r"[\w.-]{1,253}", address) or (re.fullmatch(r"[\d.]+", address) and not _is_ipv4(address)):
+        raise ValueError(Words.address_wrong.format(text=text[:60]))
+    if colon:
+        digits = digits.strip()
+        if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
+            raise ValueError(Words.port_wrong.format(text=digits[:60] or "nothing"))
+        port = int(digits)
+    return address, port
+
+
+def _is_ipv4(address: str) -> bool:
+    parts = address.split(".")
+    return len(parts) == 4 and all(re.fullmatch(r"[0-9]{1,3}", part) and int(part) < 256 for part in parts)
+
+
+def join_address(address: str, port: int) -> str:
+    """As people type it: the port only where it is not the usual one."""
+    return address if port == net.PORT else f"{address}:{port}"
+
+
+# -------------------------------------------------------------------------------------------------------------- looks
+
+PAGE = "#f3f4f7"
+CARD = "#ffffff"
+INK = "#1e2430"
+QUIET = "#5c6573"  # 5.9 : 1 on white
+LINE = "#d5d9e0"
+ACCENT = "#2457c5"
+SELECTION = "#cfdcf7"
+WRONG = "#b3261e"
+NAMES = ("#1f6feb", "#9a3412", "#1a7f37", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # all 4.6 : 1 or more
+
+
+def make_sharp() -> None:
+    """Windows: without this, and before the first window, it is drawn small and then blown up on a dense screen."""
+    if sys.platform == "win32":
+        import ctypes
+
+        with contextlib.suppress(AttributeError, OSError):  # older than Windows 8.1
+            ctypes.OleDLL("shcore").SetProcessDpiAwareness(1)  # of the system: Tk cannot follow from screen to screen
+
+
+class Looks:
+    """Fonts, and sizes that follow from them; styles. Made once, lives as long as the window."""
+
+    def __init__(self, root: tk.Tk) -> None:
+        self.text = font.nametofont("TkTextFont", root)
+        self.base = font.nametofont("TkDefaultFont", root)
+        if root.tk.call("tk", "windowingsystem") == "x11":
+            for each in (self.text, self.base):
+                each.configure(size=11)
+        size = abs(int(self.text.actual("size")))
+        family = self.text.actual("family")
+        self.bold = font.Font(root, family=family, size=size, weight="bold")
+        self.small = font.Font(root, family=family, size=max(size - 1, 8))
+        self.large = font.Font(root, family=family, size=size + 9, weight="bold")
+        self.em = self.text.measure("0")  # px; every length on every page is a multiple of it
+        self.style = ttk.Style(root)
+        if root.tk.call("tk", "windowingsystem") == "x11":
+            self._style_x11(root)
+        self.style.configure("Title.TLabel", font=self.large)
+        self.style.configure("Quiet.TLabel", foreground=QUIET)
+        self.style.configure("Wrong.TLabel", foreground=WRONG)
+        self.style.configure("Bold.TLabel", font=self.bold)
+
+    def _style_x11(self, root: tk.Tk) -> None:
+        """Elsewhere Tk looks like the system. Here its own look is of the 1990s; only `clam` can be given another."""
+        style, em = self.style, self.em
+        style.theme_use("clam")
+        root.configure(background=PAGE)
+        flat = {"lightcolor": CARD, "darkcolor": CARD}
+        style.configure(
+            ".",
+            background=PAGE,
+            foreground=INK,
+            bordercolor=LINE,
+            lightcolor=PAGE,
+            darkcolor=PAGE,
+            troughcolor=PAGE,
+            focuscolor=ACCENT,
+            insertcolor=INK,
+        )
+        style.configure("TButton", padding=(em, em // 2), background=CARD, **flat)
+        style.map(
+            "TButton",
+            background=[("disabled", PAGE), ("pressed", "#e2e6ee"), ("active", "#eef1f6")],
+            foreground=[("disabled", "#8b93a1")],
+            bordercolor=[("focus", ACCENT)],
+        )
+        style.configure(
+            "Accent.TButton",
+            background=ACCENT,
+            foreground="white",
+            lightcolor=ACCENT,
+            darkcolor=ACCENT,
+            bordercolor=ACCENT,
+            focuscolor="white",
+        )
+        style.map(
+            "Accent.TButton",
+            background=[("disabled", "#9db3e3"), ("pressed", "#1a4199"), ("active", "#1e4bad")],
+            foreground=[("disabled", "white")],
+        )
+        style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
+        style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
+        style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
+        thumb = "#c3c9d4"
+        hidden = [("disabled", CARD)]  # while all is seen
+        style.configure("Vertical.TScrollbar", troughcolor=CARD, bordercolor=CARD, gripcount=0, arrowsize=em)
+        style.configure("Vertical.TScrollbar", background=thumb, lightcolor=thumb, darkcolor=thumb)
+        style.map("Vertical.TScrollbar", background=hidden, lightcolor=hidden, darkcolor=hidden)
+        part = ("Vertical.Scrollbar.thumb", {"expand": "1", "sticky": "nswe"})
+        style.layout("Vertical.TScrollbar", [("Vertical.Scrollbar.trough", {"sticky": "ns", "children": [part]})])  # type: ignore[list-item]
+
+    def card(self, parent: tk.Misc) -> tk.Frame:
+        """A white field with a thin line around it."""
+        return tk.Frame(parent, background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
+
+    def text_box(self, parent: tk.Misc, height: int) -> tk.Text:
+        return tk.Text(
+            parent,
+            height=height,
+            width=20,
+            font=self.text,
+            wrap="word",
+            relief="flat",
+            borderwidth=0,
+            highlightthickness=0,
+            padx=self.em,
+            pady=self.em // 2,
+            background=CARD,
+            foreground=INK,
+            insertbackground=INK,
+            selectbackground=SELECTION,
+            selectforeground=INK,
+            inactiveselectbackground="#dfe6f3",
+        )
+
+
+def shortened(text: str, text_font: font.Font, width: int) -> str:
+    """The text, with its middle left out if it is wider than `width` px: the number in "Ann 2" is part of the name."""
+    shown, start = text, len(text) - 4
+    while text_font.measure(shown) > width and start > 0:
+        start -= 1
+        shown = f"{text[:start]}\u2026{text[-4:]}"
+    return shown
+
+
+def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
+    """Both Enter keys; and nothing else happens to them."""
+
+    def act(_: object) -> str:
+        action()
+        return "break"
+
+    widget.bind("<Return>", act)
+    widget.bind("<KP_Enter>", act)
+
+
+def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
+    """A button that Enter presses too, not the space bar alone."""
+    made = ttk.Button(parent, text=text, command=action, style=style)
+    on_enter(made, made.invoke)
+    return made
+
+
+# ------------------------------------------------------------------------------------------------------------ widgets
+
+Chunks = list[object]  # text, tags, text, tags ... as Tk's insert takes them
+
+
+class Log:
+    """The messages, read-only. What is added shows at `flush`, with one insert and one scroll for all of it.
+
+    Below everything that the room has said stand one's own lines that are still on their way. That part, from the mark
+    "own", is drawn anew at each flush.
+    """
+
+    def __init__(self, parent: tk.Misc, looks: Looks, take_back: Callable[[int], None]) -> None:
+        self._looks = looks
+        self._take_back = take_back
+        self.frame = looks.card(parent)
+        self.text = looks.text_box(self.frame, height=10)
+        self._scrollbar = ttk.Scrollbar(self.frame, command=self.text.yview)
+        self._scrollbar.pack(side="right", fill="y")
+        self.text.pack(side="left", fill="both", expand=True)
+        self.text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
+        self._jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
+        self._follow = True  # until the reader scrolls up
+        self._new = 0  # messages below what the reader sees
+        self._size: tuple[object, ...] = ()
+        self._chunks: Chunks = []
+        self._own_changed = False
+        self.on_their_way: dict[int, str] = {}  # id -> text
+        self._names: dict[str, str] = {}  # name -> as it fits into its column
+        self._set_tags()
+        self.text.mark_set("own", "end-1c")
+        self.text.mark_gravity("own", "left")
+
+    def _set_tags(self) -> None:
+        looks, text = self._looks, self.text
+        time_width = looks.small.measure("00:00") + looks.em
+        indent = time_width + NAME_WIDTH * looks.em + looks.em
+        text.configure(tabs=(time_width, indent))
+        gap = looks.em // 3
+        text.tag_configure("time", foreground=QUIET, font=looks.small, lmargin2=indent, spacing1=gap)
+        text.tag_configure("text", lmargin2=indent)
+        text.tag_configure("more", lmargin1=indent, lmargin2=indent)
+        text.tag_configure("quiet", foreground=QUIET, font=looks.small, lmargin1=indent, lmargin2=indent, spacing1=gap)
+        text.tag_configure("sending", foreground=QUIET)
+        text.tag_configure("wrong", foreground=WRONG)
+        text.tag_configure("link", foreground=ACCENT, underline=True)
+        for number, colour in enumerate(NAMES):
+            text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
+        text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
+        text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
+        text.tag_raise("sel")
+
+    # What can be added.
+
+    def add_message(self, seconds: float, who: int, name: str, text: str) -> None:
+        self._chunks += self._message(seconds, who, name, text)
+        self._new += 1
+
+    def add_note(self, text: str) -> None:
+        """A quiet line that nobody said."""
+        self._chunks += ["\n", (), drawable(text), ("quiet",)]
+
+    def add_on_its_way(self, number: int, text: str) -> None:
+        self.on_their_way[number] = text
+        self._own_changed = True
+
+    def remove_on_its_way(self, number: int) -> str | None:
+        """The text of one's own line that has been answered."""
+        self._own_changed = True
+        return self.on_their_way.pop(number, None)
+
+    def add_rejected(self, number: int, who: int, name: str, text: str, reason: str) -> None:
+        tag = f"rejected{number}"
+        self._chunks += self._message(time.time(), who, name, text, tag, "wrong")
+        self._chunks += ["\n", ("more", tag), f"{drawable(reason)}  ", ("more", "wrong", tag)]
+        self._chunks += [Words.take_back, ("more", "link", tag, f"take{number}")]
+        self.text.tag_bind(f"take{number}", "<Button-1>", lambda _: self._take_back(number))
+
+    def remove_rejected(self, number: int) -> None:
+        self.flush()
+        for tag in (f"rejected{number}", f"take{number}"):
+            ranges = self.text.tag_ranges(tag)
+            if ranges:
+                with self._writable():
+                    self.text.delete(ranges[0], ranges[-1])
+            self.text.tag_delete(tag)
+        self.text.configure(cursor="arrow")
+
+    def _message(self, seconds: float, who: int, name: str, text: str, *tags: str) -> Chunks:
+        first, newline, rest = drawable(text).partition("\n")
+        colour = f"name{who % len(NAMES)}"
+        chunks: Chunks = ["\n", tags[:1]]
+        chunks += [f"{clock(seconds)}\t", ("time", *tags[:1]), f"{self._fitting(name)}\t", ("text", colour, *tags[:1])]
+        chunks += [first, ("text", *tags)]
+        if newline:
+            chunks += [f"\n{rest}", ("more", *tags)]
+        return chunks
+
+    def _fitting(self, name: str) -> str:
+        """The name as it fits into its column."""
+        if name not in self._names:
+            if len(self._names) > LOG_LINES:
+                self._names.clear()
+            self._names[name] = shortened(drawable_name(name), self._looks.bold, NAME_WIDTH * self._looks.em)
+        return self._names[name]
+
+    # How it shows.
+
+    def flush(self) -> None:
+        """Draws what was added since the last time."""
+        if not self._chunks and not self._own_changed:
+            return
+        chunks, self._chunks = self._chunks, []
+        with self._writable():
+            self.text.delete("own", "end-1c")
+            if chunks:
+                if self.text.index("own") == "1.0":
+                    chunks[0] = ""  # no empty line at the top
+                self._append(chunks)
+            self.text.mark_set("own", "end-1c")
+            self._append([chunk for text in self.on_their_way.values() for chunk in self._on_its_way(text)])
+            self._trim()
+        self._own_changed = False
+        if self._follow:
+            self.go_to_end()
+        elif self._new:
+            self._jump.configure(text=Words.new_lines.format(number=self._new))
+            self._jump.place(relx=1, rely=1, x=-3 * self._looks.em, y=-self._looks.em, anchor="se")
+
+    def _append(self, chunks: Chunks) -> None:
+        if chunks:
+            self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
+
+    def _on_its_way(self, text: str) -> Chunks:
+        first, newline, rest = drawable(text).partition("\n")
+        chunks: Chunks = ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), first, ("text", "sending")]
+        return [*chunks, f"\n{rest}", ("more", "sending")] if newline else chunks
+
+    def _trim(self) -> None:
+        """Takes the oldest lines away; later than usual while the reader is up there."""
+        lines = int(self.text.index("end-1c").split(".")[0])
+        if lines > (LOG_LINES if self._follow else 2 * LOG_LINES) + LOG_SLACK:
+            self.text.delete("1.0", f"{lines - LOG_LINES + 1}.0")
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        self.text.configure(state="normal")
+        try:
+            yield
+        finally:
+            self.text.configure(state="disabled")
+
+    def go_to_end(self) -> None:
+        self._follow = True
+        self._new = 0
+        self._jump.place_forget()
+        self.text.see("end")
+
+    def _scrolled(self, first: float, last: float) -> None:
+        """Tk tells what part is seen. Only the reader's scrolling ends the following: not a new size, nor new lines."""
+        self._scrollbar.set(first, last)
+        size = (self.text.winfo_width(), self.text.winfo_height(), self._looks.text.metrics("linespace"))
+        if size != self._size:
+            self._size = size
+            if self._follow:
+                self.text.after_idle(self._stay_at_end)
+            return
+        self._follow = float(last) >= 1.0
+        if self._follow:
+            self._new = 0
+            self._jump.place_forget()
+
+    def _stay_at_end(self) -> None:
+        if self.text.winfo_exists() and self._follow:
+            self.text.see("end")
+
+
+class Composer:
+    """The box one types in: Enter sends, Shift+Enter makes a new line, up to six lines high.
+
+    Only sending ever empties it. `send` gets the text, tidied and not too long.
+    """
+
+    def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
+        self._send = send
+        self.frame = looks.card(parent)
+        self.text = looks.text_box(self.frame, height=1)
+        self.text.configure(pady=looks.em * 3 // 4, undo=True, maxundo=200)
+        self.text.pack(side="left", fill="both", expand=True)
+        self.problem = ttk.Label(parent, style="Wrong.TLabel")
+        self._hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
+        self._hint.bind("<Button-1>", lambda _: self.text.focus_set())
+        self._hint.place(x=0, rely=0.5, anchor="w")
+        on_enter(self.text, self.send)
+        self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
+        self.text.bind("<Shift-KP_Enter>", lambda _: self._insert("\n"))
+        self.text.bind("<Tab>", lambda _: self._go(self.text.tk_focusNext()))
+        self.text.bind("<<Paste>>", lambda _: self._paste())
+        self.text.bind("<<Modified>>", lambda _: self._modified())
+        self.text.bind("<Configure>", lambda _: self._fit())
+
+    def get(self) -> str:
+        return self.text.get("1.0", "end-1c")
+
+    def send(self) -> None:
+        text = tidy(net.clean_text(self.get()))
+        if self.text.cget("state") == "disabled" or self._show_problem(text):
+            return
+        self.text.delete("1.0", "end")
+        self.text.edit_reset()
+        if text:
+            self._send(text)  # the last act: it may have been "exit", and the box is gone
+
+    def give_back(self, text: str) -> None:
+        """Puts a text that was not sent here again, below what is being written."""
+        self.text.insert("end-1c", f"\n{text}" if self.get() else text)
+        self.text.mark_set("insert", "end-1c")
+        self.text.see("insert")
+        self.text.focus_set()
+
+    def enable(self, on: bool) -> None:
+        colours = (CARD, INK) if on else (PAGE, QUIET)
+        self.text.configure(state="normal" if on else "disabled", background=colours[0], foreground=colours[1])
+        if not on:
+            self._hint.place_forget()
+
+    def _show_problem(self, text: str) -> bool:
+        """Whether it is too long; if so, by how much is said below the box."""
+        problem = ""
+        if len(text) > net.MAX_TEXT:
+            problem = Words.too_long.format(number=len(text) - net.MAX_TEXT)
+        elif text.count("\n") >= net.MAX_TEXT_LINES:
+            problem = Words.too_many_lines.format(number=text.count("\n") + 1 - net.MAX_TEXT_LINES)
+        self.problem.configure(text=problem)
+        return bool(problem)
+
+    def _insert(self, text: str) -> str:
+        if self.text.tag_ranges("sel"):
+            self.text.delete("sel.first", "sel.last")
+        self.text.insert("insert", text)
+        self.text.see("insert")
+        return "break"
+
+    def _paste(self) -> str:
+        """Tk's own keeps what is selected (on X11), and what no message can have."""
+        with contextlib.suppress(tk.TclError):  # the clipboard is empty, or holds no text
+            text = net.clean_text(self.text.clipboard_get())
+            self._insert(text[:MAX_PASTE])
+            if len(text) > MAX_PASTE:
+                self.problem.configure(text=Words.pasted_part.format(number=MAX_PASTE))
+        return "break"
+
+    def _modified(self) -> None:
+        if self.text.edit_modified():
+            self.text.edit_modified(False)
+            text = self.get()
+            if text:
+                self._hint.place_forget()
+            else:
+                self._hint.place(x=0, rely=0.5, anchor="w")
+            self._show_problem(tidy(text))
+            self._fit()
+
+    def _fit(self) -> None:
+        lines = int(self.text.tk.call(self.text, "count", "-displaylines", "1.0", "end"))
+        height = min(max(lines, 1), COMPOSER_LINES)
+        if height != int(self.text.cget("height")):
+            self.text.configure(height=height)
+            self.text.see("insert")
+
+    @staticmethod
+    def _go(widget: tk.Misc | None) -> str:
+        if widget is not None:
+            widget.focus_set()
+        return "break"
+
+
+# -------------------------------------------------------------------------------------------------------------- pages
+
+
+class FirstPage:
+    """A name, and the two buttons."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        looks = app.looks
+        self.frame = ttk.Frame(app.root)
+        box = ttk.Frame(self.frame)
+        box.place(relx=0.5, rely=0.45, anchor="center")
+        ttk.Label(box, text=Words.program, style="Title.TLabel").pack()
+        ttk.Label(box, text=Words.slogan, style="Quiet.TLabel").pack(pady=(looks.em // 2, 3 * looks.em))
+        ttk.Label(box, text=Words.your_name).pack(anchor="w")
+        self.name = ttk.Entry(box, font=looks.text, width=36)
+        self.name.insert(0, app.name)
+        self.name.pack(fill="x", pady=(looks.em // 3, 2 * looks.em))
+        self.host = button(box, Words.host, self._host, "Accent.TButton")
+        self.host.pack(fill="x")
+        self.join = button(box, Words.join, self._join)
+        self.join.pack(fill="x", pady=looks.em)
+        self.message = ttk.Label(box, wraplength=44 * looks.em, justify="center")
+        self.message.pack(pady=looks.em)
+        on_enter(self.name, self.host.focus_set)  # most people join: Enter alone must not open a room
+
+    def focus(self) -> None:
+        self.name.focus_set()
+        self.name.selection_range(0, "end")
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+
+    def busy(self, text: str) -> None:
+        self.say(text)
+        for each in (self.host, self.join):
+            each.state(["disabled"])
+
+    def _take_name(self) -> bool:
+        name = net.clean_name(self.name.get())
+        if name:
+            self._app.name = name
+        else:
+            self.say(Words.name_missing, wrong=True)
+            self.name.focus_set()
+        return bool(name)
+
+    def _host(self) -> None:
+        if self._take_name() and not self.host.instate(["disabled"]):
+            self._app.host()
+
+    def _join(self) -> None:
+        if self._take_name() and not self.join.instate(["disabled"]):
+            self._app.show_join_page()
+
+
+class JoinPage:
+    """The address of a room. The rooms that are found will stand above the box."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        looks = app.looks
+        self.frame = ttk.Frame(app.root)
+        box = ttk.Frame(self.frame)
+        box.place(relx=0.5, rely=0.45, anchor="center")
+        ttk.Label(box, text=Words.join_title, style="Title.TLabel").pack(anchor="w", pady=(0, 2 * looks.em))
+        ttk.Label(box, text=Words.address).pack(anchor="w")
+        row = ttk.Frame(box)
+        row.pack(fill="x", pady=looks.em // 3)
+        self.address = ttk.Entry(row, font=looks.text, width=40)
+        self.address.insert(0, app.address)
+        self.address.pack(side="left", fill="x", expand=True)
+        self.join = button(row, Words.join_button, self._join, "Accent.TButton")
+        self.join.pack(side="left", padx=(looks.em, 0))
+        self._help = ttk.Label(box, text=Words.address_help, style="Quiet.TLabel")
+        self._help.pack(anchor="w")
+        # As many lines as the longest sentence needs, so that nothing jumps when it appears.
+        line = looks.base.metrics("linespace")
+        holder = ttk.Frame(box, width=54 * looks.em, height=4 * line)
+        holder.pack_propagate(False)
+        holder.pack(pady=2 * looks.em)
+        self.message = ttk.Label(holder, wraplength=54 * looks.em)
+        self.message.pack(anchor="nw")
+        self.back = button(box, Words.back, lambda: app.leave(""))
+        self.back.pack(anchor="w")
+        on_enter(self.address, self._join)
+
+    def focus(self) -> None:
+        self.address.focus_set()
+        self.address.selection_range(0, "end")
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+
+    def busy(self, text: str) -> None:
+        self.say(text)
+        self.join.state(["disabled"])
+
+    def _join(self) -> None:
+        if self.join.instate(["disabled"]):
+            return
+        try:
+            address, port = parse_address(self.address.get())
+        except ValueError as error:
+            self.say(str(error), wrong=True)
+            self.focus()
+        else:
+            self._app.join(address, port)
+
+
+class ChatPage:
+    """A room from within: header, messages, people, composer, status."""
+
+    def __init__(self, app: App, client: net.Client, hosting: bool, welcome: net.Welcome) -> None:
+        self._app, self._client, self._hosting = app, client, hosting
+        self._where = join_address(client.address, client.port)
+        self._welcome = welcome
+        self.title = drawable_name(welcome.title)
+        self._people: dict[int, str] = {}
+        self._history_left = 0  # events that were before us, and are still to come
+        self._changed_people = False
+        self._rejected: dict[int, str] = {}  # id -> text, for those that can be taken back
+        self.over = False
+        looks = app.looks
+        self.frame = ttk.Frame(app.root, padding=looks.em)
+        self.frame.rowconfigure(1, weight=1)
+        self.frame.columnconfigure(0, weight=1)
+        self._make_header(looks).grid(row=0, column=0, columnspan=2, sticky="ew", pady=(0, looks.em))
+        self.log = Log(self.frame, looks, self._take_back)
+        self.log.frame.grid(row=1, column=0, sticky="nsew")
+        self._make_people(looks).grid(row=1, column=1, sticky="ns", padx=(looks.em, 0))
+        self._question = self._make_question(looks)
+        self._make_composer(looks)
+        self.status = ttk.Label(self.frame, style="Quiet.TLabel")
+        self.status.grid(row=5, column=0, sticky="ew", pady=(looks.em // 2, 0))
+        self.composer.problem.grid(row=5, column=1, sticky="e")
+        self.log.frame.bind("<Configure>", lambda event: self.status.configure(wraplength=event.width))
+        self.frame.bind_all("<Escape>", lambda _: self._stay())
+
+    def _make_header(self, looks: Looks) -> ttk.Frame:
+        header = ttk.Frame(self.frame)
+        if self._hosting:
+            server_port = self._client.port
+            self.address = join_address(net.get_local_ip(), server_port)
+            ttk.Label(header, text=Words.join_at).pack(side="left")
+            ttk.Label(header, text=self.address, font=looks.large).pack(side="left", padx=looks.em)
+            self.copy = button(header, Words.copy, self._copy)
+            self.copy.pack(side="left")
+        else:
+            self.address = self._where
+            ttk.Label(header, text=self.title, style="Bold.TLabel").pack(side="left")
+            ttk.Label(header, text=self.address, style="Quiet.TLabel").pack(side="left", padx=looks.em)
+        self.leave_button = button(header, Words.leave, self._app.ask_to_leave)
+        self.leave_button.pack(side="right")
+        ttk.Label(header, text=Words.open_room, style="Quiet.TLabel").pack(side="right", padx=2 * looks.em)
+        return header
+
+    def _make_people(self, looks: Looks) -> ttk.Frame:
+        frame = ttk.Frame(self.frame)
+        self.people_title = ttk.Label(frame, style="Bold.TLabel")
+        self.people_title.pack(anchor="w", pady=(0, looks.em // 2))
+        card = looks.card(frame)
+        card.pack(fill="both", expand=True)
+        self.people = tk.Listbox(
+            card,
+            width=PEOPLE_WIDTH,
+            font=looks.text,
+            background=CARD,
+            foreground=INK,
+            selectbackground=SELECTION,
+            selectforeground=INK,
+            borderwidth=0,
+            highlightthickness=0,
+            activestyle="none",
+            exportselection=False,
+        )
+        self.people.pack(side="left", fill="both", expand=True, padx=looks.em // 2, pady=looks.em // 2)
+        scrollbar = ttk.Scrollbar(card, command=self.people.yview)
+        scrollbar.pack(side="right", fill="y")
+        self.people.configure(yscrollcommand=scrollbar.set)
+        return frame
+
+    def _make_question(self, looks: Looks) -> ttk.Frame:
+        """Asked inside the window: is a room with people in it to be closed?"""
+        frame = ttk.Frame(self.frame)
+        self.question = ttk.Label(frame, style="Bold.TLabel")
+        self.question.pack(side="left")
+        self.close_yes = button(frame, Words.close_yes, self._app.leave_room, "Accent.TButton")
+        self.close_yes.pack(side="left", padx=looks.em)
+        self.close_no = button(frame, Words.close_no, self._stay)
+        self.close_no.pack(side="left")
+        return frame
+
+    def _make_composer(self, looks: Looks) -> None:
+        self.composer = Composer(self.frame, looks, self._say)
+        self.composer.frame.grid(row=4, column=0, sticky="ew", pady=(looks.em, 0))
+        self.send = button(self.frame, Words.send, self.composer.send, "Accent.TButton")
+        self.send.grid(row=4, column=1, sticky="sew", padx=(looks.em, 0))
+
+    def focus(self) -> None:
+        self.composer.text.focus_set()
+
+    # What the person does.
+
+    def _say(self, text: str) -> None:
+        if text.casefold() == "exit":
+            self._app.ask_to_leave()
+        else:
+            self._client.say(text)
+            self.log.go_to_end()
+
+    def _take_back(self, number: int) -> None:
+        text = self._rejected.pop(number, None)
+        if text is not None:
+            self.log.remove_rejected(number)
+            self.composer.give_back(text)
+
+    def _copy(self) -> None:
+        self.copy.clipboard_clear()
+        self.copy.clipboard_append(self.address)
+        self.copy.configure(text=Words.copied)
+        self.copy.after(COPIED_TIME, lambda: self.copy.winfo_exists() and self.copy.configure(text=Words.copy))
+
+    def ask(self) -> bool:
+        """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
+        others = len(self._people) - 1
+        if not self._hosting or others < 1 or self.over or self._question.winfo_ismapped():
+            return True
+        words = Words.close_question if others > 1 else Words.close_question_1
+        self.question.configure(text=words.format(number=others))
+        self._question.grid(row=3, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
+        self._question.update_idletasks()
+        return False
+
+    def _stay(self) -> None:
+        self._question.grid_remove()
+        self.focus()
+
+    # What the room says.
+
+    def handle(self, event: net.Event) -> None:
+        """Takes one event; it is seen after the next `flush`."""
+        if isinstance(event, (net.Said, net.Joined, net.Left)):
+            is_history = self._history_left > 0
+            self._history_left -= is_history
+            self._handle_numbered(event, is_history)
+            return
+        match event:
+            case net.Welcome():
+                self._handle_welcome(event)
+            case net.Sending():
+                self.log.add_on_its_way(event.id, event.text)
+            case net.Settled():
+                text = self.log.remove_on_its_way(event.id)
+                if text is not None:
+                    self.log.add_message(time.time(), self._welcome.who, self._welcome.name, text)
+                    self.log.add_note(Words.settled)
+            case net.Rejected():
+                self._handle_rejected(event)
+            case net.Lost():
+                self._tell_trouble(event)
+            case net.Refused() | net.Closed():
+                self._end(event)
+            case _:
+                assert_never(event)
+
+    def _handle_numbered(self, event: net.Said | net.Joined | net.Left, is_history: bool) -> None:
+        match event:
+            case net.Said():
+                if event.who == self._welcome.who:
+                    self.log.remove_on_its_way(event.id)
+                self.log.add_message(event.time, event.who, event.name, event.text)
+            case net.Joined() | net.Left() if is_history:
+                pass  # the list of people is already as it was after them
+            case net.Joined():
+                self._people[event.who] = event.name
+                self._changed_people = True
+                self.log.add_note(Words.joined.format(name=drawable_name(event.name)))
+            case net.Left():
+                self._people.pop(event.who, None)
+                self._changed_people = True
+                words = Words.left.get(event.reason, Words.left["left"])
+                self.log.add_note(words.format(name=drawable_name(event.name)))
+            case _:
+                assert_never(event)
+
+    def _handle_welcome(self, welcome: net.Welcome) -> None:
+        before, self._welcome = self._welcome, welcome
+        if welcome is before:
+            self.log.add_note(Words.you_are_in.format(room=self.title, name=drawable_name(welcome.name)))
+            wanted = net.clean_name(self._app.name)
+            if welcome.name != wanted:
+                names = {"wanted": drawable_name(wanted), "name": drawable_name(welcome.name)}
+                self.log.add_note(Words.renamed.format(**names))
+        elif welcome.room != before.room:
+            self.log.add_note(Words.reopened.format(room=self.title))
+        if welcome.missed:
+            words = Words.missed if welcome.missed > 1 else Words.missed_1
+            self.log.add_note(words.format(number=welcome.missed))
+        self._history_left = welcome.history
+        self._people = dict(welcome.people)
+        self._changed_people = True
+        self.say(Words.connected)
+
+    def _handle_rejected(self, rejected: net.Rejected) -> None:
+        text = self.log.remove_on_its_way(rejected.id)
+        if text is not None:
+            self._rejected[rejected.id] = text
+            reason = Words.not_sent.format(reason=Words.rejected.get(rejected.code, rejected.reason))
+            self.log.add_rejected(rejected.id, self._welcome.who, self._welcome.name, text, reason)
+
+    def _tell_trouble(self, lost: net.Lost) -> None:
+        again = Words.again_in if lost.retry_in else Words.again_now
+        what = Words.lost[lost.reason].format(address=self._where)
+        self.say(f"{what} {again.format(seconds=lost.retry_in)}", wrong=True)
+
+    def _end(self, event: net.Refused | net.Closed) -> None:
+        self.over = True
+        self.composer.enable(False)
+        self.send.state(["disabled"])
+        self._question.grid_remove()
+        self.leave_button.focus_set()
+        self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        self.status.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+
+    def flush(self) -> None:
+        """Shows all that was handled since the last time."""
+        self.log.flush()
+        if self._changed_people:
+            self._changed_people = False
+            self.people_title.configure(text=Words.people.format(number=len(self._people)))
+            where = self.people.yview()[0]
+            self.people.delete(0, "end")
+            self.people.insert("end", *self._sorted_people())
+            self.people.yview_moveto(where)
+
+    def _sorted_people(self) -> list[str]:
+        """The host, then the others in alphabetical order."""
+        host, looks = self._welcome.host or net.HOST, self._app.looks
+        marks = {(True, True): Words.host_and_you_mark, (True, False): Words.host_mark, (False, True): Words.you_mark}
+
+        def mark(who: int, name: str) -> str:
+            words = marks.get((who == host, who == self._welcome.who), "{name}")
+            width = (PEOPLE_WIDTH - len(words.format(name=""))) * looks.em
+            return words.format(name=shortened(drawable_name(name), looks.text, width))
+
+        people = sorted(self._people.items(), key=lambda person: (person[0] != host, person[1].casefold()))
+        return [mark(who, name) for who, name in people]
+
+
+# ---------------------------------------------------------------------------------------------------------------- App
+
+
+class Session:
+    """One visit to a room: what has to be closed when it ends. Knows no widget."""
+
+    def __init__(self) -> None:
+        self.events: net.Events = queue.Queue()
+        self.client: net.Client | None = None
+        self.server: net.Server | None = None
+        self.opened: queue.SimpleQueue[net.Server | str] = queue.SimpleQueue()  # the room, or why there is none
+        self._opener: threading.Thread | None = None
+
+    def open_room(self, title: str, host_name: str, port: int) -> None:
+        """Opening may wait for a port, so a thread does it; the answer comes in `opened`."""
+        self._opener = threading.Thread(
+            target=_open_room, args=[title, host_name, port, self.opened], name="opening the room"
+        )
+        self._opener.start()
+
+    def end(self) -> None:
+        """Returns at once; a thread says goodbye, first the client, so that its last words reach the room."""
+        threading.Thread(target=self._close, name="closing the session").start()
+
+    def _close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+            self.client.join()
+        if self._opener is not None:
+            self._opener.join()
+            if not self.opened.empty():  # it was opened for somebody who has left already
+                answer = self.opened.get()
+                self.server = answer if isinstance(answer, net.Server) else None
+        if self.server is not None:
+            self.server.close()
+
+
+def _open_room(title: str, host_name: str, port: int, opened: queue.SimpleQueue[net.Server | str]) -> None:
+    try:
+        opened.put(net.run_server(title, host_name=host_name, port=port))
+    except (OSError, ValueError) as error:
+        opened.put(getattr(error, "strerror", None) or str(error))
+
+
+Page = TypeVar("Page", "FirstPage", "JoinPage", "ChatPage")
+
+
+class App:
+    """The window. `host`, `join` and `leave` are what the buttons do; `close` ends it all."""
+
+    def __init__(self, root: tk.Tk, name: str = "") -> None:
+        self.root = root
+        self.looks = Looks(root)
+        self.name = net.clean_name(name) or login_name()
+        self.address = ""  # last typed
+        self._token = secrets.token_hex(16)  # one for the run of the program: the same person, also after a break
+        self.session: Session | None = None
+        self.page: FirstPage | JoinPage | ChatPage | None = None  # only until the first one is shown
+        self._closed = False
+        em = self.looks.em
+        width = min(95 * em, root.winfo_screenwidth() - 6 * em)
+        height = min(62 * em, root.winfo_screenheight() - 10 * em)
+        root.geometry(f"{width}x{height}")
+        root.minsize(min(40 * em, width), min(32 * em, height))
+        root.protocol("WM_DELETE_WINDOW", self._close_clicked)
+        root.report_callback_exception = self._report
+        if root.tk.call("tk", "windowingsystem") == "aqua":
+            root.createcommand("::tk::mac::Quit", self._close_clicked)
+        self._show(FirstPage(self))
+        self._next_poll = root.after(POLL, self.poll)
+
+    # What people do.
+
+    def host(self, port: int = net.PORT) -> None:
+        page = self.page if isinstance(self.page, FirstPage) else self._show(FirstPage(self))
+        page.busy(Words.opening)
+        self._begin().open_room(Words.room_of.format(name=self.name), self.name, port)
+
+    def join(self, address: str, port: int) -> None:
+        self.address = join_address(address, port)
+        page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
+        page.busy(Words.connecting.format(address=self.address))
+        session = self._begin()
+        session.client = net.run_client(address, self.name, session.events, port=port, token=self._token)
+
+    def show_join_page(self, message: str = "") -> None:
+        self._end_session()
+        self._show(JoinPage(self)).say(message, wrong=True)
+
+    def ask_to_leave(self) -> None:
+        if not isinstance(self.page, ChatPage) or self.page.ask():
+            self.leave_room()
+
+    def leave_room(self) -> None:
+        message = ""
+        if isinstance(self.page, ChatPage):
+            words = Words.you_closed if self.session and self.session.server else Words.you_left
+            message = words.format(room=self.page.title)
+        self.leave(message)
+
+    def leave(self, message: str, wrong: bool = False) -> None:
+        """To the first page, which says why."""
+        self._end_session()
+        self._show(FirstPage(self)).say(message, wrong)
+
+    def _close_clicked(self) -> None:
+        if not isinstance(self.page, ChatPage) or self.page.ask():
+            self.close()
+
+    def close(self) -> None:
+        """Ends the session and the window."""
+        if not self._closed:
+            self._closed = True
+            self.root.after_cancel(self._next_poll)
+            self._end_session()
+            self.root.destroy()
+
+    # Pages and sessions.
+
+    def _show(self, page: Page) -> Page:
+        if self.page is not None:
+            self.page.frame.destroy()
+        self.page = page
+        title = Words.program
+        if isinstance(page, ChatPage):
+            title = Words.title.format(room=page.title, program=Words.program)
+        self.root.title(title)
+        page.frame.pack(fill="both", expand=True)
+        page.focus()
+        return page
+
+    def _begin(self) -> Session:
+        self._end_session()
+        self.session = Session()
+        return self.session
+
+    def _end_session(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            session.end()
+
+    # What happens.
+
+    def poll(self) -> None:
+        """Takes what has arrived, a bounded amount, and comes back: soon if there is more."""
+        more = False
+        try:
+            more = self._take_events()
+        except Exception:
+            log.exception("the poll failed")
+        finally:  # whatever happens, the window goes on
+            if not self._closed:
+                self._next_poll = self.root.after(POLL_SOON if more else POLL, self.poll)
+
+    def _take_events(self) -> bool:
+        """Whether there are more."""
+        stop_at = time.perf_counter() + POLL_TIME
+        session = self.session
+        if session is not None and not session.opened.empty():
+            self._handle_opened(session, session.opened.get())
+        for _ in range(POLL_EVENTS):
+            if session is None or session is not self.session or time.perf_counter() > stop_at:
+                break
+            try:
+                event = session.events.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                self._handle(session, event)
+            except Exception:  # costs this event, and no other
+                log.exception("an event could not be shown: %.300r", event)
+        if isinstance(self.page, ChatPage):
+            self.page.flush()
+        return self.session is not None and not self.session.events.empty()
+
+    def _handle_opened(self, session: Session, answer: net.Server | str) -> None:
+        if isinstance(answer, str):
+            self.leave(Words.not_opened.format(reason=answer), wrong=True)
+            return
+        session.server = answer
+        session.client = net.run_client(
+            "127.0.0.1", self.name, session.events, port=answer.port, token=answer.token
+        )  # the host is in the room like everybody else; the token says who it is
+
+    def _handle(self, session: Session, event: net.Event) -> None:
+        match event:
+            case _ if isinstance(self.page, ChatPage):
+                self.page.handle(event)
+            case net.Welcome():
+                assert session.client is not None
+                page = ChatPage(self, session.client, session.server is not None, event)
+                self._show(page)
+                page.handle(event)
+            case net.Lost() | net.Refused() | net.Closed():
+                self._not_let_in(event)
+            case _:
+                log.warning("unexpected before the welcome: %.300r", event)
+
+    def _not_let_in(self, event: net.Lost | net.Refused | net.Closed) -> None:
+        """The first attempt failed: back to the page where it can be mended, with everything still there."""
+        if isinstance(event, net.Lost):
+            message = Words.cannot_join[event.reason].format(address=self.address, seconds=event.retry_in)
+        elif isinstance(event, net.Refused):
+            message = Words.refused.get(event.code, drawable_name(event.reason)).format(address=self.address)
+        else:
+            message = drawable_name(event.reason)
+        self.show_join_page(message)
+
+    def _report(self, *error: object) -> None:
+        """A callback of tkinter's has failed. The traceback is not kept: it would keep widgets alive."""
+        log.error("a callback failed", exc_info=error)  # type: ignore[arg-type]
+        if self.page is not None:
+            self.page.say(Words.failed, wrong=True)
+
+
+def assert_never(value: NoReturn) -> NoReturn:
+    """Proves to the type checker that no case was forgotten (typing has it from 3.11 on)."""
+    raise AssertionError(value)
+
+
+def login_name() -> str:
+    try:
+        return net.clean_name(getpass.getuser())
+    except (OSError, ImportError, KeyError):  # there is none
+        return ""
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="A chat for a classroom: one hosts a room, the others join it.")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--host", action="store_true", help="open a room at once")
+    mode.add_argument("--join", metavar="ADDRESS[:PORT]", help="join the room at this address at once")
+    parser.add_argument("--name", default="", help="your name in the room (default: your login name)")
+    parser.add_argument("--port", type=int, help=f"the room's port (default: {net.PORT}, or the next that is free)")
+    arguments = parser.parse_args(argv)
+    if arguments.name and not net.clean_name(arguments.name):
+        parser.error("--name: there is nothing to read in this name")
+    if arguments.port is not None and not 0 < arguments.port < 65536:
+        parser.error(f"--port: {Words.port_wrong.format(text=arguments.port)}")
+    if arguments.port is None:
+        arguments.port = net.PORT
+    if arguments.join is not None:
+        try:
+            arguments.join = parse_address(arguments.join, arguments.port)
+        except ValueError as error:
+            parser.error(f"--join: {error}")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; its exit status: 0, or 1 where there is no tkinter or no screen."""
+    arguments = parse_arguments(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if tkinter_problem:
+        platform = sys.platform if sys.platform in Words.no_tkinter else "linux"
+        print(Words.no_tkinter[platform].format(problem=tkinter_problem), file=sys.stderr)
+        return 1
+    make_sharp()
+    try:
+        root = tk.Tk(className="Chat")
+    except tk.TclError as error:
+        print(Words.no_screen.format(problem=error), file=sys.stderr)
+        return 1
+    app = App(root, arguments.name)
+    if arguments.host:
+        app.host(arguments.port)
+    elif arguments.join is not None:
+        app.join(*arguments.join)
+    try:
+        root.mainloop()
+    except KeyboardInterrupt:  # Ctrl+C in the terminal
+        app.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What holds for every test (the guards), and the screen that the window's tests draw on.
+
+Two more guards are pytest's own, made strict in .pytest.ini: a thread that dies of an exception fails the test, and so
+does a socket or a file that was dropped without being closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import LIMIT, Display, skip_or_fail, until
+
+TOP = Path(__file__).resolve().parent.parent
+DESCRIPTORS = Path("/proc/self/fd")  # on Linux alone
+SETTLE = min(LIMIT, 2.0)  # seconds for sockets to close once the threads that used them are gone
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket behind, or that had something logged as an error.
+
+    A test in which an error is logged on purpose looks at it, and then calls `caplog.clear()`.
+    """
+    threads_before, sockets_before = set(threading.enumerate()), open_sockets()
+    yield
+    complaints = []
+    if names := threads_left(threads_before):
+        complaints.append(f"threads left behind: {', '.join(names)}")
+    if count := sockets_left(sockets_before):
+        complaints.append(f"sockets left open: {count}")
+    for phase in ("setup", "call", "teardown"):
+        records = [record for record in caplog.get_records(phase) if record.levelno >= logging.ERROR]
+        complaints.extend(f"logged as an error: {record.getMessage()}" for record in records)
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)
+
+
+def threads_left(before: set[threading.Thread]) -> list[str]:
+    """The names of the new threads that do not end by themselves."""
+    deadline = time.monotonic() + LIMIT
+    left = [thread for thread in threading.enumerate() if thread not in before and not may_stay(thread)]
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return sorted(thread.name for thread in left if thread.is_alive())
+
+
+def may_stay(thread: threading.Thread) -> bool:
+    # A name look-up that hangs cannot be interrupted: the one thread that the design lets outlive its owner.
+    return thread.daemon and thread.name.startswith("name look-up ")
+
+
+def sockets_left(before: set[str]) -> int:
+    if not DESCRIPTORS.exists():
+        gc.collect()  # elsewhere: whatever was dropped says so now, in the test that dropped it, as a ResourceWarning
+        return 0
+    with contextlib.suppress(AssertionError):  # counted and told by the caller, with the rest
+        until(lambda: open_sockets() <= before, "all sockets are closed", SETTLE)
+    return len(open_sockets() - before)
+
+
+def open_sockets() -> set[str]:
+    """The sockets of this process, by a name that is not used again as a descriptor's number would be."""
+    if not DESCRIPTORS.exists():
+        return set()
+    found = set()
+    for descriptor in os.listdir(DESCRIPTORS):
+        with contextlib.suppress(OSError):  # closed since it was listed (the listing's own one always is)
+            target = os.readlink(DESCRIPTORS / descriptor)
+            if target.startswith("socket:") and not is_tks(int(descriptor)):
+                found.add(target)
+    return found
+
+
+def is_tks(descriptor: int) -> bool:
+    # Tk keeps its connection to the X server after the last window is gone, and uses it again for the next.
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        try:
+            return ".X11-unix" in os.fsdecode(copy.getpeername())
+        except (OSError, TypeError):  # it has no peer; or one with an address of another kind
+            return False
+
+
+@pytest.fixture(scope="session")
+def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
+    """A screen for windows: on Linux always one of our own, so that the tests never touch the user's."""
+    try:
+        import tkinter  # noqa: F401 - a Python without it runs all the other tests
+    except ImportError:
+        skip_or_fail("this Python has no tkinter (on Debian and Ubuntu: apt install python3-tk)")
+    if sys.platform in ("darwin", "win32"):
+        yield Display(None)
+        return
+    if shutil.which("Xvfb") is None:
+        skip_or_fail("the window's tests need Xvfb (on Debian and Ubuntu: apt install xvfb)")
+    folder = tmp_path_factory.mktemp("screen")
+    with xvfb(folder) as name, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DISPLAY", name)
+        environment.delenv("XAUTHORITY", raising=False)
+        environment.delenv("WAYLAND_DISPLAY", raising=False)
+        yield Display(folder / "Xvfb_screen0")
+
+
+@contextlib.contextmanager
+def xvfb(folder: Path) -> Iterator[str]:
+    """Run an X server that keeps its screen as a file in the folder; gives the name for DISPLAY."""
+    ready, tell = os.pipe()
+    # -displayfd: it takes a number that is free, and tells it when it is ready. -noreset: without it the server starts
+    # afresh whenever its last window closes, which is slow, and loses its settings.
+    command = ["Xvfb", "-displayfd", str(tell), "-noreset", "-nolisten", "tcp"]
+    command += ["-screen", "0", "1280x900x24", "-fbdir", str(folder)]
+    with (folder / "Xvfb.log").open("w+") as log, subprocess.Popen(command, pass_fds=[tell], stderr=log) as server:
+        os.close(tell)  # so that its end without a word is an end of file here
+        try:
+            with os.fdopen(ready) as answer:
+                number = answer.readline().strip() if select.select([answer], [], [], LIMIT)[0] else ""
+            if not number:
+                log.seek(0)
+                pytest.fail(f"Xvfb did not start: {log.read()}")
+            yield f":{number}"
+        finally:
+            server.terminate()

@@ -1,0 +1,567 @@
+"""What the tests share: waiting for facts, a client that speaks the bare protocol, and a network that misbehaves.
+
+    until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
+    Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
+    Proxy                          a network between client and room that can break in every way that a real one does
+    Display, pump_until, screenshot, window_box      windows
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import random
+import secrets
+import selectors
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:  # a Python without tkinter runs all the tests that need no window
+    import tkinter
+
+T = TypeVar("T")
+Message = dict[str, Any]
+Box = tuple[int, int, int, int]  # x, y, width, height
+
+# Seconds to wait for what should come at once. Only a test that fails waits so long; a slow computer may set it higher.
+LIMIT = float(os.environ.get("CHAT_TEST_LIMIT", "20"))
+LOOPBACK = "127.0.0.1"
+
+
+def skip_or_fail(sentence: str) -> NoReturn:
+    """This computer lacks what the test needs: skip it; but CI has everything, so there it is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on (until somebody takes it: ask just before it is needed)."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return port_of(probe)
+
+
+def port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+# Waiting ----------------------------------------------------------------------
+
+
+def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
+    """Wait until the condition holds; `what` says in the failure what was waited for."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit:g} s: {what}")
+        time.sleep(0.002)
+
+
+def expect(
+    events: queue.Queue[Any],
+    kind: type[T],
+    where: Callable[[T], object] = lambda _event: True,
+    limit: float = LIMIT,
+) -> T:
+    """Take events out of the queue up to and with the first of this kind that satisfies `where`."""
+    deadline = time.monotonic() + limit
+    seen: list[Any] = []
+    while True:
+        try:
+            event = events.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise AssertionError(f"no such {kind.__name__} within {limit:g} s; {_told(seen)}") from None
+        if isinstance(event, kind) and where(event):
+            return event
+        seen.append(event)
+
+
+def drain(events: queue.Queue[Any]) -> list[Any]:
+    """All events that are in the queue now."""
+    taken = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            taken.append(events.get_nowait())
+    return taken
+
+
+def _told(seen: list[Any]) -> str:
+    return "\n  ".join(["seen:", *map(repr, seen)]) if seen else "nothing was seen"
+
+
+# A client of plain bytes ------------------------------------------------------
+
+
+class Wire:
+    """A connection to a room on which a test says exactly what it wants to. For one thread; a context manager."""
+
+    def __init__(self, port: int, host: str = LOOPBACK) -> None:
+        self.socket = socket.create_connection((host, port), LIMIT)
+        self.token = secrets.token_hex(16)
+        self._received = b""  # what came after the last whole line
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, message: Message) -> None:
+        self.send_bytes(json.dumps(message).encode() + b"\n")
+
+    def send_bytes(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def receive(self, *, pings: bool = False) -> Message | None:
+        """The next message, None at the end. Pings come whenever a computer is slow: they are left out unless asked."""
+        while True:
+            line = self._line()
+            if line is None:
+                return None
+            message: Message = json.loads(line)
+            if pings or message["type"] != "ping":
+                return message
+
+    def receive_until(self, kind: str) -> Message:
+        """The next message of this type; those before it are dropped."""
+        seen = []
+        try:
+            while (message := self.receive(pings=kind == "ping")) is not None:
+                if message["type"] == kind:
+                    return message
+                seen.append(message)
+        except (AssertionError, OSError) as error:
+            raise AssertionError(f"no {kind!r}: {error}; {_told(seen)}") from None
+        raise AssertionError(f"no {kind!r} before the end; {_told(seen)}")
+
+    def receive_all(self) -> list[Message]:
+        """Every message up to the end of the connection, however it ends."""
+        messages = []
+        with contextlib.suppress(ConnectionError):
+            while (message := self.receive()) is not None:
+                messages.append(message)
+        return messages
+
+    def receive_bytes(self, size: int) -> bytes:
+        """Exactly so many raw bytes (a file's), or fewer at the end."""
+        while len(self._received) < size and self._more():
+            pass
+        data, self._received = self._received[:size], self._received[size:]
+        return data
+
+    def hello(self) -> Message:
+        """Begin in plain text; the room's answer."""
+        self.send({"type": "hello", "protocol": 1, "tls": False})
+        answer = self.receive()
+        assert answer is not None, "the connection ended instead of an answer to hello"
+        return answer
+
+    def join(self, name: str, token: str | None = None, room: str | None = None, after: int = 0) -> Message:
+        """Say hello, and join; the welcome. Without a token it is a new person's, kept in `self.token`."""
+        self.token = token or self.token
+        answer = self.hello()
+        assert answer["type"] == "hello", answer
+        self.send({"type": "join", "name": name, "token": self.token, "room": room, "after": after})
+        welcome = self.receive()
+        assert welcome is not None, "the connection ended instead of a welcome"
+        assert welcome["type"] == "welcome", welcome
+        return welcome
+
+    def _line(self) -> bytes | None:
+        while b"\n" not in self._received:
+            if not self._more():
+                assert not self._received, f"the connection ended within a line: {self._received!r}"
+                return None
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def _more(self) -> bool:
+        try:
+            data = self.socket.recv(64 * 1024)
+        except TimeoutError:
+            raise AssertionError(f"nothing came for {LIMIT:g} s after {self._received!r}") from None
+        self._received += data
+        return bool(data)
+
+
+# A network that misbehaves ----------------------------------------------------
+
+HELD_AT_MOST = 256 * 1024  # bytes in one direction; a sender then feels that its receiver is slow, as without a proxy
+
+
+class _Way:
+    """One direction of a connection through the proxy: what came in at one end, and has to go out at the other."""
+
+    def __init__(self, source: socket.socket, target: socket.socket, record: bytearray) -> None:
+        self.source = source
+        self.target = target
+        self.record = record
+        self.held: deque[tuple[float, bytes]] = deque()  # when it may go on, and what
+        self.size = 0  # of all that is held
+        self.ended = False  # the source has said its last
+        self.closed = False  # and the target has been told so
+
+    def wants_to_read(self) -> bool:
+        return not self.ended and self.size < HELD_AT_MOST
+
+    def due(self) -> float | None:
+        """When the next bytes may go on."""
+        return self.held[0][0] if self.held else None
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """How the network behaves."""
+
+    silent: bool = False
+    refusing: bool = False
+    chop: int = HELD_AT_MOST  # bytes
+    delay: float = 0.0  # seconds
+
+
+class _Link:
+    """One connection through the proxy: the client's socket, the room's, and both ways between them."""
+
+    def __init__(self, client: socket.socket, room: socket.socket, proxy: Proxy) -> None:
+        self.sockets = (client, room)
+        self.ways = (_Way(client, room, proxy.to_room), _Way(room, client, proxy.from_room))
+        self.left: int | None = None  # bytes until the storm cuts it
+
+
+class Proxy:
+    """A TCP proxy in front of a room's port: `with Proxy(server.port) as proxy: ... proxy.port ...`
+
+    All its sockets and rules belong to its one thread. A method hands its wish to that thread and returns when it has
+    been carried out; so after `proxy.cut()` the connections *are* cut. Any thread may call any method.
+    """
+
+    def __init__(self, port_behind: int) -> None:
+        self.port_behind = port_behind  # where new connections are led; may be changed at any time
+        self.to_room = bytearray()  # every byte that was passed on, of all connections: look at bytes(...) of it
+        self.from_room = bytearray()
+        # Proxy thread only:
+        self._links: list[_Link] = []
+        self._rules = _Rules()
+        self._storm: tuple[random.Random, int] | None = None
+        self._running = True
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.create_server((LOOPBACK, 0), backlog=1000)
+        self._listener.setblocking(False)
+        self.port = port_of(self._listener)
+        # Shared:
+        self._wishes: queue.SimpleQueue[tuple[Callable[[], None], threading.Event]] = queue.SimpleQueue()
+        self._woken, self._waker = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name=f"proxy {self.port}")
+        self._thread.start()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    # Any thread.
+
+    def cut(self) -> None:
+        """Reset all connections that were made before, at both ends. What was held back is lost."""
+        self._do(self._cut_all)
+
+    def silence(self) -> None:
+        """Pull the cable: nothing passes in either direction, nothing ends, and new connections get no answer."""
+        self._change(silent=True)
+
+    def speak(self, *, drop: bool = False) -> None:
+        """Put the cable back: go on with what was held back; or, with `drop`, reset the connections of before.
+
+        Those that were begun in the silence go on in either case.
+        """
+        if drop:
+            self.cut()
+        self._change(silent=False)
+
+    def refuse(self, on: bool = True) -> None:
+        """Close new connections as soon as they come, as it also does when nobody listens on the port behind it."""
+        self._change(refusing=on)
+
+    def chop(self, size: int = HELD_AT_MOST) -> None:
+        """Pass on at most so many bytes at a time."""
+        self._change(chop=size)
+
+    def delay(self, seconds: float = 0.0) -> None:
+        """Pass on what comes from now on only after so long, each way."""
+        self._change(delay=seconds)
+
+    def storm(self, seed: int, mean_bytes: int) -> None:
+        """Reset each connection after a random number of bytes (both ways together), present ones included."""
+        self._do(lambda: self._set_storm((random.Random(seed), mean_bytes)))
+
+    def calm(self) -> None:
+        """End the storm."""
+        self._do(lambda: self._set_storm(None))
+
+    @property
+    def connections(self) -> int:
+        """How many connections go through it now."""
+        return len(self._links)
+
+    def close(self) -> None:
+        """Reset all connections, and end. May be called twice."""
+        if self._thread.is_alive():
+            self._do(self._stop)
+        self._thread.join(LIMIT)
+        assert not self._thread.is_alive(), f"{self._thread.name} did not end"
+
+    def _change(self, **changes: Any) -> None:
+        def carry_out() -> None:
+            self._rules = replace(self._rules, **changes)
+
+        self._do(carry_out)
+
+    def _do(self, wish: Callable[[], None]) -> None:
+        done = threading.Event()
+        self._wishes.put((wish, done))
+        self._waker.send(b"!")
+        assert done.wait(LIMIT), f"{self._thread.name} did not answer"
+
+    # Proxy thread.
+
+    def _run(self) -> None:
+        try:
+            self._selector.register(self._woken, selectors.EVENT_READ)
+            while self._running:
+                self._step()
+        finally:
+            self._cut_all()
+            self._selector.close()
+            for opened in (self._listener, self._woken, self._waker):
+                opened.close()
+
+    def _step(self) -> None:
+        ready = self._wait()
+        self._accept()  # whatever woke it: a wish is for the connections of before, so they have to be in
+        for link in self._links.copy():
+            try:
+                self._forward(link, ready)
+            except OSError:  # one end is gone, or was reset: the other hears of it in the same way
+                self._cut(link)
+        if self._woken in ready:
+            self._woken.recv(1)  # one byte for each wish, and one wish in a turn
+            wish, done = self._wishes.get()
+            wish()
+            done.set()
+
+    def _wait(self) -> set[object]:
+        """Sleep until something can be done; the sockets that can be read.
+
+        What to wait for is worked out anew each time from what is held: slower than keeping it up to date in all the
+        places that change it, and impossible to get out of step.
+        """
+        now = time.monotonic()
+        wake_at = None
+        self._watch(self._listener, 0 if self._rules.silent else selectors.EVENT_READ)
+        for link in self._links:
+            events = dict.fromkeys(link.sockets, 0)
+            for way in link.ways if not self._rules.silent else ():
+                if way.wants_to_read():
+                    events[way.source] |= selectors.EVENT_READ
+                if (due := way.due()) is not None:
+                    if due <= now:
+                        events[way.target] |= selectors.EVENT_WRITE
+                    else:
+                        wake_at = min(due, wake_at or due)
+            for sock, mask in events.items():
+                self._watch(sock, mask)
+        ready = self._selector.select(None if wake_at is None else max(0.0, wake_at - now))
+        return {key.fileobj for key, mask in ready if mask & selectors.EVENT_READ}
+
+    def _watch(self, sock: socket.socket, events: int) -> None:
+        known = self._selector.get_map().get(sock)
+        if known is None:
+            if events:
+                self._selector.register(sock, events)
+        elif not events:
+            self._selector.unregister(sock)
+        elif events != known.events:
+            self._selector.modify(sock, events)
+
+    def _accept(self) -> None:
+        """Take in all who have come."""
+        while not self._rules.silent:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # nobody more; or somebody who has gone away again
+                return
+            self._lead(client)
+
+    def _lead(self, client: socket.socket) -> None:
+        """Make a link of this connection and one to the room."""
+        if self._rules.refusing:
+            client.close()
+            return
+        try:  # on loopback it is there or not, at once: no need for a connection that is half made
+            room = socket.create_connection((LOOPBACK, self.port_behind), LIMIT)
+        except OSError:
+            client.close()
+            return
+        for sock in (client, room):
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a chopped piece travels as it is
+        link = _Link(client, room, self)
+        link.left = self._draw()
+        self._links.append(link)
+
+    def _forward(self, link: _Link, ready: set[object]) -> None:
+        for way in link.ways if not self._rules.silent else ():
+            if way.source in ready and way.wants_to_read():
+                data = way.source.recv(64 * 1024)
+                way.ended = not data
+                if data:
+                    way.held.append((time.monotonic() + self._rules.delay, data))
+                    way.size += len(data)
+            self._pass_on(link, way)
+            if link.left == 0:
+                raise ConnectionResetError("the storm")
+            if way.ended and not way.held and not way.closed:
+                way.closed = True
+                way.target.shutdown(socket.SHUT_WR)
+        if all(way.closed for way in link.ways):
+            self._forget(link)
+            for sock in link.sockets:
+                sock.close()
+
+    def _pass_on(self, link: _Link, way: _Way) -> None:
+        """Write one piece, if one is due and there is room for it."""
+        due = way.due()
+        if due is None or due > time.monotonic():
+            return
+        _, data = way.held.popleft()
+        size = min(len(data), self._rules.chop, HELD_AT_MOST if link.left is None else link.left)
+        sent = 0
+        way.record += data[:size]  # first: a test that has received it may look for it here at once
+        try:
+            with contextlib.suppress(BlockingIOError):
+                sent = way.target.send(data[:size])
+        finally:
+            del way.record[len(way.record) - size + sent :]
+        way.size -= sent
+        if link.left is not None:
+            link.left -= sent
+        if sent < len(data):
+            way.held.appendleft((due, data[sent:]))
+
+    def _draw(self) -> int | None:
+        """How many bytes a connection lives in the storm."""
+        if self._storm is None:
+            return None
+        chance, mean = self._storm
+        return 1 + int(chance.expovariate(1 / mean))
+
+    def _set_storm(self, storm: tuple[random.Random, int] | None) -> None:
+        self._storm = storm
+        for link in self._links:
+            link.left = self._draw()
+
+    def _stop(self) -> None:
+        self._running = False
+
+    def _cut_all(self) -> None:
+        for link in self._links.copy():
+            self._cut(link)
+
+    def _cut(self, link: _Link) -> None:
+        self._forget(link)
+        for sock in link.sockets:
+            _reset(sock)
+
+    def _forget(self, link: _Link) -> None:
+        self._links.remove(link)
+        for sock in link.sockets:
+            self._watch(sock, 0)
+
+
+def _reset(sock: socket.socket) -> None:
+    # Lingering for 0 s is how a program asks for a reset: no end of file, and what was on its way is dropped.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+    sock.close()
+
+
+# Windows ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Display:
+    """The screen that the window's tests draw on."""
+
+    file: Path | None  # where the X server keeps what it shows; None: a real screen, which is not looked at
+
+
+def pump_until(root: tkinter.Misc, condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
+    """Let the window do its work until the condition holds."""
+    deadline = time.monotonic() + limit
+    root.update()
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit:g} s: {what}")
+        time.sleep(0.005)
+        root.update()
+
+
+def window_box(root: tkinter.Tk) -> Box:
+    """Where the window is on the screen, after all that it had to draw has arrived there."""
+    root.update()
+    root.winfo_pointerxy()  # a question to the X server, which answers after it has drawn what was sent before
+    return root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()
+
+
+def screenshot(display: Display, path: Path, box: Box | None = None) -> None:
+    """Save the screen, or the box on it (`window_box`), as a PNG file."""
+    assert display.file is not None, "a real screen is not looked at"
+    width, height, rows = _read_xwd(display.file.read_bytes())
+    x, y, wide, high = box or (0, 0, width, height)
+    assert 0 <= x <= x + wide <= width, f"{box} is not on the screen"
+    assert 0 <= y <= y + high <= height, f"{box} is not on the screen"
+    # Before each row PNG wants the number of the filter that it was packed with: 0, none.
+    pixels = b"".join(b"\0" + row[3 * x : 3 * (x + wide)] for row in list(rows)[y : y + high])
+    header = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)  # 8 bits for each of red, green and blue
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, data in chunks:
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def _read_xwd(data: bytes) -> tuple[int, int, Iterator[bytes]]:
+    """Width, height and rows (red, green and blue bytes) of the form in which Xvfb keeps its screen."""
+    header = struct.unpack(">25I", data[:100])
+    header_size, width, height, bits_per_pixel, row_size, colours = (header[i] for i in (0, 4, 5, 11, 12, 19))
+    little_endian = header[7] == 0
+    assert bits_per_pixel == 32, f"{bits_per_pixel} bits for each pixel"
+    begin = header_size + 12 * colours  # between header and pixels stands a table of colours that nobody uses
+
+    def rows() -> Iterator[bytes]:
+        for start in range(begin, begin + height * row_size, row_size):
+            row = data[start : start + 4 * width]
+            colour = bytearray(3 * width)
+            for i in range(3):  # in memory a pixel is blue, green, red, nothing; or the other way round
+                colour[i::3] = row[2 - i :: 4] if little_endian else row[1 + i :: 4]
+            yield bytes(colour)
+
+    return width, height, rows()

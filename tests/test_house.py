@@ -1,0 +1,110 @@
+"""The plan of the house, kept: which module may know what, what stands at the top, what the README promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import TOP
+
+MODULES = ("net.py", "chat_gui.py")
+AT_THE_TOP = {*MODULES, "README.md", "requirements-dev.txt", "tests"}
+LONGEST_FUNCTION = 60  # lines, without its docstring: what a screen shows at once
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((TOP / module).read_text(encoding="utf-8"))
+
+
+def imported(module: str) -> set[str]:
+    """The top-level names of all that it imports, inside its functions too."""
+    names: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def tracked() -> list[str]:
+    """All files of the repository, and those that `git add` would make so: a stray one is told before it is in."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=TOP, capture_output=True, check=True).stdout.decode()
+    return [name for name in listed.split("\0") if name and (TOP / name).is_file()]
+
+
+def commands() -> Iterator[str]:
+    """What the README's code blocks tell a reader to run with Python: each line, without the name of Python."""
+    inside = False
+    for line in (TOP / "README.md").read_text(encoding="utf-8").splitlines():
+        if line.lstrip().startswith("```"):
+            inside = not inside
+        found = re.match(r"\s*(?:[$>] )?(?:python3?|py)\s+(.*)", line)
+        if found is not None and (inside or line.startswith("    ")):
+            yield found[1]
+
+
+def test_what_travels_knows_no_window() -> None:
+    assert not imported("net.py") & {"tkinter", "_tkinter", "chat_gui"}
+
+
+def test_the_window_knows_no_sockets() -> None:
+    assert not imported("chat_gui.py") & {"socket", "ssl", "select", "selectors"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_has_to_be_installed(module: str) -> None:
+    assert imported(module) <= sys.stdlib_module_names | {"net", "chat_gui"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_function_is_longer_than_a_screen(module: str) -> None:
+    too_long = {}
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = ast.get_docstring(node) is not None
+            docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+            lines = (node.end_lineno or 0) - node.lineno + 1 - docstring
+            if lines > LONGEST_FUNCTION:
+                too_long[node.name] = lines
+    assert not too_long
+
+
+def test_nothing_else_stands_at_the_top() -> None:
+    visible = {name.partition("/")[0] for name in tracked() if not name.startswith(".")}
+    assert visible == AT_THE_TOP
+
+
+def test_no_file_names_a_place_on_one_computer() -> None:
+    place = re.compile(r"(?<![\w.<])/(?:work|root|home|Users)\b")
+    named = []
+    for name in tracked():
+        data = (TOP / name).read_bytes()
+        if b"\0" not in data:  # a picture otherwise
+            lines = enumerate(data.decode("utf-8").splitlines(), 1)
+            named += [f"{name}:{number}: {line.strip()}" for number, line in lines if place.search(line)]
+    assert not named
+
+
+def test_the_readme_tells_how_to_run_the_program_and_the_tests() -> None:
+    told = list(commands())
+    assert "chat_gui.py" in told
+    assert "-m tests" in told
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    for command in commands():
+        if module := re.match(r"-m (tests[\w.]*)", command):
+            path = TOP / module[1].replace(".", "/")
+            assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), command
+        else:
+            script = re.match(r"(?:chat_gui\.py|tests/\S+)(?=\s|$)", command)
+            assert script is not None, f"neither the program nor one of its tests: {command}"
+            assert (TOP / script[0]).exists(), command
