@@ -1019,7 +1019,6 @@ class ChatPage:
         self.composer.enable(False)
         self.send.state(["disabled"])
         self._question.grid_remove()
-        self.leave_button.focus_set()
         self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
 
     def say(self, text: str, wrong: bool = False) -> None:

@@ -1,0 +1,151 @@
+"""The program as it is started from a terminal or a shortcut: each test runs it as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import chat_gui
+from tests.conftest import TOP
+from tests.helpers import LIMIT, Display, Wire, free_port, skip_or_fail, until
+
+LINUX = sys.platform.startswith("linux")
+
+
+def run(*arguments: str, before: str = "", screen: bool = True) -> subprocess.CompletedProcess[str]:
+    """Runs the program to its end; `before` is Python that runs first."""
+    code = f"import sys; {before}\nimport chat_gui; sys.exit(chat_gui.main({[*arguments]!r}))"
+    environment = {name: value for name, value in os.environ.items() if screen or name != "DISPLAY"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(TOP / "chat_gui.py"), *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def wait_for_room(port: int) -> None:
+    def is_open() -> bool:
+        try:
+            Wire(port).close()
+        except OSError:
+            return False
+        return True
+
+    until(is_open, f"a room is open on port {port}")
+
+
+def test_help_needs_no_screen_and_no_tkinter() -> None:
+    done = run("--help", before="sys.modules['tkinter'] = None", screen=False)
+    assert done.returncode == 0
+    for word in ("--host", "--join ADDRESS[:PORT]", "--name", "--port"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(("system", "hint"), [("linux", "python3-tk"), ("darwin", "python.org"), ("win32", "tcl/tk")])
+def test_without_tkinter_one_line_says_what_to_install(system: str, hint: str) -> None:
+    before = f"sys.modules['tkinter'] = None; import subprocess, net; sys.platform = {system!r}"
+    done = run(before=before)
+    assert done.returncode == 1
+    assert hint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not LINUX, reason="elsewhere there is always a screen")
+@pytest.mark.usefixtures("display")
+def test_without_a_screen_one_line_says_so() -> None:
+    done = run(screen=False)
+    assert done.returncode == 1
+    assert "no screen" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--host", "--join", "x"],
+        ["--port", "0"],
+        ["--port", "x"],
+        ["--port", "65536"],
+        ["--join", "1.2.3"],
+        ["--join", "a:99999"],
+        ["--name", "\u200b"],
+        ["--nonsense"],
+    ],
+)
+def test_a_wrong_command_line_is_told_in_words(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        chat_gui.main(arguments)
+    assert left.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_ports_of_the_command_line() -> None:
+    assert chat_gui.parse_arguments(["--join", "pc"]).join == ("pc", 5252)
+    assert chat_gui.parse_arguments(["--join", "pc:6000"]).join == ("pc", 6000)
+    assert chat_gui.parse_arguments(["--join", "pc", "--port", "6000"]).join == ("pc", 6000)
+    assert chat_gui.parse_arguments(["--host", "--port", "6000"]).port == 6000
+
+
+@pytest.mark.usefixtures("display")
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl+C to a whole console, the tests' own included")
+def test_ctrl_c_in_the_terminal_closes_the_room_properly() -> None:
+    port = free_port()
+    with running("--host", "--port", str(port), "--name", "Mr Lee") as program:
+        wait_for_room(port)
+        with Wire(port) as ann:
+            ann.join("Ann")
+            ann.receive_until("joined")
+            program.send_signal(signal.SIGINT)
+            assert ann.receive_until("closed")["reason"] == "The host closed the room."
+        assert program.wait(LIMIT) == 0
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
+
+
+@pytest.mark.usefixtures("display")
+@pytest.mark.skipif(not LINUX, reason="drives the window from outside, through X11")
+def test_a_teacher_and_a_pupil_with_nothing_but_a_keyboard(display: Display) -> None:
+    """From outside, with xdotool: the real program, real windows, the keyboard of the X server."""
+    assert display.file is not None
+    if shutil.which("xdotool") is None:
+        skip_or_fail("this test needs xdotool (on Debian and Ubuntu: apt install xdotool)")
+    port = free_port()
+    with running("--host", "--port", str(port), "--name", "Mr Lee"):
+        wait_for_room(port)
+        with Wire(port) as watcher, running("--join", f"127.0.0.1:{port}", "--name", "Ann"):
+            watcher.join("Watcher")
+            while watcher.receive_until("joined")["name"] != "Ann":
+                pass
+            write_into("Mr Lee's room", "good morning")
+            # Both windows have the same title now; whichever answers, the room hears it once.
+            assert watcher.receive_until("said")["text"] == "good morning"
+
+
+def write_into(title: str, text: str) -> None:
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        found = xdotool("search", "--onlyvisible", "--name", title).split()
+        if found:
+            xdotool("windowfocus", "--sync", found[0], "type", text)
+            xdotool("key", "Return")
+            return
+    raise AssertionError(f"no window is called {title!r}")
+
+
+def xdotool(*arguments: str) -> str:
+    return subprocess.run(["xdotool", *arguments], capture_output=True, text=True, timeout=LIMIT, check=False).stdout

@@ -1,0 +1,164 @@
+"""A person in front of a window: real key and mouse events, and what can be read on the screen. Main thread."""
+
+from __future__ import annotations
+
+import gc
+import time
+import tkinter as tk
+from collections.abc import Callable
+
+import chat_gui
+from tests.helpers import LIMIT, pump_until
+
+_KEYSYMS = {" ": "space", "\n": "Shift-Return", ".": "period", ":": "colon", "-": "minus"}
+
+
+class Person:
+    """One window, and somebody who looks at it, types and clicks."""
+
+    def __init__(self, name: str) -> None:
+        self.root = tk.Tk()
+        self.app = chat_gui.App(self.root, name)
+        self.wait(self.root.winfo_viewable, "the window shows")
+        self.look_here()
+
+    def close(self) -> None:
+        self.app.close()
+        del self.app, self.root
+        gc.collect()  # here, on the main thread: a widget that is collected on another one ends the process
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        try:
+            pump_until(self.root, condition, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the window shows:\n{self.everything()}") from None
+
+    # Hands.
+
+    def look_here(self) -> None:
+        """Gives this window the keyboard, as a window manager would: to the widget that had it last."""
+        self.root.update()
+        (self.root.focus_lastfor() or self.root).focus_force()
+        self.root.update()
+
+    def click(self, widget: tk.Misc, x: int | None = None, y: int | None = None) -> None:
+        self.root.update()
+        x = widget.winfo_width() // 2 if x is None else x
+        y = widget.winfo_height() // 2 if y is None else y
+        for event in ("<Enter>", "<Motion>", "<ButtonPress-1>", "<ButtonRelease-1>"):
+            widget.event_generate(event, x=x, y=y)
+        self.root.update()
+
+    def press(self, *keys: str) -> None:
+        """Keys by Tk's names, to whatever has the focus."""
+        for key in keys:
+            focus = self.root.focus_get()
+            assert focus is not None, "nothing has the focus"
+            focus.event_generate(f"<{key}>")
+            self.root.update()
+
+    def type(self, text: str) -> None:
+        """Letters and a few signs; a newline is Shift+Enter."""
+        self.look_here()
+        self.press(*(_KEYSYMS.get(character, f"Key-{character}") for character in text))
+
+    def say(self, text: str) -> None:
+        self.focus_composer()
+        self.type(text)
+        self.press("Return")
+
+    def paste(self, text: str) -> None:
+        self.root.clipboard_clear()
+        self.root.clipboard_append(text)
+        focus = self.root.focus_get()
+        assert focus is not None
+        focus.event_generate("<<Paste>>")
+        self.root.update()
+
+    def focus_composer(self) -> None:
+        self.chat.composer.text.focus_force()
+        self.root.update()
+
+    # Ways.
+
+    def host(self) -> int:
+        """Opens a room on a port that is free; the port."""
+        self.app.host(port=0)
+        self.wait(lambda: isinstance(self.app.page, chat_gui.ChatPage), "the room is open")
+        assert self.app.session is not None
+        assert self.app.session.server is not None
+        self.focus_composer()
+        return self.app.session.server.port
+
+    def join(self, port: int) -> None:
+        self.app.join("127.0.0.1", port)
+        self.wait(lambda: isinstance(self.app.page, chat_gui.ChatPage), "the room is joined")
+        self.focus_composer()
+
+    # Eyes.
+
+    @property
+    def chat(self) -> chat_gui.ChatPage:
+        assert isinstance(self.app.page, chat_gui.ChatPage), self.everything()
+        return self.app.page
+
+    @property
+    def first_page(self) -> chat_gui.FirstPage:
+        assert isinstance(self.app.page, chat_gui.FirstPage), self.everything()
+        return self.app.page
+
+    @property
+    def join_page(self) -> chat_gui.JoinPage:
+        assert isinstance(self.app.page, chat_gui.JoinPage), self.everything()
+        return self.app.page
+
+    def log(self) -> str:
+        """The messages, as drawn."""
+        return self.chat.log.text.get("1.0", "end-1c")
+
+    def said(self) -> list[str]:
+        """The texts of the lines in the log that have a time, without those that are still on their way."""
+        lines = [line.split("\t") for line in self.log().split("\n")]
+        return [line[2] for line in lines if len(line) == 3 and ":" in line[0]]
+
+    def on_their_way(self) -> list[str]:
+        lines = [line.split("\t") for line in self.log().split("\n")]
+        return [line[2] for line in lines if len(line) == 3 and line[1] == chat_gui.Words.sending]
+
+    def status(self) -> str:
+        return str(self.chat.status.cget("text"))
+
+    def people(self) -> list[str]:
+        return [str(name) for name in self.chat.people.get(0, "end")]
+
+    def sees(self, text: str) -> None:
+        self.wait(lambda: text in self.everything(), f"{text!r} is to be read")
+
+    def everything(self) -> str:
+        """Every text in the window that is not hidden."""
+        return "\n".join(_texts(self.root))
+
+    def settle(self, seconds: float = 0.0) -> None:
+        """Lets the window do what it has to do (and, where something must *not* happen, for a moment more)."""
+        deadline = time.monotonic() + min(seconds, LIMIT)
+        self.root.update()
+        while time.monotonic() < deadline:
+            self.root.update()
+            time.sleep(0.005)
+
+
+def _texts(widget: tk.Misc) -> list[str]:
+    found = []
+    for child in widget.winfo_children():
+        if not child.winfo_ismapped():
+            continue
+        if isinstance(child, tk.Text):
+            found.append(child.get("1.0", "end-1c"))
+        elif isinstance(child, tk.Listbox):
+            found += [str(item) for item in child.get(0, "end")]
+        elif isinstance(child, tk.Entry):  # ttk's is one too
+            found.append(child.get())
+        elif "text" in child.keys():  # noqa: SIM118 - a widget is no dictionary
+            found.append(str(child.cget("text")))
+        found += _texts(child)
+    return found
