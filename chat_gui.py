@@ -337,7 +337,7 @@ class Looks:
             focuscolor=ACCENT,
             insertcolor=INK,
         )
-        style.configure("TButton", padding=(em, em // 2), background=CARD, **flat)
+        style.configure("TButton", padding=(em, em // 2), width=-6, background=CARD, **flat)
         style.map(
             "TButton",
             background=[("disabled", PAGE), ("pressed", "#e2e6ee"), ("active", "#eef1f6")],
@@ -778,7 +778,7 @@ class JoinPage:
         line = looks.base.metrics("linespace")
         holder = ttk.Frame(box, width=54 * looks.em, height=4 * line)
         holder.pack_propagate(False)
-        holder.pack(pady=2 * looks.em)
+        holder.pack(fill="x", pady=2 * looks.em)
         self.message = ttk.Label(holder, wraplength=54 * looks.em)
         self.message.pack(anchor="nw")
         self.back = button(box, Words.back, lambda: app.leave(""))

@@ -10,10 +10,8 @@ import contextlib
 import gc
 import logging
 import os
-import select
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import LIMIT, Display, skip_or_fail, until
+from tests.helpers import LIMIT, Display, own_screen, skip_or_fail, until
 
 TOP = Path(__file__).resolve().parent.parent
 DESCRIPTORS = Path("/proc/self/fd")  # on Linux alone
@@ -106,30 +104,5 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
         return
     if shutil.which("Xvfb") is None:
         skip_or_fail("the window's tests need Xvfb (on Debian and Ubuntu: apt install xvfb)")
-    folder = tmp_path_factory.mktemp("screen")
-    with xvfb(folder) as name, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DISPLAY", name)
-        environment.delenv("XAUTHORITY", raising=False)
-        environment.delenv("WAYLAND_DISPLAY", raising=False)
-        yield Display(folder / "Xvfb_screen0")
-
-
-@contextlib.contextmanager
-def xvfb(folder: Path) -> Iterator[str]:
-    """Run an X server that keeps its screen as a file in the folder; gives the name for DISPLAY."""
-    ready, tell = os.pipe()
-    # -displayfd: it takes a number that is free, and tells it when it is ready. -noreset: without it the server starts
-    # afresh whenever its last window closes, which is slow, and loses its settings.
-    command = ["Xvfb", "-displayfd", str(tell), "-noreset", "-nolisten", "tcp"]
-    command += ["-screen", "0", "1280x900x24", "-fbdir", str(folder)]
-    with (folder / "Xvfb.log").open("w+") as log, subprocess.Popen(command, pass_fds=[tell], stderr=log) as server:
-        os.close(tell)  # so that its end without a word is an end of file here
-        try:
-            with os.fdopen(ready) as answer:
-                number = answer.readline().strip() if select.select([answer], [], [], LIMIT)[0] else ""
-            if not number:
-                log.seek(0)
-                pytest.fail(f"Xvfb did not start: {log.read()}")
-            yield f":{number}"
-        finally:
-            server.terminate()
+    with own_screen(tmp_path_factory.mktemp("screen")) as screen:
+        yield screen

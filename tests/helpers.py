@@ -3,7 +3,7 @@
     until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
     Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
     Proxy                          a network between client and room that can break in every way that a real one does
-    Display, pump_until, screenshot, window_box      windows
+    Display, own_screen, pump_until, screenshot, window_box      windows
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import os
 import queue
 import random
 import secrets
+import select
 import selectors
 import socket
 import struct
+import subprocess
 import threading
 import time
 import zlib
@@ -25,8 +27,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-
-import pytest
 
 if TYPE_CHECKING:  # a Python without tkinter runs all the tests that need no window
     import tkinter
@@ -42,6 +42,8 @@ LOOPBACK = "127.0.0.1"
 
 def skip_or_fail(sentence: str) -> NoReturn:
     """This computer lacks what the test needs: skip it; but CI has everything, so there it is a failure."""
+    import pytest  # here, so that the benchmarks and the pictures need nothing but Python
+
     if os.environ.get("CI") == "true":
         pytest.fail(sentence, pytrace=False)
     pytest.skip(sentence)
@@ -511,6 +513,33 @@ class Display:
     """The screen that the window's tests draw on."""
 
     file: Path | None  # where the X server keeps what it shows; None: a real screen, which is not looked at
+
+
+@contextlib.contextmanager
+def own_screen(folder: Path) -> Iterator[Display]:
+    """Run an X server that keeps its screen as a file in the folder, and make DISPLAY name it."""
+    ready, tell = os.pipe()
+    # -displayfd: it takes a number that is free, and tells it when it is ready. -noreset: without it the server starts
+    # afresh whenever its last window closes, which is slow, and loses its settings.
+    command = ["Xvfb", "-displayfd", str(tell), "-noreset", "-nolisten", "tcp"]
+    command += ["-screen", "0", "1280x900x24", "-fbdir", str(folder)]
+    environment = dict(os.environ)
+    with (folder / "Xvfb.log").open("w+") as log, subprocess.Popen(command, pass_fds=[tell], stderr=log) as server:
+        os.close(tell)  # so that its end without a word is an end of file here
+        try:
+            with os.fdopen(ready) as answer:
+                number = answer.readline().strip() if select.select([answer], [], [], LIMIT)[0] else ""
+            if not number:
+                log.seek(0)
+                raise AssertionError(f"Xvfb did not start: {log.read()}")
+            os.environ["DISPLAY"] = f":{number}"
+            for name in ("XAUTHORITY", "WAYLAND_DISPLAY"):
+                os.environ.pop(name, None)
+            yield Display(folder / "Xvfb_screen0")
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+            server.terminate()
 
 
 def pump_until(root: tkinter.Misc, condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:

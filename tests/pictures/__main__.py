@@ -1,0 +1,118 @@
+"""Make the pictures anew:  python -m tests.pictures     (on Linux, with Xvfb: on a screen of its own, always alike)"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import tkinter as tk
+from collections.abc import Iterator
+from pathlib import Path
+
+import chat_gui
+import net
+from tests.helpers import Display, own_screen, screenshot, window_box
+from tests.windows import Person
+
+HERE = Path(__file__).parent
+SIZE = "900x560+20+20"
+ADDRESS = "192.168.1.20"  # as it looks at school, whatever this computer's is
+PROGRAM = "import socket\nfor n in range(3):\n    print(socket.gethostname())"
+LESSON = [
+    (1, "Mr Lee", "Good morning! Today we find out what a network does with a message."),
+    (2, "Ann", "hi!"),
+    (3, "Bob", "good morning"),
+    (1, "Mr Lee", f"Please run this and tell me what you see:\n{PROGRAM}"),
+    (4, "Maximiliana Featherstonehaugh", "The name of my computer, three times."),
+    (2, "Ann", "Same here. Is that how my window found yours?"),
+    (1, "Mr Lee", "Almost. First comes the address, then the port: a building, and a door in it."),
+]
+MORNING = time.mktime((2026, 11, 23, 10, 31, 0, 0, 0, -1))
+Picture = tuple[str, Person]
+PEOPLE = ((1, "Mr Lee"), (2, "Ann"), (3, "Bob"), (4, "Maximiliana Featherstonehaugh"))
+
+
+def open_window(name: str) -> Person:
+    person = Person(name)
+    person.root.geometry(SIZE)
+    person.settle(0.1)
+    return person
+
+
+def fill(person: Person, *more: net.Event) -> None:
+    """The same lesson in every picture, at the same time of day."""
+    assert person.app.session is not None
+    welcome = person.chat._welcome
+    person.app.session.events.put(net.Welcome(**{**vars(welcome), "people": PEOPLE}))
+    for number, (who, name, text) in enumerate(LESSON):
+        person.app.session.events.put(net.Said(100 + number, MORNING + 40 * number, who, name, number, text))
+    for event in more:
+        person.app.session.events.put(event)
+    person.wait(person.app.session.events.empty, "all is taken")
+    person.settle(0.2)
+
+
+def first_page() -> Iterator[Picture]:
+    person = open_window("Mr Lee")
+    yield "first", person
+    person.close()
+
+
+def join_page() -> Iterator[Picture]:
+    person = open_window("Ann")
+    person.app.show_join_page()
+    yield "join", person
+    person.join_page.address.insert(0, "192.168.1.21")
+    person.join_page.say(chat_gui.Words.cannot_join[net.Trouble.NO_ANSWER].format(address="192.168.1.21"), wrong=True)
+    yield "join-failed", person
+    person.close()
+
+
+def host_page() -> Iterator[Picture]:
+    person = open_window("Mr Lee")
+    person.host()
+    fill(person, net.Joined(120, 0.0, 5, "Cem"))
+    person.type("the answer is on page 12")
+    yield "host", person
+    person.chat.ask()
+    yield "host-asked", person
+    person.close()
+
+
+def pupil_page() -> Iterator[Picture]:
+    host = open_window("Mr Lee")
+    person = open_window("Ann")
+    person.join(host.host())
+    person.root.lift()
+    rejected = (net.Sending(9, "and this?"), net.Rejected(9, "paused", ""))
+    sending = (net.Sending(7, "I write on, and it goes out when the cable is back"), net.Sending(8, "two:\n    lines"))
+    fill(person, *rejected, *sending, net.Lost(net.Trouble.GONE, 2.0))
+    yield "lost", person
+    person.close()
+    host.close()
+
+
+def hide_pointer(widget: tk.Misc) -> None:
+    """It stands in the middle of the screen, and is nothing to look at."""
+    widget.tk.call(widget, "configure", "-cursor", "none")
+    for child in widget.winfo_children():
+        hide_pointer(child)
+
+
+def make(display: Display) -> None:
+    clock = chat_gui.clock
+    chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
+    chat_gui.join_address = lambda *_: ADDRESS
+    for story in (first_page, join_page, host_page, pupil_page):
+        for name, person in story():
+            hide_pointer(person.root)
+            person.settle(0.2)
+            screenshot(display, HERE / f"{name}.png", window_box(person.root))
+            print(HERE / f"{name}.png")
+
+
+if __name__ == "__main__":
+    if not sys.platform.startswith("linux"):
+        sys.exit("The pictures are made on Linux, with Xvfb.")
+    with tempfile.TemporaryDirectory() as folder, own_screen(Path(folder)) as screen:
+        make(screen)
