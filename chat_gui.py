@@ -114,6 +114,7 @@ class Words:
         "muted": "The host has muted you.",
         "paused": "The host has paused the room.",
         "unsent": "There was no connection to the room.",
+        "unanswered": "The connection ended before the room answered; perhaps the others have it.",
         "unknown": "The room did not take it; the reason was lost with the connection.",
     }
     too_long = "{number:,} characters too many"

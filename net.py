@@ -30,7 +30,7 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
 
     both ways       hello     protocol tls                     one line each, before all else
                     ping                                       when nothing was sent for 5 s
-    to the room     join      name token room after            token: "the same person again"; after: the last number it saw
+    to the room     join      name token room after            token: "the same person again"; after: last number seen
                     say       id text                          ids of a token rise, across reconnects
                     leave                                      going on purpose
     from the room   welcome   room title who name host people missed history last_id muted paused max_file
@@ -119,6 +119,7 @@ LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several service
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
 CLOSE_TIME = 1.5  # s until a close stops being polite; all is gone within 2 s
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last one again and again
+MAX_WAIT = 60.0  # s; the longest that a room may ask for
 SAME_PORT_TIME = 2.0  # s to wait for a port that a crash left behind
 OUT_OF_FILES = 0.5  # s before accept is tried again when there are no descriptors
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
@@ -244,7 +245,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Rejected:
-    """This say will not appear. The room's codes: muted, paused, empty, long; the client's own: unsent, unknown."""
+    """This say will not appear. Codes: muted, paused, empty, long; the client's own: unsent, unanswered, unknown."""
 
     id: int
     code: str
@@ -511,11 +512,6 @@ def text_problem(text: str) -> tuple[str, str] | None:
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-def _close_quietly(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.close()
-
-
 class Connection:
     """A socket that carries lines, and its place in the room's history.
 
@@ -542,8 +538,9 @@ class Connection:
         self.own_lines: collections.deque[tuple[int, bytes]] = collections.deque()  # (when its place is here, line)
         self.end: float = math.inf  # the place at which it ends
         self.end_at = math.inf  # monotonic s; when last words must have arrived
-        self.finished = False  # all is written that will be
+        self.finished = False  # nothing will be given to the sender any more
         # Any thread:
+        self.all_written = threading.Event()  # last words included; or it cannot be done
         self.sent_at = time.monotonic()
         self._open_lock = threading.Lock()  # so that nobody touches a descriptor that was closed, and is another's now
 
@@ -598,17 +595,17 @@ class Connection:
     def finish_first(self, message: Message) -> None:
         """Last words on a connection that has not joined."""
         self.send_first(message)
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
+        self.write(b"")
         self.end_at = time.monotonic() + LAST_WORDS
         self.linger()
 
     def linger(self) -> None:
-        """Reads and drops until the other side ends too, or `end_at`: closing with unread bytes would reset it."""
+        """Until `end_at`: reads and drops (to close with unread bytes would reset it), and lets the sender finish."""
         with contextlib.suppress(OSError):
             while (left := self.end_at - time.monotonic()) > 0:
                 if self._readable.select(min(TICK, left)) and not self.socket.recv(self._receive_size):
-                    return
+                    break
+        self.all_written.wait(max(0.0, self.end_at - time.monotonic()))
 
     @property
     def ending(self) -> bool:
@@ -627,6 +624,7 @@ class Connection:
         if not piece:
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
+            self.all_written.set()
             return True
         self._unsent = piece
         return self.flush()
@@ -641,6 +639,7 @@ class Connection:
             return False
         except OSError:  # the reader meets the same error, and ends the connection
             self._unsent = b""
+            self.all_written.set()
             self.abort()
         self.sent_at = time.monotonic()
         return True
@@ -656,7 +655,7 @@ class Connection:
         """Gives the descriptor back. Only its last user: the sender if it has joined, else the reader."""
         with self._open_lock:
             self._readable.close()
-            _close_quietly(self.socket)
+            self.socket.close()
 
 
 class WakeUp:
@@ -803,7 +802,7 @@ class Person:
     name: str
     present: bool = False  # in the list; also for a while without a connection
     connection: Connection | None = None  # the only one that may speak for this person
-    losses: int = 0  # how often a connection broke
+    visits: int = 0  # connections so far
     last_id: int = 0  # the highest id that was answered
     allowance_at: float = 0.0  # monotonic s; when the brake's allowance is whole again
 
@@ -829,6 +828,10 @@ class Server:
         self.host_name = clean_name(host_name)
         if not self.title or not self.host_name:
             raise ValueError("a room needs a title and a name for its host")
+        if not 0 <= port < 65536:
+            raise ValueError(f"expected a port from 0 to 65535, not {port}")
+        if history < 1 or limit < 1 or (rate is not None and rate <= 0):
+            raise ValueError("history, limit and rate are above 0")
         self._rate = rate
         self._limit = limit
         _raise_file_limit(limit + 2 * SPARE_CONNECTIONS)
@@ -988,6 +991,7 @@ class Server:
             if person is None or not person.present:
                 person = self._add_to_list(join, person, is_host)
             old, person.connection = person.connection, connection
+            person.visits += 1
             if old is not None:
                 self._end(old, Closed("You have joined this room from somewhere else."), old.place)
             self._welcome(connection, join, person)
@@ -1021,7 +1025,8 @@ class Server:
         person.present = True
         self._people[join.token] = person
         if len(self._people) > MAX_REMEMBERED:
-            del self._people[next(other.token for other in self._people.values() if not other.present)]
+            gone = (other.token for other in self._people.values() if not other.present)
+            self._people.pop(next(gone, ""), None)
         self.broadcast(Joined(self._history.next, _now(), person.who, name))
         return person
 
@@ -1029,16 +1034,20 @@ class Server:
         """Room lock. The name, with a number if somebody has it already. Raises ProtocolError."""
         if not name:
             raise ProtocolError("A name needs at least one character that can be seen.")
-        key, host_key = name.casefold(), self.host_name.casefold()
-        if key.startswith(host_key) and re.fullmatch(r"[\s\d]*", key[len(host_key) :]):
+        if self._is_hosts(name):
             raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
         taken = {person.name.casefold() for person in self._people.values() if person.present}
         free, number = name, 1
-        while free.casefold() in taken:
+        while free.casefold() in taken or self._is_hosts(free):
             number += 1
             ending = f" {number}"
             free = name[: MAX_NAME - len(ending)].rstrip() + ending
         return free
+
+    def _is_hosts(self, name: str) -> bool:
+        """Whether it is the host's name, perhaps with a number."""
+        key, host_key = name.casefold(), self.host_name.casefold()
+        return key.startswith(host_key) and re.fullmatch(r"[\s\d]*", key[len(host_key) :]) is not None
 
     def _welcome(self, connection: Connection, join: Join, person: Person) -> None:
         """Room lock. The connection gets its place, and the message that says what comes from there."""
@@ -1125,6 +1134,7 @@ class Server:
                 person.connection = None
                 self._take_from_list(person, "left")
                 self._end(connection, None, self._history.next)
+        self._sender.wake()
 
     def _take_from_list(self, person: Person, reason: str) -> None:
         """Room lock. From now on the person is remembered, as the one who is gone for the shortest time."""
@@ -1172,12 +1182,8 @@ class Server:
             if person.connection is not connection:  # it left, or is here by another connection
                 return
             person.connection = None
-            person.losses += 1
-            losses = person.losses
-            is_settled = self._came_back.wait_for(
-                lambda: self._closing.is_set() or person.connection is not None or person.losses > losses, BACK_WITHIN
-            )
-            if not is_settled:
+            visits = person.visits
+            if not self._came_back.wait_for(lambda: person.visits > visits or self._closing.is_set(), BACK_WITHIN):
                 self._take_from_list(person, "lost")
         self._sender.wake()
 
@@ -1294,6 +1300,7 @@ def _answers(host: str, port: int) -> bool:
 # ------------------------------------------------------------------------------------------------------------- client
 
 _NOT_SENT = ("unsent", "This was not sent.")
+_NO_ANSWER = ("unanswered", "The connection ended before the room answered. Perhaps the others have this.")
 _ANSWER_LOST = ("unknown", "The room did not take this. Why was lost with the connection.")
 
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
@@ -1405,7 +1412,7 @@ class Client:
         with self._lock:
             self._is_over = True
             for number in self._pending:
-                self._events.put(Rejected(number, *_NOT_SENT))
+                self._events.put(Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)))
             self._pending.clear()
         if last_event is not None:
             self._events.put(last_event)
@@ -1424,7 +1431,7 @@ class Client:
             loss = ConnectionLost(Trouble.GONE)
         if self._closing.is_set():
             return False
-        delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], loss.seconds)
+        delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], min(loss.seconds, MAX_WAIT))
         self._failures += 1
         log.info("no connection to %s: %s; the next try is in %s s", self.address, loss, delay)
         self._events.put(Lost(loss.trouble, delay))
@@ -1507,11 +1514,11 @@ class Client:
             raise ProtocolError("expected welcome")
         return welcome
 
-    def _receive_first(self, connection: Connection, deadline: float) -> Message | Unknown:
+    def _receive_first(self, connection: Connection, deadline: float) -> Message:
         while True:
             line = connection.next_line(self._patience(deadline, Trouble.SILENT))
-            if line is not None:
-                return self._read(line)
+            if line is not None and not isinstance(message := self._read(line), Unknown):
+                return message
 
     def _read(self, line: bytes) -> Message | Unknown:
         """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, else _Over."""
@@ -1562,6 +1569,8 @@ class Client:
             self._last = number
         if isinstance(message, Joined) and message.who == HOST and self._host_name is None:
             self._host_name = message.name
+            if not self._moved:
+                self._home = (self._home[0], message.name)
         if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
             with self._lock:
                 self._pending.pop(message.id, None)
@@ -1604,8 +1613,10 @@ class Client:
                 return []
             piece = bytearray(take_own_lines(connection))
             while self._caught_up and self._unsent and len(piece) < MAX_PIECE:
-                self._sent_up_to = self._unsent.popleft()
-                piece += self._pending[self._sent_up_to]
+                number = self._unsent.popleft()
+                if number in self._pending:  # a strange room may answer what it has not had
+                    piece += self._pending[number]
+                    self._sent_up_to = number
             if piece:
                 return [(connection, bytes(piece))]
             if self._closing.is_set() and (self._caught_up or not self._pending):
