@@ -58,7 +58,7 @@ def test_help_needs_no_screen_and_no_tkinter() -> None:
 
 @pytest.mark.parametrize(("system", "hint"), [("linux", "python3-tk"), ("darwin", "python.org"), ("win32", "tcl/tk")])
 def test_without_tkinter_one_line_says_what_to_install(system: str, hint: str) -> None:
-    before = f"sys.modules['tkinter'] = None; import subprocess, net; sys.platform = {system!r}"
+    before = f"sys.modules['tkinter'] = None; import chat_gui; sys.platform = {system!r}"
     done = run(before=before)
     assert done.returncode == 1
     assert hint in done.stderr
