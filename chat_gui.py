@@ -67,7 +67,17 @@ class Words:
     you_closed = "You have closed {room}."
 
     join_title = "Join a room"
-    address = "Address of the room"
+    looking = "Looking for rooms on this network ..."
+    found = "Rooms on this network"
+    people_in = "{number:,} people"
+    people_in_1 = "1 person"
+    has_password = "password"
+    nothing_found = (
+        "No room is heard on this network. Ask the host which address their window shows, and type it here: that "
+        "may work all the same. If it does not, both computers may be in different networks, or this Wi-Fi keeps "
+        "computers apart."
+    )
+    address = "Or type the address of the room"
     address_help = "The host's window shows it, for example 192.168.1.20"
     join_button = "Join"
     back = "Back"
@@ -78,6 +88,14 @@ class Words:
 
     title = "{room} - {program}"
     join_at = "Others join at"
+    no_address = "no network"
+    more_addresses = "{number} more"
+    also_at = "If that does not work, try: {addresses}"
+    nobody_yet = (
+        "Nobody else is here yet. The others start this program, click 'Join a room', and choose '{room}' or type "
+        "{address}. If Windows asks whether Python may be reached from the network, click Allow."
+    )
+    not_findable = "This room cannot be found by itself: the others have to type {address}."
     copy = "Copy"
     copied = "Copied"
     open_room = "Not encrypted"
@@ -127,6 +145,8 @@ class Words:
         net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Please check the spelling, or type the "
         "numbers that the host's window shows.",
         net.Trouble.NO_NETWORK: "This computer has no way to {address}. Is it connected to the network?",
+        net.Trouble.NO_ROUTE: "There is no computer at {address}. Either the address is wrong, or that computer is "
+        "switched off, or a Wi-Fi keeps computers apart.",
         net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
         "computer, or a Wi-Fi that keeps computers apart.",
         net.Trouble.NOBODY_LISTENS: "The computer {address} is there, but no room is open on it. Has the host opened "
@@ -141,6 +161,7 @@ class Words:
     lost: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "The name {address} is not found any more.",
         net.Trouble.NO_NETWORK: "This computer has lost its network.",
+        net.Trouble.NO_ROUTE: "There is no way to {address} at the moment.",
         net.Trouble.NO_ANSWER: "{address} does not answer.",
         net.Trouble.NOBODY_LISTENS: "The room at {address} is not open at the moment.",
         net.Trouble.NOT_A_ROOM: "Something else than the room answers at {address}.",
@@ -150,6 +171,16 @@ class Words:
         net.Trouble.FULL: "The room at {address} is full now.",
         net.Trouble.WAIT: "The room at {address} asks to wait.",
     }
+    not_allowed = (
+        "macOS finds no way to {address}. Either the address is wrong, or this program may not use the local network: "
+        "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and start again."
+    )
+    firewall = (
+        "The room at {address} is there, but a firewall on the host's computer keeps others out. On Windows, on that "
+        "computer: 1. open Windows Security, Firewall & network protection; 2. click 'Allow an app through firewall'; "
+        "3. tick Python, for private and public networks. (Cancel, when Windows asked for the first time, has blocked "
+        "Python for good: only these steps undo it, and they need an administrator.)"
+    )
     again_now = "Trying again now."
     again_in = "Trying again in {seconds:.0f} s."
     refused: ClassVar = {
@@ -184,6 +215,7 @@ MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these 
 MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
 PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
 NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there
+NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
 COPIED_TIME = 1_500  # ms for which the button says so
 
 # --------------------------------------------------------------------------------------------------------------- text
@@ -316,6 +348,8 @@ class Looks:
         self.style = ttk.Style(root)
         if root.tk.call("tk", "windowingsystem") == "x11":
             self._style_x11(root)
+        row = self.text.metrics("linespace") + self.em
+        self.style.configure("Treeview", rowheight=row, font=self.text, borderwidth=0)
         self.style.configure("Title.TLabel", font=self.large)
         self.style.configure("Quiet.TLabel", foreground=QUIET)
         self.style.configure("Wrong.TLabel", foreground=WRONG)
@@ -362,6 +396,8 @@ class Looks:
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
         style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
+        style.configure("Treeview", background=CARD, fieldbackground=CARD, foreground=INK, bordercolor=CARD, **flat)
+        style.map("Treeview", background=[("selected", SELECTION)], foreground=[("selected", INK)])
         thumb = "#c3c9d4"
         hidden = [("disabled", CARD)]  # while all is seen
         style.configure("Vertical.TScrollbar", troughcolor=CARD, bordercolor=CARD, gripcount=0, arrowsize=em)
@@ -732,6 +768,12 @@ class FirstPage:
     def say(self, text: str, wrong: bool = False) -> None:
         self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
 
+    def close(self) -> None:
+        self.frame.destroy()
+
+    def flush(self) -> None:
+        """Nothing comes by itself here."""
+
     def busy(self, text: str) -> None:
         self.say(text)
         for each in (self.host, self.join):
@@ -756,35 +798,52 @@ class FirstPage:
 
 
 class JoinPage:
-    """The address of a room. The rooms that are found will stand above the box."""
+    """The rooms that are found, and a box for the address of one that is not."""
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self.rooms: tuple[net.FoundRoom, ...] = ()
+        self._found: net.Events = queue.Queue()
+        self._finder = net.find_rooms(self._found)
         looks = app.looks
         self.frame = ttk.Frame(app.root)
         box = ttk.Frame(self.frame)
-        box.place(relx=0.5, rely=0.45, anchor="center")
-        ttk.Label(box, text=Words.join_title, style="Title.TLabel").pack(anchor="w", pady=(0, 2 * looks.em))
+        box.place(relx=0.5, y=2 * looks.em, anchor="n")
+        top = ttk.Frame(box)
+        top.pack(fill="x", pady=(0, looks.em))
+        ttk.Label(top, text=Words.join_title, style="Title.TLabel").pack(side="left")
+        self.back = button(top, Words.back, lambda: app.leave(""))
+        self.back.pack(side="right")
+        self.heading = ttk.Label(box, text=Words.looking)
+        self.heading.pack(anchor="w")
+        self._make_list(box, looks)
         ttk.Label(box, text=Words.address).pack(anchor="w")
         row = ttk.Frame(box)
         row.pack(fill="x", pady=looks.em // 3)
-        self.address = ttk.Entry(row, font=looks.text, width=40)
+        self.address = ttk.Entry(row, font=looks.text, width=44)
         self.address.insert(0, app.address)
         self.address.pack(side="left", fill="x", expand=True)
-        self.join = button(row, Words.join_button, self._join, "Accent.TButton")
+        self.join = button(row, Words.join_button, self._join_typed, "Accent.TButton")
         self.join.pack(side="left", padx=(looks.em, 0))
-        self._help = ttk.Label(box, text=Words.address_help, style="Quiet.TLabel")
-        self._help.pack(anchor="w")
-        # As many lines as the longest sentence needs, so that nothing jumps when it appears.
-        line = looks.base.metrics("linespace")
-        holder = ttk.Frame(box, width=54 * looks.em, height=4 * line)
-        holder.pack_propagate(False)
-        holder.pack(fill="x", pady=2 * looks.em)
-        self.message = ttk.Label(holder, wraplength=54 * looks.em)
-        self.message.pack(anchor="nw")
-        self.back = button(box, Words.back, lambda: app.leave(""))
-        self.back.pack(anchor="w")
-        on_enter(self.address, self._join)
+        ttk.Label(box, text=Words.address_help, style="Quiet.TLabel").pack(anchor="w")
+        self.message = ttk.Label(box, wraplength=66 * looks.em)
+        self.message.pack(anchor="w", pady=looks.em)
+        on_enter(self.address, self._join_typed)
+        self._nothing_found = self.frame.after(NOTHING_FOUND_AFTER, self._tell_nothing_found)
+
+    def _make_list(self, box: ttk.Frame, looks: Looks) -> None:
+        card = looks.card(box)
+        card.pack(fill="x", pady=(looks.em // 3, looks.em))
+        self.list = ttk.Treeview(card, columns=("title", "people", "password"), show="", height=4, selectmode="browse")
+        self.list.column("title", width=40 * looks.em, stretch=True)
+        self.list.column("people", width=12 * looks.em, stretch=False, anchor="e")
+        self.list.column("password", width=12 * looks.em, stretch=False, anchor="center")
+        self.list.pack(side="left", fill="x", expand=True)
+        scrollbar = ttk.Scrollbar(card, command=self.list.yview)
+        scrollbar.pack(side="right", fill="y")
+        self.list.configure(yscrollcommand=scrollbar.set)
+        on_enter(self.list, self._join_chosen)
+        self.list.bind("<ButtonRelease-1>", lambda event: self._join_room(self.list.identify_row(event.y)))
 
     def focus(self) -> None:
         self.address.focus_set()
@@ -797,7 +856,65 @@ class JoinPage:
         self.say(text)
         self.join.state(["disabled"])
 
-    def _join(self) -> None:
+    def failed(self, text: str) -> None:
+        self.say(text, wrong=True)
+        self.join.state(["!disabled"])
+
+    def close(self) -> None:
+        self._finder.close()
+        self.frame.after_cancel(self._nothing_found)
+        self.frame.destroy()
+
+    def flush(self) -> None:
+        """Shows the newest list of rooms, if there is a new one."""
+        newest = None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                newest = self._found.get_nowait()
+        if isinstance(newest, net.Found):
+            self.show_rooms(newest.rooms)
+
+    def show_rooms(self, rooms: tuple[net.FoundRoom, ...]) -> None:
+        """The rooms that are heard now. What is chosen stays chosen; the first room that comes is chosen by itself."""
+        is_first = not self.rooms
+        self.rooms = rooms
+        shown = set(self.list.get_children())
+        for room in rooms:
+            values = self._row(room)
+            if room.room in shown:
+                self.list.item(room.room, values=values)
+            else:
+                self.list.insert("", "end", iid=room.room, values=values)
+        self.list.delete(*(shown - {room.room for room in rooms}))
+        self.heading.configure(text=Words.found if rooms else Words.looking)
+        if rooms and not self.list.selection():
+            self.list.selection_set(rooms[0].room)
+            self.list.focus(rooms[0].room)
+        if is_first and rooms:
+            if self.message.cget("text") == Words.nothing_found:
+                self.say("")
+            if not self.message.cget("text") and self.address.get() in ("", self._app.address):
+                self.list.focus_set()  # nothing is being typed or told: Enter joins it
+
+    def _row(self, room: net.FoundRoom) -> tuple[str, str, str]:
+        people = Words.people_in_1 if room.people == 1 else Words.people_in
+        password = Words.has_password if room.password else ""
+        return f" {drawable_name(room.title)}", people.format(number=min(room.people, net.MAX_PEOPLE)), password
+
+    def _tell_nothing_found(self) -> None:
+        if not self.rooms and not self.message.cget("text"):
+            self.say(Words.nothing_found)
+
+    def _join_chosen(self) -> None:
+        for name in self.list.selection():
+            self._join_room(name)
+
+    def _join_room(self, name: str) -> None:
+        for room in self.rooms:
+            if room.room == name and self.join.instate(["!disabled"]):
+                self._app.join(room.address, room.port)
+
+    def _join_typed(self) -> None:
         if self.join.instate(["disabled"]):
             return
         try:
@@ -806,14 +923,16 @@ class JoinPage:
             self.say(str(error), wrong=True)
             self.focus()
         else:
+            self._app.address = join_address(address, port)
             self._app.join(address, port)
 
 
 class ChatPage:
     """A room from within: header, messages, people, composer, status."""
 
-    def __init__(self, app: App, client: net.Client, hosting: bool, welcome: net.Welcome) -> None:
-        self._app, self._client, self._hosting = app, client, hosting
+    def __init__(self, app: App, session: Session, client: net.Client, welcome: net.Welcome) -> None:
+        self._app, self._client = app, client
+        self._hosting = session.server is not None
         self._where = join_address(client.address, client.port)
         self._welcome = welcome
         self.title = drawable_name(welcome.title)
@@ -822,6 +941,9 @@ class ChatPage:
         self._changed_people = False
         self._rejected: dict[int, str] = {}  # id -> text, for those that can be taken back
         self.over = False
+        self._had_company = False
+        self._shows_all_addresses = False
+        self._reachable = session.reachable
         looks = app.looks
         self.frame = ttk.Frame(app.root, padding=looks.em)
         self.frame.rowconfigure(1, weight=1)
@@ -830,27 +952,27 @@ class ChatPage:
         self.log = Log(self.frame, looks, self._take_back)
         self.log.frame.grid(row=1, column=0, sticky="nsew")
         self._make_people(looks).grid(row=1, column=1, sticky="ns", padx=(looks.em, 0))
+        self.notice = ttk.Label(self.frame, style="Quiet.TLabel")
         self._question = self._make_question(looks)
         self._make_composer(looks)
         self.status = ttk.Label(self.frame, style="Quiet.TLabel")
         self.status.grid(row=5, column=0, sticky="ew", pady=(looks.em // 2, 0))
         self.composer.problem.grid(row=5, column=1, sticky="e")
-        self.log.frame.bind("<Configure>", lambda event: self.status.configure(wraplength=event.width))
-        self.frame.bind_all("<Escape>", lambda _: self._stay())
+        self.log.frame.bind("<Configure>", lambda event: self._wrap(event.width))
 
     def _make_header(self, looks: Looks) -> ttk.Frame:
         header = ttk.Frame(self.frame)
+        self.address = ttk.Label(header, text=self._where, style="Quiet.TLabel")
+        self.copy = button(header, Words.copy, self._copy)
+        self.more = button(header, "", self._show_all_addresses)
         if self._hosting:
-            server_port = self._client.port
-            self.address = join_address(net.get_local_ip(), server_port)
             ttk.Label(header, text=Words.join_at).pack(side="left")
-            ttk.Label(header, text=self.address, font=looks.large).pack(side="left", padx=looks.em)
-            self.copy = button(header, Words.copy, self._copy)
+            self.address.configure(font=looks.large, style="TLabel")
+            self.address.pack(side="left", padx=looks.em)
             self.copy.pack(side="left")
         else:
-            self.address = self._where
             ttk.Label(header, text=self.title, style="Bold.TLabel").pack(side="left")
-            ttk.Label(header, text=self.address, style="Quiet.TLabel").pack(side="left", padx=looks.em)
+            self.address.pack(side="left", padx=looks.em)
         self.leave_button = button(header, Words.leave, self._app.ask_to_leave)
         self.leave_button.pack(side="right")
         ttk.Label(header, text=Words.open_room, style="Quiet.TLabel").pack(side="right", padx=2 * looks.em)
@@ -888,7 +1010,7 @@ class ChatPage:
         self.question.pack(side="left")
         self.close_yes = button(frame, Words.close_yes, self._app.leave_room, "Accent.TButton")
         self.close_yes.pack(side="left", padx=looks.em)
-        self.close_no = button(frame, Words.close_no, self._stay)
+        self.close_no = button(frame, Words.close_no, self.stay)
         self.close_no.pack(side="left")
         return frame
 
@@ -898,8 +1020,43 @@ class ChatPage:
         self.send = button(self.frame, Words.send, self.composer.send, "Accent.TButton")
         self.send.grid(row=4, column=1, sticky="sew", padx=(looks.em, 0))
 
+    def _wrap(self, width: int) -> None:
+        self.status.configure(wraplength=width)
+        self.notice.configure(wraplength=width)
+
     def focus(self) -> None:
         self.composer.text.focus_set()
+
+    def close(self) -> None:
+        self.frame.destroy()
+
+    # Where others can join.
+
+    def _show_addresses(self) -> None:
+        """The host's header, and what is to be said below the log."""
+        addresses = [join_address(address, self._client.port) for address in self._reachable.addresses]
+        self.address.configure(text=addresses[0] if addresses else Words.no_address)
+        if len(addresses) > 1:
+            self.more.configure(text=Words.more_addresses.format(number=len(addresses) - 1))
+            self.more.pack(side="left", padx=self._app.looks.em, after=self.copy)
+        else:
+            self.more.pack_forget()
+        sentences = []
+        if self._shows_all_addresses and len(addresses) > 1:
+            sentences.append(Words.also_at.format(addresses=", ".join(addresses[1:])))
+        if addresses and not self._reachable.findable:
+            sentences.append(Words.not_findable.format(address=addresses[0]))
+        if addresses and not self._had_company:
+            sentences.append(Words.nobody_yet.format(room=self.title, address=addresses[0]))
+        self.notice.configure(text="\n".join(sentences))
+        if sentences:
+            self.notice.grid(row=2, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
+        else:
+            self.notice.grid_remove()
+
+    def _show_all_addresses(self) -> None:
+        self._shows_all_addresses = not self._shows_all_addresses
+        self._show_addresses()
 
     # What the person does.
 
@@ -918,7 +1075,7 @@ class ChatPage:
 
     def _copy(self) -> None:
         self.copy.clipboard_clear()
-        self.copy.clipboard_append(self.address)
+        self.copy.clipboard_append(self.address.cget("text"))
         self.copy.configure(text=Words.copied)
         self.copy.after(COPIED_TIME, lambda: self.copy.winfo_exists() and self.copy.configure(text=Words.copy))
 
@@ -933,7 +1090,7 @@ class ChatPage:
         self._question.update_idletasks()
         return False
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
         self._question.grid_remove()
         self.focus()
 
@@ -962,6 +1119,11 @@ class ChatPage:
                 self._tell_trouble(event)
             case net.Refused() | net.Closed():
                 self._end(event)
+            case net.Reachable():
+                self._reachable = event
+                self._show_addresses()
+            case net.Found():
+                pass  # for the join page, which has a queue of its own
             case _:
                 assert_never(event)
 
@@ -1030,6 +1192,9 @@ class ChatPage:
         self.log.flush()
         if self._changed_people:
             self._changed_people = False
+            self._had_company |= len(self._people) > 1
+            if self._hosting:
+                self._show_addresses()
             self.people_title.configure(text=Words.people.format(number=len(self._people)))
             where = self.people.yview()[0]
             self.people.delete(0, "end")
@@ -1060,13 +1225,14 @@ class Session:
         self.events: net.Events = queue.Queue()
         self.client: net.Client | None = None
         self.server: net.Server | None = None
+        self.reachable = net.Reachable((), True)
         self.opened: queue.SimpleQueue[net.Server | str] = queue.SimpleQueue()  # the room, or why there is none
         self._opener: threading.Thread | None = None
 
     def open_room(self, title: str, host_name: str, port: int) -> None:
         """Opening may wait for a port, so a thread does it; the answer comes in `opened`."""
         self._opener = threading.Thread(
-            target=_open_room, args=[title, host_name, port, self.opened], name="opening the room"
+            target=_open_room, args=[title, host_name, port, self.events, self.opened], name="opening the room"
         )
         self._opener.start()
 
@@ -1087,9 +1253,11 @@ class Session:
             self.server.close()
 
 
-def _open_room(title: str, host_name: str, port: int, opened: queue.SimpleQueue[net.Server | str]) -> None:
+def _open_room(
+    title: str, host_name: str, port: int, events: net.Events, opened: queue.SimpleQueue[net.Server | str]
+) -> None:
     try:
-        opened.put(net.run_server(title, host_name=host_name, port=port))
+        opened.put(net.run_server(title, host_name=host_name, port=port, events=events))
     except (OSError, ValueError) as error:
         opened.put(getattr(error, "strerror", None) or str(error))
 
@@ -1105,6 +1273,7 @@ class App:
         self.looks = Looks(root)
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # last typed
+        self._trying = ("", net.PORT)  # address and port of the room that is being joined
         self._token = secrets.token_hex(16)  # one for the run of the program: the same person, also after a break
         self.session: Session | None = None
         self.page: FirstPage | JoinPage | ChatPage | None = None  # only until the first one is shown
@@ -1115,6 +1284,7 @@ class App:
         root.geometry(f"{width}x{height}")
         root.minsize(min(40 * em, width), min(32 * em, height))
         root.protocol("WM_DELETE_WINDOW", self._close_clicked)
+        root.bind("<Escape>", lambda _: self._escape())
         root.report_callback_exception = self._report
         if root.tk.call("tk", "windowingsystem") == "aqua":
             root.createcommand("::tk::mac::Quit", self._close_clicked)
@@ -1129,15 +1299,17 @@ class App:
         self._begin().open_room(Words.room_of.format(name=self.name), self.name, port)
 
     def join(self, address: str, port: int) -> None:
-        self.address = join_address(address, port)
+        if not isinstance(self.page, JoinPage):
+            self.address = join_address(address, port)  # as if it had been typed there
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
-        page.busy(Words.connecting.format(address=self.address))
+        self._trying = (address, port)
+        page.busy(Words.connecting.format(address=join_address(address, port)))
         session = self._begin()
         session.client = net.run_client(address, self.name, session.events, port=port, token=self._token)
 
-    def show_join_page(self, message: str = "") -> None:
+    def show_join_page(self) -> None:
         self._end_session()
-        self._show(JoinPage(self)).say(message, wrong=True)
+        self._show(JoinPage(self))
 
     def ask_to_leave(self) -> None:
         if not isinstance(self.page, ChatPage) or self.page.ask():
@@ -1155,6 +1327,10 @@ class App:
         self._end_session()
         self._show(FirstPage(self)).say(message, wrong)
 
+    def _escape(self) -> None:
+        if isinstance(self.page, ChatPage):
+            self.page.stay()
+
     def _close_clicked(self) -> None:
         if not isinstance(self.page, ChatPage) or self.page.ask():
             self.close()
@@ -1165,13 +1341,15 @@ class App:
             self._closed = True
             self.root.after_cancel(self._next_poll)
             self._end_session()
+            if self.page is not None:
+                self.page.close()
             self.root.destroy()
 
     # Pages and sessions.
 
     def _show(self, page: Page) -> Page:
         if self.page is not None:
-            self.page.frame.destroy()
+            self.page.close()
         self.page = page
         title = Words.program
         if isinstance(page, ChatPage):
@@ -1221,7 +1399,7 @@ class App:
                 self._handle(session, event)
             except Exception:  # costs this event, and no other
                 log.exception("an event could not be shown: %.300r", event)
-        if isinstance(self.page, ChatPage):
+        if self.page is not None:
             self.page.flush()
         return self.session is not None and not self.session.events.empty()
 
@@ -1238,25 +1416,37 @@ class App:
         match event:
             case _ if isinstance(self.page, ChatPage):
                 self.page.handle(event)
+            case net.Reachable():
+                session.reachable = event
             case net.Welcome():
                 assert session.client is not None
-                page = ChatPage(self, session.client, session.server is not None, event)
-                self._show(page)
-                page.handle(event)
+                self._show(ChatPage(self, session, session.client, event)).handle(event)
             case net.Lost() | net.Refused() | net.Closed():
                 self._not_let_in(event)
             case _:
                 log.warning("unexpected before the welcome: %.300r", event)
 
     def _not_let_in(self, event: net.Lost | net.Refused | net.Closed) -> None:
-        """The first attempt failed: back to the page where it can be mended, with everything still there."""
+        """The first attempt failed: at the page where it can be mended, with everything still there."""
+        where = join_address(*self._trying)
         if isinstance(event, net.Lost):
-            message = Words.cannot_join[event.reason].format(address=self.address, seconds=event.retry_in)
+            message = self._cannot_join(event.reason).format(address=where, seconds=event.retry_in)
         elif isinstance(event, net.Refused):
-            message = Words.refused.get(event.code, drawable_name(event.reason)).format(address=self.address)
+            message = Words.refused.get(event.code, drawable_name(event.reason)).format(address=where)
         else:
             message = drawable_name(event.reason)
-        self.show_join_page(message)
+        self._end_session()
+        page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
+        page.failed(message)
+
+    def _cannot_join(self, trouble: net.Trouble) -> str:
+        rooms = self.page.rooms if isinstance(self.page, JoinPage) else ()
+        no_answer = trouble in (net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE)
+        if no_answer and any((room.address, room.port) == self._trying for room in rooms):
+            return Words.firewall  # finding has heard it, so it is there
+        if trouble is net.Trouble.NO_ROUTE and sys.platform == "darwin":
+            return Words.not_allowed
+        return str(Words.cannot_join[trouble])
 
     def _report(self, *error: object) -> None:
         """A callback of tkinter's has failed. The traceback is not kept: it would keep widgets alive."""

@@ -11,7 +11,8 @@ as small frozen objects (the events) in a `queue.Queue`. Read it from top to bot
     sender         the one thread that writes
     server         the room: its history, its people, its readers
     client         one person's way into a room, and back into it
-    entry points   run_server, run_client, get_local_ip
+    finding rooms  who asks the whole network is answered by every room on it
+    entry points   run_server, run_client, find_rooms, get_local_ip
 
 The history is the queue. The room numbers its events 1, 2, 3 ... and keeps the newest of them, encoded. A connection
 is a *place* in that history: the number that it gets next. Somebody new, somebody who comes back, somebody slow and
@@ -24,6 +25,8 @@ nobody anything, and to broadcast is to append and to wake the sender.
     reader      1 a connection    the only one that receives: bytes -> messages; keeps the time (ping, silence)
     sender      1 in a server,    the only one that writes to joined connections, never blocking; closes them last
                 1 in a client
+    finder      1 in a server     answers "which rooms are here?"
+                1 in a Finder     asks it, and keeps the list of the rooms that have answered
     name look-up                  a daemon, because a look-up that hangs cannot be interrupted
 
 The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline. Version 1:
@@ -40,6 +43,8 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
                     rejected  id code reason                   this say will not appear
                     refused   code reason [seconds]            then the connection closes
                     closed    reason                           the room is over, or this person's place in it
+    UDP             find      protocol                         to everybody on the network
+                    room      protocol room title port people password         the answer, to the asker alone
 
 A `say` is answered, in order, by `said` or `rejected`, and until then the client keeps it; after a break it learns from
 the welcome (`last_id`) what the room has, and says the rest again. That is why nothing is lost and nothing comes twice.
@@ -59,6 +64,7 @@ import json
 import logging
 import math
 import queue
+import random
 import re
 import secrets
 import selectors
@@ -68,7 +74,7 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -124,6 +130,17 @@ SAME_PORT_TIME = 2.0  # s to wait for a port that a crash left behind
 OUT_OF_FILES = 0.5  # s before accept is tried again when there are no descriptors
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
+MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title is about 900
+MAX_ROOMS = 100  # in the list
+MAX_ID = 64  # characters of a room's id
+ROOM_GONE_AFTER = 20.0  # s without an answer
+ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, on the other nine ...
+ASK_LESS_AFTER = 10.0  # s ... and from then on half as often
+JITTER = 0.2  # of these times, at random, so that thirty computers do not ask in step
+DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # a finder reads so many, then rests for so many s: a flood costs little
+TELL_EVERY = 0.25  # s; the list of rooms does not change more often than this
+ADDRESSES_EVERY = 5.0  # s between two looks at the computer's own addresses
+
 HOST = 1  # the host's number in every room of this program
 
 # ------------------------------------------------------------------------------------------------------------- errors
@@ -143,6 +160,7 @@ class Trouble(enum.Enum):
 
     UNKNOWN_NAME = "the name does not resolve to an address"
     NO_NETWORK = "this computer has no way to that address"
+    NO_ROUTE = "the system says that there is no route to that computer"
     NO_ANSWER = "nothing answers at that address"
     NOBODY_LISTENS = "that computer is there, but no room is open on that port"
     NOT_A_ROOM = "something else is listening there"
@@ -268,7 +286,26 @@ class Closed:
     reason: str
 
 
-# The client's own events.
+@dataclass(frozen=True)
+class Find:
+    """To everybody on the network: which rooms are here?"""
+
+    protocol: int
+
+
+@dataclass(frozen=True)
+class Room:
+    """The answer. The address is the one that it comes from."""
+
+    protocol: int
+    room: str
+    title: str
+    port: int
+    people: int
+    password: bool
+
+
+# Events of our own: a client's ...
 
 
 @dataclass(frozen=True)
@@ -294,6 +331,37 @@ class Lost:
     retry_in: float
 
 
+# ... a finder's ...
+
+
+@dataclass(frozen=True)
+class FoundRoom:
+    room: str
+    title: str
+    address: str
+    port: int
+    people: int
+    password: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rooms that are heard at the moment, in the order in which they were found."""
+
+    rooms: tuple[FoundRoom, ...]
+
+
+# ... and, for the host alone, a server's.
+
+
+@dataclass(frozen=True)
+class Reachable:
+    """Where others can join: this computer's addresses, the best one first; and whether the room can be found."""
+
+    addresses: tuple[str, ...]
+    findable: bool
+
+
 @dataclass(frozen=True)
 class Unknown:
     """A message of a type that this version does not know; it may still have taken a number. Never an event."""
@@ -304,8 +372,8 @@ class Unknown:
 Numbered = Said | Joined | Left  # the events of the room, in the order of their numbers
 ToRoom = Hello | Join | Say | Ping | Leave
 FromRoom = Hello | Welcome | Numbered | Rejected | Refused | Closed | Ping
-Message = ToRoom | FromRoom
-Event = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost
+Message = ToRoom | FromRoom | Find | Room
+Event = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost | Found | Reachable
 Events: TypeAlias = "queue.Queue[Event]"
 
 # -------------------------------------------------------------------------------------------------------- wire format
@@ -324,7 +392,8 @@ FROM_ROOM: Types = {
     "closed": Closed,
     "ping": Ping,
 }
-_TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM) for name, kind in types.items()}
+UDP: Types = {"find": Find, "room": Room}
+_TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, UDP) for name, kind in types.items()}
 _OPTIONAL = {
     kind: {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for kind in _TYPE_NAMES
@@ -820,7 +889,15 @@ class Server:
     """
 
     def __init__(
-        self, title: str, host_name: str, host: str, port: int, rate: float | None, history: int, limit: int
+        self,
+        title: str,
+        host_name: str,
+        host: str,
+        port: int,
+        rate: float | None,
+        history: int,
+        limit: int,
+        events: Events | None,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.token = secrets.token_hex(16)
@@ -854,6 +931,7 @@ class Server:
         self._accept_thread = threading.Thread(target=self._accept, name=f"accept {self.port}")
         self._sender = Sender(f"sender {self.port}", self._due)
         self._accept_thread.start()
+        self._answerer = _Answerer(host, self.port, self._describe, events)
 
     def __enter__(self) -> Server:
         return self
@@ -872,6 +950,7 @@ class Server:
             self._came_back.notify_all()
         self._sender.wake()
         self._wake_accept.set()
+        self._answerer.close()
         self._accept_thread.join()
         self._listener.close()
         self._join_readers(time.monotonic() + CLOSE_TIME)
@@ -1222,6 +1301,15 @@ class Server:
         return due
 
 
+    # Finder thread.
+
+    def _describe(self) -> Room:
+        """What everybody on the network may know."""
+        with self._room_lock:
+            people = sum(person.present for person in self._people.values())
+        return Room(PROTOCOL, self.id, self.title, self.port, people, password=False)
+
+
 def _expect(line: bytes, types: Types) -> Message:
     """Decodes a line to the room. Raises ProtocolError, also for a type that has no place here."""
     message = decode(line, types)
@@ -1309,7 +1397,9 @@ _TROUBLES = {
     errno.ECONNRESET: Trouble.NOBODY_LISTENS,
     errno.ENETUNREACH: Trouble.NO_NETWORK,
     errno.ENETDOWN: Trouble.NO_NETWORK,
-}  # all others, EHOSTUNREACH and ETIMEDOUT above all: no answer
+    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # also macOS, where this program may not use the local network
+    errno.EHOSTDOWN: Trouble.NO_ROUTE,
+}  # all others, ETIMEDOUT above all: no answer
 
 
 _TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT}
@@ -1453,6 +1543,8 @@ class Client:
                 error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
+            if sock.getsockname() == sock.getpeername():  # TCP can meet itself, on a port of the system's own choice
+                raise ConnectionLost(Trouble.NOBODY_LISTENS)
             return Connection(sock, MAX_LINE_FROM_ROOM, CLIENT_RECEIVES)
         except BaseException:
             sock.close()
@@ -1636,6 +1728,214 @@ def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
         answers.put(None)
 
 
+# ------------------------------------------------------------------------------------------------------ finding rooms
+
+
+class _Answerer:
+    """Tells everybody who asks that this room is here: a server's finder thread, on UDP and the room's port number.
+
+    It also watches this computer's addresses, so that the host's window shows where others can join.
+    """
+
+    def __init__(self, host: str, port: int, describe: Callable[[], Room], events: Events | None) -> None:
+        self._describe = describe
+        self._events = events
+        self._socket = _open_udp(host, port)
+        self._wake_up = WakeUp()
+        self._selector = selectors.DefaultSelector()
+        for sock in (self._wake_up.receiver, self._socket):
+            if sock is not None:
+                self._selector.register(sock, selectors.EVENT_READ)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"finder {port}")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Any thread but its own; returns when it is gone."""
+        self._closing.set()
+        self._wake_up.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        shown: list[str] | None = None
+        look_at = 0.0
+        while not self._closing.is_set():
+            if self._events is not None and time.monotonic() >= look_at:
+                look_at = time.monotonic() + ADDRESSES_EVERY
+                if shown != (shown := local_addresses()):
+                    self._events.put(Reachable(tuple(shown), self._socket is not None))
+            if self._selector.select(ADDRESSES_EVERY) and self._socket is not None:
+                self._answer(self._socket)
+                self._closing.wait(DATAGRAMS_TIME)
+        self._selector.close()
+        self._wake_up.close()
+        if self._socket is not None:
+            self._socket.close()
+
+    def _answer(self, sock: socket.socket) -> None:
+        answer = self._describe()
+        for data, asker in _datagrams(sock):
+            with contextlib.suppress(ProtocolError):
+                if decode(data, UDP) == Find(PROTOCOL):
+                    _send_to(sock, answer, asker)
+
+
+class Finder:
+    """Asks every network of this computer which rooms are there, until it is closed. Made by `find_rooms`."""
+
+    def __init__(self, events: Events, ways: Sequence[tuple[str, str]] | None) -> None:
+        self._events = events
+        self._ways = ways
+        # Finder thread only:
+        self._sockets: dict[tuple[str, str], socket.socket] = {}  # way -> from where it is asked
+        self._rooms: dict[str, tuple[FoundRoom, float]] = {}  # id -> room, when it was heard; the first found first
+        self._told: tuple[FoundRoom, ...] = ()
+        self._wake_up = WakeUp()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="finder")
+        self._thread.start()
+
+    def __enter__(self) -> Finder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Returns at once; all is gone a moment later. Any thread."""
+        self._closing.set()
+        self._wake_up.set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits, at most `timeout` s, until all is gone; whether it is. Any thread but its own."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # Finder thread.
+
+    def _run(self) -> None:
+        begin = time.monotonic()
+        ask_at = dict.fromkeys(PORTS, begin)
+        tell_at = begin
+        while not self._closing.is_set():
+            now = time.monotonic()
+            due = [port for port, at in ask_at.items() if at <= now]
+            if due:
+                self._open_ways()
+            for port in due:
+                self._ask(port)
+                ask_at[port] = now + _pause(port, now - begin)
+            if now >= tell_at:
+                tell_at = now + TELL_EVERY
+                self._tell(now)
+            if self._selector.select(TELL_EVERY):
+                self._listen()
+                self._closing.wait(DATAGRAMS_TIME)
+        for sock in self._sockets.values():
+            sock.close()
+        self._selector.close()
+        self._wake_up.close()
+
+    def _open_ways(self) -> None:
+        """A socket for each way out; adapters come and go."""
+        ways = _ways_out() if self._ways is None else self._ways
+        for way in [way for way in self._sockets if way not in ways]:
+            self._close_way(way)
+        for way in ways:
+            if way not in self._sockets:
+                sock = _open_udp(way[0], 0)
+                if sock is not None:
+                    self._sockets[way] = sock
+                    self._selector.register(sock, selectors.EVENT_READ)
+
+    def _close_way(self, way: tuple[str, str]) -> None:
+        sock = self._sockets.pop(way)
+        self._selector.unregister(sock)
+        sock.close()
+
+    def _ask(self, port: int) -> None:
+        for way, sock in self._sockets.items():
+            _send_to(sock, Find(PROTOCOL), (way[1], port))
+
+    def _listen(self) -> None:
+        for sock in self._sockets.values():
+            for data, (address, port) in _datagrams(sock):
+                with contextlib.suppress(ProtocolError):
+                    message = decode(data, UDP)
+                    if isinstance(message, Room) and message.port == port:
+                        self._keep(message, address)
+
+    def _keep(self, message: Room, address: str) -> None:
+        """Whoever has answered can be anybody: only what can be a room is kept, and one for each address and port."""
+        title = clean_name(message.title, MAX_TITLE)
+        if message.protocol != PROTOCOL or not title or not 0 < len(message.room) <= MAX_ID:
+            return
+        room = FoundRoom(message.room, title, address, message.port, message.people, message.password)
+        for other, _ in list(self._rooms.values()):
+            if other.room != room.room and (other.address, other.port) == (address, room.port):
+                del self._rooms[other.room]  # closed, and opened again
+        if room.room in self._rooms or len(self._rooms) < MAX_ROOMS:
+            self._rooms[room.room] = (room, time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        self._rooms = {
+            name: (room, heard_at) for name, (room, heard_at) in self._rooms.items() if now - heard_at < ROOM_GONE_AFTER
+        }
+        rooms = tuple(room for room, _ in self._rooms.values())
+        if rooms != self._told:
+            self._told = rooms
+            self._events.put(Found(rooms))
+
+
+def _ways_out() -> list[tuple[str, str]]:
+    """Where this computer can ask, as (own address, address to ask): itself, and everybody behind each adapter."""
+    return [("127.0.0.1", "127.0.0.1"), *((address, "255.255.255.255") for address in local_addresses())]
+
+
+def _pause(port: int, asking_for: float) -> float:
+    """Seconds until this port is asked again, when asking has gone on for so many seconds."""
+    seconds = ASK_EVERY[0] if port == PORTS[0] else ASK_EVERY[1]
+    slower = 2 if asking_for > ASK_LESS_AFTER else 1
+    return seconds * slower * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _open_udp(host: str, port: int) -> socket.socket | None:
+    """A UDP socket that may ask everybody; None if there is none to be had."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if sys.platform == "win32" and port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        sock.bind((host, port))
+        return sock
+    except OSError as error:
+        log.info("no UDP at %s port %s: %s", host or "any address", port, error)
+        sock.close()
+        return None
+
+
+def _datagrams(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
+    """What has arrived, a bounded number."""
+    for _ in range(DATAGRAMS_AT_ONCE):
+        try:
+            data, sender = sock.recvfrom(MAX_DATAGRAM)
+        except BlockingIOError:
+            return
+        except OSError:  # Windows: nobody listened where an earlier datagram went (10054), or it was too long (10040)
+            continue
+        yield data.rstrip(b"\n"), sender
+
+
+def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) -> None:
+    try:
+        sock.sendto(encode(message), address)
+    except OSError as error:  # no way there at the moment, or not allowed; the next time it may be
+        log.debug("could not send to %s: %s", address, error)
+
+
 # ------------------------------------------------------------------------------------------------------- entry points
 
 
@@ -1648,6 +1948,7 @@ def run_server(
     rate: float | None = RATE,
     history: int = KEPT_EVENTS,
     limit: int = MAX_PEOPLE,
+    events: Events | None = None,
 ) -> Server:
     """Opens a room and returns it, running; `close` it, or use it as a context manager. Any thread.
 
@@ -1656,11 +1957,12 @@ def run_server(
     rate        messages a second from one person; None for no brake
     history     events that are kept for those who come later or come back
     limit       people
+    events      gets what only the host is told: `Reachable`, at once and whenever the addresses change
 
     It may take 2 s where a port is still held by a room that crashed. Raises ValueError for a title or host's name in
     which nothing can be read, OSError if there is no port.
     """
-    return Server(title, host_name, host, port, rate, history, limit)
+    return Server(title, host_name, host, port, rate, history, limit, events)
 
 
 def run_client(address: str, name: str, events: Events, *, port: int = PORT, token: str | None = None) -> Client:
@@ -1677,6 +1979,15 @@ def run_client(address: str, name: str, events: Events, *, port: int = PORT, tok
     if not 0 < port < 65536:
         raise ValueError(f"expected a port from 1 to 65535, not {port}")
     return Client(address.strip(), port, name, token or secrets.token_hex(16), events)
+
+
+def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
+    """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
+
+    ways        (own address to ask from, address to ask) of each way out; None: from each adapter to everybody on its
+                network, and this computer itself
+    """
+    return Finder(events, ways)
 
 
 def get_local_ip() -> str:

@@ -30,8 +30,9 @@ def run(*arguments: str, before: str = "", screen: bool = True) -> subprocess.Co
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(TOP / "chat_gui.py"), *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+    code = "import chat_gui, sys; from tests.helpers import stay_at_home; stay_at_home(); sys.exit(chat_gui.main())"
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, cwd=TOP, stderr=subprocess.PIPE, text=True) as program:
         try:
             yield program
         finally:
@@ -64,7 +65,8 @@ def test_without_tkinter_one_line_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "hint"), [("linux", "python3-tk"), ("freebsd", "python3-tk"), ("darwin", "python.org"), ("win32", "tcl/tk")]
+    ("system", "hint"),
+    [("linux", "python3-tk"), ("freebsd", "python3-tk"), ("darwin", "python.org"), ("win32", "tcl/tk")],
 )
 def test_without_tkinter_the_line_says_what_to_install_on_this_system(
     system: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

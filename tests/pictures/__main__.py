@@ -11,7 +11,7 @@ from pathlib import Path
 
 import chat_gui
 import net
-from tests.helpers import Display, own_screen, screenshot, window_box
+from tests.helpers import Display, own_screen, screenshot, stay_at_home, window_box
 from tests.windows import Person
 
 HERE = Path(__file__).parent
@@ -100,6 +100,7 @@ def hide_pointer(widget: tk.Misc) -> None:
 
 
 def make(display: Display) -> None:
+    stay_at_home()
     clock = chat_gui.clock
     chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
     chat_gui.join_address = lambda *_: ADDRESS
