@@ -176,10 +176,12 @@ class Words:
         "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and start again."
     )
     firewall = (
-        "The room at {address} is there, but a firewall on the host's computer keeps others out. On Windows, on that "
-        "computer: 1. open Windows Security, Firewall & network protection; 2. click 'Allow an app through firewall'; "
-        "3. tick Python, for private and public networks. (Cancel, when Windows asked for the first time, has blocked "
-        "Python for good: only these steps undo it, and they need an administrator.)"
+        "The room at {address} is there, but a firewall on the host's computer keeps others out. On Windows, there:\n"
+        "1. Open Windows Security, and in it Firewall & network protection.\n"
+        "2. Click Allow an app through firewall.\n"
+        "3. Tick Python, for private and for public networks.\n"
+        "Whoever clicked Cancel when Windows asked for the first time has blocked Python for good. Only these steps "
+        "undo that, and they need an administrator."
     )
     again_now = "Trying again now."
     again_in = "Trying again in {seconds:.0f} s."

@@ -27,6 +27,11 @@ LESSON = [
     (2, "Ann", "Same here. Is that how my window found yours?"),
     (1, "Mr Lee", "Almost. First comes the address, then the port: a building, and a door in it."),
 ]
+ROOMS = (
+    net.FoundRoom("1", "Mr Lee's room", ADDRESS, 5252, 24, False),
+    net.FoundRoom("2", "Ms Kim's room", "192.168.1.30", 5252, 1, False),
+    net.FoundRoom("3", "Chess club", ADDRESS, 5253, 7, True),
+)
 MORNING = time.mktime((2026, 11, 23, 10, 31, 0, 0, 0, -1))
 Picture = tuple[str, Person]
 PEOPLE = ((1, "Mr Lee"), (2, "Ann"), (3, "Bob"), (4, "Maximiliana Featherstonehaugh"))
@@ -61,16 +66,26 @@ def first_page() -> Iterator[Picture]:
 def join_page() -> Iterator[Picture]:
     person = open_window("Ann")
     person.app.show_join_page()
+    page = person.join_page
     yield "join", person
-    person.join_page.address.insert(0, "192.168.1.21")
-    person.join_page.say(chat_gui.Words.cannot_join[net.Trouble.NO_ANSWER].format(address="192.168.1.21"), wrong=True)
+    page.show_rooms(ROOMS)
+    yield "join-found", person
+    page.failed(chat_gui.Words.firewall.format(address=ADDRESS))
+    yield "join-firewall", person
+    page.show_rooms(())
+    page.address.insert(0, "192.168.1.21")
+    page.failed(chat_gui.Words.cannot_join[net.Trouble.NO_ANSWER].format(address="192.168.1.21"))
     yield "join-failed", person
+    page.say(chat_gui.Words.nothing_found)
+    page.address.delete(0, "end")
+    yield "join-nothing-found", person
     person.close()
 
 
 def host_page() -> Iterator[Picture]:
     person = open_window("Mr Lee")
     person.host()
+    yield "host-alone", person
     fill(person, net.Joined(120, 0.0, 5, "Cem"))
     person.type("the answer is on page 12")
     yield "host", person
@@ -104,6 +119,7 @@ def make(display: Display) -> None:
     clock = chat_gui.clock
     chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
     chat_gui.join_address = lambda *_: ADDRESS
+    net.local_addresses = lambda: [ADDRESS]
     for story in (first_page, join_page, host_page, pupil_page):
         for name, person in story():
             hide_pointer(person.root)
