@@ -7,6 +7,7 @@ as small frozen objects (the events) in a `queue.Queue`. Read it from top to bot
     errors         who is to blame
     messages       one frozen dataclass for each message; most of the room's are also the events that the window shows
     wire format    bytes <-> messages, and the cleaning of names and text
+    encryption     a password becomes a key; plain bytes <-> TLS records, in memory
     connection     one socket, both sides; and the wake-up call
     sender         the one thread that writes
     server         the room: its history, its people, its readers
@@ -31,7 +32,7 @@ nobody anything, and to broadcast is to append and to wake the sender.
 
 The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline. Version 1:
 
-    both ways       hello     protocol tls                     one line each, before all else
+    both ways       hello     protocol tls [salt]              one line each, before all else; with a salt, TLS follows
                     ping                                       when nothing was sent for 5 s
     to the room     join      name token room after            token: "the same person again"; after: last number seen
                     say       id text                          ids of a token rise, across reconnects
@@ -48,6 +49,9 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
 
 A `say` is answered, in order, by `said` or `rejected`, and until then the client keeps it; after a break it learns from
 the welcome (`last_id`) what the room has, and says the rest again. That is why nothing is lost and nothing comes twice.
+
+A room with a password is encrypted, an open room is not: TLS 1.3 with a pre-shared key (RFC 8446, 2.2) that both sides
+make from the password, so that each proves to the other that it knows it, and nobody needs a certificate.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ import contextlib
 import dataclasses
 import enum
 import errno
+import hashlib
 import hmac
 import ipaddress
 import itertools
@@ -69,6 +74,7 @@ import re
 import secrets
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -121,6 +127,8 @@ SILENCE = 15.0  # s in which nothing was received: three pings lost
 FIRST_MESSAGE = 10.0  # s from the connection to the first message
 BACK_WITHIN = 15.0  # s in which somebody lost can come back unnoticed
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may arrive
+FREE_GUESSES = 5  # wrong passwords from one address; each one more costs it twice as long a wait ...
+GUESS_WAITS = (2, 60)  # ... from 2 s to 60 s
 LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
 CLOSE_TIME = 1.5  # s until a close stops being polite; all is gone within 2 s
@@ -363,6 +371,14 @@ class Reachable:
 
 
 @dataclass(frozen=True)
+class WrongPassword:
+    """Somebody at this address has tried so many wrong passwords in a row, and now has to wait."""
+
+    address: str
+    times: int
+
+
+@dataclass(frozen=True)
 class Unknown:
     """A message of a type that this version does not know; it may still have taken a number. Never an event."""
 
@@ -373,7 +389,8 @@ Numbered = Said | Joined | Left  # the events of the room, in the order of their
 ToRoom = Hello | Join | Say | Ping | Leave
 FromRoom = Hello | Welcome | Numbered | Rejected | Refused | Closed | Ping
 Message = ToRoom | FromRoom | Find | Room
-Event = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost | Found | Reachable
+_ClientEvent = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost
+Event = _ClientEvent | Found | Reachable | WrongPassword
 Events: TypeAlias = "queue.Queue[Event]"
 
 # -------------------------------------------------------------------------------------------------------- wire format
@@ -534,6 +551,13 @@ class LineReader:
     def __bool__(self) -> bool:
         return bool(self._lines)
 
+    def take_all(self) -> bytes:
+        """Everything that is not read yet, as the bytes that it came in: it is for somebody else."""
+        taken = b"".join(line + b"\n" for line in self._lines) + self._rest
+        self._lines.clear()
+        self._rest.clear()
+        return taken
+
 
 # Drawn as nothing at all, although Unicode calls them letters, marks or symbols.
 _INVISIBLE = re.compile(
@@ -575,6 +599,115 @@ def text_problem(text: str) -> tuple[str, str] | None:
     return None
 
 
+# --------------------------------------------------------------------------------------------------------- encryption
+
+# Python 3.13 is the first that lets a program give OpenSSL a key of its own; 3.15 says for each version of TLS.
+CAN_ENCRYPT = bool(getattr(ssl, "HAS_PSK", False) and getattr(ssl, "HAS_PSK_TLS13", True))
+
+_PASSWORD_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"  # without those that look alike
+_PASSWORD_LENGTH = 12  # of 30 letters: 58.9 bits, which scrypt makes as dear to guess as about 76
+_PSK_IDENTITY = "chat-room"
+_WRONG_PASSWORD = {"BINDER_DOES_NOT_VERIFY", "SSLV3_ALERT_ILLEGAL_PARAMETER", "TLSV1_ALERT_DECRYPT_ERROR"}
+
+
+def suggest_password() -> str:
+    """A password that is worth it, in groups of four to read aloud."""
+    letters = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(_PASSWORD_LENGTH))
+    return "-".join(letters[start : start + 4] for start in range(0, _PASSWORD_LENGTH, 4))
+
+
+def clean_password(password: str) -> str:
+    """As both sides use it: a suggested one may be typed without dashes and in capitals; others are as typed."""
+    bare = re.sub(r"[\s-]", "", password).lower()
+    if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
+        return bare
+    return unicodedata.normalize("NFC", _mend(password))
+
+
+def stretch(password: str, salt: str) -> bytes:
+    """Makes each guess of a password slow: scrypt (RFC 7914), about 0.3 s and 32 MiB. `salt`: 32 hex digits."""
+    clean = clean_password(password).encode()
+    return hashlib.scrypt(clean, salt=bytes.fromhex(salt), n=2**15, r=8, p=3, maxmem=64 * 2**20, dklen=32)
+
+
+def session_key(stretched: bytes, client_hello: bytes, room_hello: bytes) -> bytes:
+    """The key of one connection. Both hello lines are in it: whoever edits one of them only makes it fail."""
+    return hmac.digest(stretched, client_hello + b"\n" + room_hello + b"\n", "sha256")
+
+
+class HandshakeError(Exception):
+    """The other side has not shown that it knows the password. `alert` is still to be sent: it says why."""
+
+    def __init__(self, reason: str, alert: bytes) -> None:
+        super().__init__(reason)
+        self.is_wrong_password = reason in _WRONG_PASSWORD
+        self.alert = alert
+
+
+class Tls:
+    """Bytes in, bytes out: TLS in memory, which knows no socket.
+
+    OpenSSL must not be called twice at the same time for one connection, and a reader, a sender and a close are three
+    threads. So everything goes through one lock, which is held only while memory is moved. Any thread.
+    """
+
+    def __init__(self, key: bytes, is_room: bool) -> None:
+        self._lock = threading.Lock()
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = _tls_context(key, is_room).wrap_bio(self._incoming, self._outgoing, server_side=is_room)
+
+    def shake_hands(self, received: bytes) -> tuple[bool, bytes]:
+        """One step: whether it is done, and what is to be sent. Raises HandshakeError."""
+        with self._lock:
+            self._incoming.write(received)
+            try:
+                self._object.do_handshake()
+                if not self._object.session_reused:  # a certificate is not what we asked for
+                    raise HandshakeError("no pre-shared key was used", b"")
+            except ssl.SSLWantReadError:
+                return False, self._outgoing.read()
+            except ssl.SSLError as error:
+                raise HandshakeError(error.reason or "", self._outgoing.read()) from None
+            return True, self._outgoing.read()
+
+    def encrypt(self, plain: bytes) -> bytes:
+        with self._lock:
+            self._object.write(plain)
+            return self._outgoing.read()
+
+    def decrypt(self, received: bytes) -> bytes:
+        """All that can be read by now. Raises ConnectionLost at the end, and where a record was changed on its way."""
+        pieces = []
+        with self._lock:
+            self._incoming.write(received)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                try:
+                    while piece := self._object.read(MAX_PIECE):
+                        pieces.append(piece)
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    raise ConnectionLost from None
+                except ssl.SSLWantReadError:
+                    raise
+                except ssl.SSLError as error:
+                    raise ConnectionLost from error
+        return b"".join(pieces)
+
+
+def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_room else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if sys.version_info >= (3, 13):
+        if is_room:
+            context.num_tickets = 0  # a client that closes early would lose data over them
+            context.set_psk_server_callback(lambda identity: key if identity == _PSK_IDENTITY else b"")
+        else:
+            # verify_mode stays CERT_REQUIRED with no authority loaded: no certificate in the world is good enough.
+            context.check_hostname = False
+            context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key))
+    return context
+
+
 # --------------------------------------------------------------------------------------------------------- connection
 
 # One socket is waited for at a time. A PollSelector has no descriptor of its own, and takes any number of a descriptor.
@@ -586,7 +719,7 @@ class Connection:
 
     Two threads share it: a reader, the only one that receives, and a sender, the only one that writes once the
     connection has joined. Neither ever waits for the other. Whoever writes last closes: the sender if it has joined,
-    else the reader. Any other thread may only `abort` it.
+    else the reader. Any other thread may only `abort` it. After `start_tls` no plain byte leaves.
     """
 
     def __init__(self, sock: socket.socket, longest_line: int, receive_size: int) -> None:
@@ -609,6 +742,7 @@ class Connection:
         self.end_at = math.inf  # monotonic s; when last words must have arrived
         self.finished = False  # nothing will be given to the sender any more
         # Any thread:
+        self._tls: Tls | None = None  # begins before the connection joins, and never ends
         self.all_written = threading.Event()  # last words included; or it cannot be done
         self.sent_at = time.monotonic()
         self._open_lock = threading.Lock()  # so that nobody touches a descriptor that was closed, and is another's now
@@ -618,7 +752,8 @@ class Connection:
     def next_line(self, wait: float) -> bytes | None:
         """The next line, if there is one within `wait` s, or None. Raises ProtocolError, ConnectionLost."""
         line = self._lines.next()
-        if line is None and self._receive(wait):
+        if line is None and (data := self._receive(wait)):
+            self._lines.feed(data if self._tls is None else self._tls.decrypt(data))
             line = self._lines.next()
         return line
 
@@ -626,23 +761,44 @@ class Connection:
         """Whether `next_line` has one without receiving."""
         return bool(self._lines)
 
-    def _receive(self, wait: float) -> bool:
+    def _receive(self, wait: float) -> bytes:
+        """What has come within `wait` s, or nothing. Raises ConnectionLost."""
         try:
             try:
                 data = self.socket.recv(self._receive_size)
             except BlockingIOError:
                 if not self._readable.select(max(0.0, wait)):
-                    return False
+                    return b""
                 data = self.socket.recv(self._receive_size)
         except BlockingIOError:  # readable, and then it was not: allowed
-            return False
+            return b""
         except OSError as error:
             raise ConnectionLost from error
         if not data:
             raise ConnectionLost
         self.heard_at = time.monotonic()
-        self._lines.feed(data)
-        return True
+        return data
+
+    def start_tls(self, tls: Tls, patience: Callable[[], float]) -> None:
+        """From here on everything is encrypted. `patience`: how long to wait now, or it raises.
+
+        Raises HandshakeError, ConnectionLost. What has come after the hello line belongs to TLS already.
+        """
+        received = self._lines.take_all()
+        try:
+            while True:
+                done, answer = tls.shake_hands(received)
+                self._send_first(answer)
+                if done:
+                    break
+                while not (received := self._receive(patience())):
+                    pass
+        except HandshakeError as error:
+            with contextlib.suppress(ConnectionLost):
+                self._send_first(error.alert)
+            raise
+        self._tls = tls
+        self._lines.feed(tls.decrypt(b""))
 
     def keep_time(self) -> bool:
         """Whether it is time for a ping. Raises ConnectionLost when nothing was received for too long."""
@@ -656,14 +812,19 @@ class Connection:
 
     def send_first(self, message: Message) -> None:
         """Writes before the sender knows this connection. These lines are short and the buffer is empty: no wait."""
+        line = encode(message)
+        self._send_first(line if self._tls is None else self._tls.encrypt(line))
+
+    def _send_first(self, data: bytes) -> None:
         try:
-            self.socket.sendall(encode(message))
+            self.socket.sendall(data)
         except OSError as error:
             raise ConnectionLost from error
 
-    def finish_first(self, message: Message) -> None:
+    def finish_first(self, message: Message | None) -> None:
         """Last words on a connection that has not joined."""
-        self.send_first(message)
+        if message is not None:
+            self.send_first(message)
         self.write(b"")
         self.end_at = time.monotonic() + LAST_WORDS
         self.linger()
@@ -695,7 +856,10 @@ class Connection:
                 self.socket.shutdown(socket.SHUT_WR)
             self.all_written.set()
             return True
-        self._unsent = piece
+        try:
+            self._unsent = piece if self._tls is None else self._tls.encrypt(piece)
+        except ssl.SSLError:  # the reader has met something that was not from the other side
+            self._give_up()
         return self.flush()
 
     def flush(self) -> bool:
@@ -706,12 +870,16 @@ class Connection:
                 self._unsent = memoryview(self._unsent)[sent:]
         except BlockingIOError:
             return False
-        except OSError:  # the reader meets the same error, and ends the connection
-            self._unsent = b""
-            self.all_written.set()
-            self.abort()
+        except OSError:
+            self._give_up()
         self.sent_at = time.monotonic()
         return True
+
+    def _give_up(self) -> None:
+        """It cannot be written to any more; its reader notices, and ends it."""
+        self._unsent = b""
+        self.all_written.set()
+        self.abort()
 
     # Any thread.
 
@@ -894,6 +1062,7 @@ class Server:
         host_name: str,
         host: str,
         port: int,
+        password: str | None,
         rate: float | None,
         history: int,
         limit: int,
@@ -909,6 +1078,12 @@ class Server:
             raise ValueError(f"expected a port from 0 to 65535, not {port}")
         if history < 1 or limit < 1 or (rate is not None and rate <= 0):
             raise ValueError("history, limit and rate are above 0")
+        _check_password(password)
+        self._hello = Hello(PROTOCOL, tls=False)
+        if password is not None:
+            self._hello = Hello(PROTOCOL, tls=True, salt=secrets.token_hex(16))
+        self._stretched = stretch(password, self._hello.salt) if password and self._hello.salt else b""
+        self._events = events
         self._rate = rate
         self._limit = limit
         _raise_file_limit(limit + 2 * SPARE_CONNECTIONS)
@@ -925,6 +1100,7 @@ class Server:
         self._strangers: dict[Connection, None] = {}  # not joined yet; the oldest first
         self._readers: dict[threading.Thread, Connection] = {}
         self._joins: dict[str, collections.deque[float]] = {}  # address -> when it joined lately, monotonic s
+        self._guesses: dict[str, tuple[int, float]] = {}  # address -> wrong passwords, when it may try again
 
         self._closing = threading.Event()
         self._wake_accept = WakeUp()
@@ -1037,23 +1213,60 @@ class Server:
             self._see_off(connection, person)
 
     def _greet(self, connection: Connection) -> Join:
-        """Exchanges the hello lines (what they agree on begins right after) and receives the first message."""
+        """Exchanges the hello lines, in a room with a password begins TLS, and receives the first message."""
         deadline = time.monotonic() + FIRST_MESSAGE
-        hello = self._receive_first(connection, deadline, {"hello": Hello})
+
+        def patience() -> float:
+            if (left := deadline - time.monotonic()) <= 0:
+                raise ConnectionLost(Trouble.SILENT)
+            return min(TICK, left)
+
+        line = _first_line(connection, patience)
+        hello = _expect(line, {"hello": Hello})
         assert isinstance(hello, Hello)
         if hello.protocol != PROTOCOL:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
-        connection.send_first(Hello(PROTOCOL, tls=False))
-        join = self._receive_first(connection, deadline, {"join": Join})
+        if self._hello.tls:
+            if not hello.tls:
+                raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
+            self._check_guesses(connection.address)
+        connection.send_first(self._hello)
+        if self._hello.tls:
+            key = session_key(self._stretched, line, encode(self._hello).rstrip(b"\n"))
+            self._begin_tls(connection, Tls(key, is_room=True), patience)
+        join = _expect(_first_line(connection, patience), {"join": Join})
         assert isinstance(join, Join)
         return join
 
-    def _receive_first(self, connection: Connection, deadline: float, expected: Types) -> Message:
-        while (left := deadline - time.monotonic()) > 0:
-            line = connection.next_line(min(TICK, left))
-            if line is not None:
-                return _expect(line, expected)
-        raise ConnectionLost(Trouble.SILENT)
+    def _begin_tls(self, connection: Connection, tls: Tls, patience: Callable[[], float]) -> None:
+        try:
+            connection.start_tls(tls, patience)
+        except HandshakeError as error:
+            log.info("%s did not get in: %s", connection.address, error)
+            if error.is_wrong_password:
+                self._count_guess(connection.address)
+            connection.finish_first(None)
+            raise ConnectionLost from None
+        with self._room_lock:
+            self._guesses.pop(connection.address, None)
+
+    def _check_guesses(self, address: str) -> None:
+        """Raises ProtocolError for an address that has guessed too often. Who is in already never comes here."""
+        with self._room_lock:
+            _, again_at = self._guesses.get(address, (0, 0.0))
+        seconds = math.ceil(again_at - time.monotonic())
+        if seconds > 0:
+            raise ProtocolError(f"Too many wrong passwords from this computer; wait {seconds} s.", "wait", seconds)
+
+    def _count_guess(self, address: str) -> None:
+        with self._room_lock:
+            times = self._guesses.get(address, (0, 0.0))[0] + 1
+            wait = 0.0
+            if times >= FREE_GUESSES:
+                wait = min(GUESS_WAITS[0] * 2.0 ** (times - FREE_GUESSES), GUESS_WAITS[1])
+            self._guesses[address] = (times, time.monotonic() + wait)
+        if wait and self._events is not None:
+            self._events.put(WrongPassword(address, times))
 
     def _let_in(self, connection: Connection, join: Join) -> Person:
         """The whole of joining, in one step under the room lock: a name, a `joined`, a place in the history."""
@@ -1307,7 +1520,7 @@ class Server:
         """What everybody on the network may know."""
         with self._room_lock:
             people = sum(person.present for person in self._people.values())
-        return Room(PROTOCOL, self.id, self.title, self.port, people, password=False)
+        return Room(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
 
 
 def _expect(line: bytes, types: Types) -> Message:
@@ -1316,6 +1529,22 @@ def _expect(line: bytes, types: Types) -> Message:
     if isinstance(message, Unknown):
         raise ProtocolError(f"expected {' or '.join(types)}")
     return message
+
+
+def _first_line(connection: Connection, patience: Callable[[], float]) -> bytes:
+    """The next line, for as long as there is patience for it."""
+    while (line := connection.next_line(patience())) is None:
+        pass
+    return line
+
+
+def _check_password(password: str | None) -> None:
+    """Raises ValueError."""
+    if password is not None and not CAN_ENCRYPT:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise ValueError(f"this computer has Python {version}; a room password needs 3.13 or newer")
+    if password is not None and not clean_password(password).strip():
+        raise ValueError("expected a password, or None")
 
 
 def _is_loopback(address: str) -> bool:
@@ -1404,6 +1633,8 @@ _TROUBLES = {
 
 _TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT}
 _LEAVE = encode(Leave())
+_WRONG = ("wrong", "That is not the room's password.")
+_NOT_PROVEN = ("unproven", "That room could not show that it knows the password.")
 
 
 class _Over(Exception):
@@ -1420,8 +1651,12 @@ class Client:
     `say` and `close` are for any thread and return at once; what happens arrives in `events`.
     """
 
-    def __init__(self, address: str, port: int, name: str, token: str, events: Events) -> None:
+    def __init__(
+        self, address: str, port: int, name: str, token: str, password: str | None, events: Events
+    ) -> None:
+        _check_password(password)
         self.address, self.port = address, port
+        self._password = password
         self._name = clean_name(name)
         self._token = token
         self._events = events
@@ -1440,6 +1675,7 @@ class Client:
         self._failures = 1  # attempts without success; the first one, ever, has no free second try
         self._welcome: Welcome | None = None  # the newest
         self._who = 0  # one's own number
+        self._stretched: tuple[str, bytes] = ("", b"")  # a room's salt, and the password stretched with it
         self._last = 0  # number of the newest event
         self._catch_up_to = 0  # number of the newest event at the time of the welcome
         self._host_name: str | None = None
@@ -1589,28 +1825,47 @@ class Client:
                 connection.close()
 
     def _enter(self, connection: Connection) -> Welcome:
-        """Exchanges the hello lines (what they agree on begins right after) and asks to join."""
+        """Exchanges the hello lines, begins TLS where there is a password, and asks to join."""
         deadline = time.monotonic() + FIRST_MESSAGE
-        connection.send_first(Hello(PROTOCOL, tls=False))
-        hello = self._receive_first(connection, deadline)
+
+        def patience() -> float:
+            return self._patience(deadline, Trouble.SILENT)
+
+        mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
+        connection.send_first(mine)
+        line = _first_line(connection, patience)
+        hello = self._read(line)
         if not isinstance(hello, Hello):
             raise ProtocolError("expected hello")
-        if hello.protocol != PROTOCOL:
-            raise _Over(Refused("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."))
-        if hello.tls:
-            raise _Over(Refused("tls", "That room has a password, and this version of the program cannot join it."))
+        self._check_hello(hello)
+        if self._password is not None and hello.salt is not None:
+            if self._stretched[0] != hello.salt:
+                self._stretched = (hello.salt, stretch(self._password, hello.salt))
+            key = session_key(self._stretched[1], encode(mine).rstrip(b"\n"), line)
+            try:
+                connection.start_tls(Tls(key, is_room=False), patience)
+            except HandshakeError as error:
+                raise _Over(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
         room = self._welcome.room if self._welcome is not None else None
         connection.send_first(Join(self._name, self._token, room, self._last))
-        welcome = self._receive_first(connection, deadline)
+        while isinstance(welcome := self._read(_first_line(connection, patience)), Unknown):
+            pass
         if not isinstance(welcome, Welcome):
             raise ProtocolError("expected welcome")
         return welcome
 
-    def _receive_first(self, connection: Connection, deadline: float) -> Message:
-        while True:
-            line = connection.next_line(self._patience(deadline, Trouble.SILENT))
-            if line is not None and not isinstance(message := self._read(line), Unknown):
-                return message
+    def _check_hello(self, hello: Hello) -> None:
+        """Raises _Over where this client and that room do not fit, ProtocolError."""
+        if hello.protocol != PROTOCOL:
+            raise _Over(Refused("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."))
+        if self._password is not None and not hello.tls:
+            raise _Over(Refused("open", "This room has no password. Leave the box empty to join it."))
+        if hello.tls and not CAN_ENCRYPT:
+            raise _Over(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
+        if hello.tls and self._password is None:
+            raise _Over(Refused("password", "This room has a password."))
+        if hello.tls and not _TOKEN.fullmatch(hello.salt or ""):
+            raise ProtocolError("a salt is 32 hex digits")
 
     def _read(self, line: bytes) -> Message | Unknown:
         """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, else _Over."""
@@ -1945,6 +2200,7 @@ def run_server(
     host_name: str = "Host",
     host: str = "",
     port: int = PORT,
+    password: str | None = None,
     rate: float | None = RATE,
     history: int = KEPT_EVENTS,
     limit: int = MAX_PEOPLE,
@@ -1954,31 +2210,43 @@ def run_server(
 
     host        the address to listen at; "" is all of this computer's
     port        5252 to 5261: this one, or the next of them that is free; any other (0: one that is free): just this
+    password    a room with one is encrypted, and needs Python 3.13 or newer
     rate        messages a second from one person; None for no brake
     history     events that are kept for those who come later or come back
     limit       people
-    events      gets what only the host is told: `Reachable`, at once and whenever the addresses change
+    events      gets what only the host is told: `Reachable`, at once and whenever the addresses change;
+                `WrongPassword`, when somebody guesses
 
-    It may take 2 s where a port is still held by a room that crashed. Raises ValueError for a title or host's name in
-    which nothing can be read, OSError if there is no port.
+    It may take 2 s where a port is still held by a room that crashed, and 1 s with a password. Raises ValueError for a
+    title or host's name in which nothing can be read, for a password where this Python cannot encrypt; OSError if
+    there is no port.
     """
-    return Server(title, host_name, host, port, rate, history, limit, events)
+    return Server(title, host_name, host, port, password, rate, history, limit, events)
 
 
-def run_client(address: str, name: str, events: Events, *, port: int = PORT, token: str | None = None) -> Client:
+def run_client(
+    address: str,
+    name: str,
+    events: Events,
+    *,
+    port: int = PORT,
+    password: str | None = None,
+    token: str | None = None,
+) -> Client:
     """Returns at once a client that is on its way into the room at `address`. Any thread.
 
+    password    the room's; with one, only a room is joined that proves to know it
     token       32 hex digits: "the same person again"; None makes one. The host's is `Server.token`
     events      gets all that happens, until the client is gone: `Welcome` when it is in, `Lost` before each new
                 attempt, `Refused` or `Closed` when there will be none
 
-    Raises ValueError for an empty address or a port out of range.
+    Raises ValueError for an empty address, a port out of range, a password where this Python cannot encrypt.
     """
     if not address.strip():
         raise ValueError("expected an address")
     if not 0 < port < 65536:
         raise ValueError(f"expected a port from 1 to 65535, not {port}")
-    return Client(address.strip(), port, name, token or secrets.token_hex(16), events)
+    return Client(address.strip(), port, name, token or secrets.token_hex(16), password, events)
 
 
 def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
