@@ -2,7 +2,7 @@
 
     python chat_gui.py                           the first page
     python chat_gui.py --host                    straight into a room of one's own
-    python chat_gui.py --join ADDRESS[:PORT]     straight into that room
+    python chat_gui.py --join ADDRESS[:PORT]     straight into that room;  both with --password, if it has one
 
 The file from top to bottom:
 
@@ -10,7 +10,7 @@ The file from top to bottom:
     limits         every number, with its unit and its reason
     text           what may be drawn of what others have written
     looks          fonts, colours, styles, the differences between systems
-    widgets        Log (the messages), Composer (the box one types in)
+    widgets        Log (the messages), Composer (the box one types in), PasswordBox
     pages          FirstPage, JoinPage, ChatPage: each a frame, and what happens in it
     App            the window itself: which page is shown, the session, the poll
     command line   main
@@ -57,6 +57,12 @@ class Words:
     program = "Classroom chat"
     slogan = "Talk with everybody on this network. Nothing to install, no account, no internet."
     your_name = "Your name"
+    room_password = "Room password (optional)"
+    suggest = "Suggest"
+    show = "Show"
+    hide = "Hide"
+    short_password = "Short passwords are easy to guess. Suggest makes a good one."
+    needs_new_python = "This computer has Python {version}; a room password needs 3.13 or newer."
     host = "Host a room"
     join = "Join a room"
     room_of = "{name}'s room"
@@ -79,6 +85,8 @@ class Words:
     )
     address = "Or type the address of the room"
     address_help = "The host's window shows it, for example 192.168.1.20"
+    join_password = "Password, if the room has one"
+    password_missing = "This room has a password. Please type it and press Enter."
     join_button = "Join"
     back = "Back"
     address_missing = "Please type the address that the host's window shows."
@@ -98,7 +106,12 @@ class Words:
     not_findable = "This room cannot be found by itself: the others have to type {address}."
     copy = "Copy"
     copied = "Copied"
-    open_room = "Not encrypted"
+    open_room = "Not encrypted: anyone on this network can join."
+    encrypted_room = "Encrypted: only people with the password can read or join."
+    show_password = "Show password"
+    hide_password = "Hide password"
+    copy_password = "Copy it"
+    guessed = "Somebody at {address} has tried {number:,} wrong passwords, and has to wait now."
     leave = "Leave"
     people = "People ({number:,})"
     host_mark = "{name} (host)"
@@ -156,7 +169,7 @@ class Words:
         net.Trouble.SILENT: "{address} takes the connection but says nothing. Is it a chat room?",
         net.Trouble.GAP: "{address} sent a damaged history. Please try again.",
         net.Trouble.FULL: "The room at {address} is full. Please try again when somebody has left.",
-        net.Trouble.WAIT: "This computer has joined too often. Please wait {seconds:.0f} s and try again.",
+        net.Trouble.WAIT: "This computer has tried too often. Please wait {seconds:.0f} s and try again.",
     }
     lost: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "The name {address} is not found any more.",
@@ -188,7 +201,10 @@ class Words:
     refused: ClassVar = {
         "protocol": "The room at {address} has another version of this program. Please use the same two files on both "
         "computers.",
-        "tls": "The room at {address} has a password. This version of the program cannot join such a room.",
+        "password": password_missing,
+        "wrong": "That is not the room's password.",
+        "unproven": "The room at {address} could not show that it knows the password. Is it the room that you want?",
+        "open": "The room at {address} has no password. Empty the password box to join it: it is not encrypted.",
     }
     closed_you_can_read = "{reason} You can still read and copy what was said."
 
@@ -218,6 +234,8 @@ MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of co
 PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
 NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there
 NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
+SHORT_PASSWORD = 12  # characters, of those that one has thought of oneself
+HIDDEN = "\u2022"
 COPIED_TIME = 1_500  # ms for which the button says so
 
 # --------------------------------------------------------------------------------------------------------------- text
@@ -737,6 +755,37 @@ class Composer:
         return "break"
 
 
+class PasswordBox:
+    """An entry whose text is hidden, because the window may be on a projector, with a button that shows it."""
+
+    def __init__(self, row: ttk.Frame, looks: Looks, text: str, changed: Callable[[], None]) -> None:
+        self.entry = ttk.Entry(row, font=looks.text, show=HIDDEN)
+        self.entry.insert(0, text)
+        self.entry.pack(side="left", fill="x", expand=True)
+        self.entry.bind("<KeyRelease>", lambda _: changed())
+        self._button = button(row, Words.show, self.toggle)
+        self._button.pack(side="left", padx=(looks.em, 0))
+        if not net.CAN_ENCRYPT:
+            self.entry.state(["disabled"])
+            self._button.state(["disabled"])
+
+    def get(self) -> str:
+        return self.entry.get()
+
+    def set(self, text: str) -> None:
+        self.entry.delete(0, "end")
+        self.entry.insert(0, text)
+
+    def toggle(self) -> None:
+        is_hidden = str(self.entry.cget("show")) == HIDDEN
+        self.entry.configure(show="" if is_hidden else HIDDEN)
+        self._button.configure(text=Words.hide if is_hidden else Words.show)
+
+
+def needs_new_python() -> str:
+    return Words.needs_new_python.format(version=".".join(map(str, sys.version_info[:2])))
+
+
 # -------------------------------------------------------------------------------------------------------------- pages
 
 
@@ -754,7 +803,8 @@ class FirstPage:
         ttk.Label(box, text=Words.your_name).pack(anchor="w")
         self.name = ttk.Entry(box, font=looks.text, width=36)
         self.name.insert(0, app.name)
-        self.name.pack(fill="x", pady=(looks.em // 3, 2 * looks.em))
+        self.name.pack(fill="x", pady=(looks.em // 3, looks.em))
+        self._make_password(box, looks)
         self.host = button(box, Words.host, self._host, "Accent.TButton")
         self.host.pack(fill="x")
         self.join = button(box, Words.join, self._join)
@@ -762,6 +812,29 @@ class FirstPage:
         self.message = ttk.Label(box, wraplength=44 * looks.em, justify="center")
         self.message.pack(pady=looks.em)
         on_enter(self.name, self.host.focus_set)  # most people join: Enter alone must not open a room
+
+    def _make_password(self, box: ttk.Frame, looks: Looks) -> None:
+        ttk.Label(box, text=Words.room_password).pack(anchor="w")
+        row = ttk.Frame(box)
+        row.pack(fill="x", pady=(looks.em // 3, 0))
+        self.password = PasswordBox(row, looks, self._app.password, self._warn)
+        self.suggest = button(row, Words.suggest, self._suggest)
+        self.suggest.pack(side="left", padx=(looks.em, 0))
+        self.password_note = ttk.Label(box, style="Quiet.TLabel", wraplength=44 * looks.em)
+        self.password_note.pack(anchor="w", pady=(looks.em // 3, looks.em))
+        on_enter(self.password.entry, lambda: self.host.focus_set())
+        if not net.CAN_ENCRYPT:
+            self.suggest.state(["disabled"])
+            self.password_note.configure(text=needs_new_python())
+
+    def _suggest(self) -> None:
+        self.password.set(net.suggest_password())
+        self._warn()
+
+    def _warn(self) -> None:
+        if net.CAN_ENCRYPT:
+            is_short = 0 < len(net.clean_password(self.password.get())) < SHORT_PASSWORD
+            self.password_note.configure(text=Words.short_password if is_short else "")
 
     def focus(self) -> None:
         self.name.focus_set()
@@ -783,6 +856,7 @@ class FirstPage:
 
     def _take_name(self) -> bool:
         name = net.clean_name(self.name.get())
+        self._app.password = self.password.get()
         if name:
             self._app.name = name
         else:
@@ -805,6 +879,7 @@ class JoinPage:
     def __init__(self, app: App) -> None:
         self._app = app
         self.rooms: tuple[net.FoundRoom, ...] = ()
+        self._wanted: tuple[str, int] | None = None  # address and port of the last attempt
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
         looks = app.looks
@@ -828,6 +903,13 @@ class JoinPage:
         self.join = button(row, Words.join_button, self._join_typed, "Accent.TButton")
         self.join.pack(side="left", padx=(looks.em, 0))
         ttk.Label(box, text=Words.address_help, style="Quiet.TLabel").pack(anchor="w")
+        ttk.Label(box, text=Words.join_password).pack(anchor="w", pady=(looks.em, 0))
+        row = ttk.Frame(box)
+        row.pack(fill="x", pady=looks.em // 3)
+        self.password = PasswordBox(row, looks, app.password, lambda: None)
+        on_enter(self.password.entry, self._join_again)
+        if not net.CAN_ENCRYPT:
+            ttk.Label(box, text=needs_new_python(), style="Quiet.TLabel").pack(anchor="w")
         self.message = ttk.Label(box, wraplength=66 * looks.em)
         self.message.pack(anchor="w", pady=looks.em)
         on_enter(self.address, self._join_typed)
@@ -861,6 +943,11 @@ class JoinPage:
     def failed(self, text: str) -> None:
         self.say(text, wrong=True)
         self.join.state(["!disabled"])
+
+    def ask_for_password(self) -> None:
+        """It is missing, or wrong, or there should be none: that can be mended in its box."""
+        self.password.entry.focus_set()
+        self.password.entry.selection_range(0, "end")
 
     def close(self) -> None:
         self._finder.close()
@@ -914,7 +1001,16 @@ class JoinPage:
     def _join_room(self, name: str) -> None:
         for room in self.rooms:
             if room.room == name and self.join.instate(["!disabled"]):
-                self._app.join(room.address, room.port)
+                self._wanted = (room.address, room.port)
+                if not room.password:
+                    self._app.join(*self._wanted)
+                elif not net.CAN_ENCRYPT:
+                    self.say(needs_new_python(), wrong=True)
+                elif self.password.get():
+                    self._app.join(*self._wanted, self.password.get())
+                else:
+                    self.say(Words.password_missing)
+                    self.ask_for_password()
 
     def _join_typed(self) -> None:
         if self.join.instate(["disabled"]):
@@ -926,7 +1022,17 @@ class JoinPage:
             self.focus()
         else:
             self._app.address = join_address(address, port)
-            self._app.join(address, port)
+            self._wanted = (address, port)
+            self._app.join(address, port, self.password.get())
+
+    def _join_again(self) -> None:
+        """Enter in the password box: the room that asked for it, else the one that is typed or chosen."""
+        if self._wanted is not None and self.join.instate(["!disabled"]):
+            self._app.join(*self._wanted, self.password.get())
+        elif self.address.get().strip():
+            self._join_typed()
+        else:
+            self._join_chosen()
 
 
 class ChatPage:
@@ -948,24 +1054,25 @@ class ChatPage:
         self._reachable = session.reachable
         looks = app.looks
         self.frame = ttk.Frame(app.root, padding=looks.em)
-        self.frame.rowconfigure(1, weight=1)
+        self.frame.rowconfigure(2, weight=1)
         self.frame.columnconfigure(0, weight=1)
-        self._make_header(looks).grid(row=0, column=0, columnspan=2, sticky="ew", pady=(0, looks.em))
+        self._make_header(looks).grid(row=0, column=0, columnspan=2, sticky="ew")
+        self._make_secrecy(looks, session.password).grid(row=1, column=0, columnspan=2, sticky="ew", pady=(0, looks.em))
         self.log = Log(self.frame, looks, self._take_back)
-        self.log.frame.grid(row=1, column=0, sticky="nsew")
-        self._make_people(looks).grid(row=1, column=1, sticky="ns", padx=(looks.em, 0))
+        self.log.frame.grid(row=2, column=0, sticky="nsew")
+        self._make_people(looks).grid(row=2, column=1, sticky="ns", padx=(looks.em, 0))
         self.notice = ttk.Label(self.frame, style="Quiet.TLabel")
         self._question = self._make_question(looks)
         self._make_composer(looks)
         self.status = ttk.Label(self.frame, style="Quiet.TLabel")
-        self.status.grid(row=5, column=0, sticky="ew", pady=(looks.em // 2, 0))
-        self.composer.problem.grid(row=5, column=1, sticky="e")
+        self.status.grid(row=6, column=0, sticky="ew", pady=(looks.em // 2, 0))
+        self.composer.problem.grid(row=6, column=1, sticky="e")
         self.log.frame.bind("<Configure>", lambda event: self._wrap(event.width))
 
     def _make_header(self, looks: Looks) -> ttk.Frame:
         header = ttk.Frame(self.frame)
         self.address = ttk.Label(header, text=self._where, style="Quiet.TLabel")
-        self.copy = button(header, Words.copy, self._copy)
+        self.copy = button(header, Words.copy, lambda: self._copy(self.copy, self.address.cget("text")))
         self.more = button(header, "", self._show_all_addresses)
         if self._hosting:
             ttk.Label(header, text=Words.join_at).pack(side="left")
@@ -977,8 +1084,28 @@ class ChatPage:
             self.address.pack(side="left", padx=looks.em)
         self.leave_button = button(header, Words.leave, self._app.ask_to_leave)
         self.leave_button.pack(side="right")
-        ttk.Label(header, text=Words.open_room, style="Quiet.TLabel").pack(side="right", padx=2 * looks.em)
         return header
+
+    def _make_secrecy(self, looks: Looks, password: str) -> ttk.Frame:
+        """Encrypted or not; and the host's password, hidden until it is asked for."""
+        row = ttk.Frame(self.frame)
+        words = Words.encrypted_room if password else Words.open_room
+        ttk.Label(row, text=words, style="Quiet.TLabel").pack(side="left")
+        self.password = ttk.Label(row, text=password, style="Bold.TLabel")
+        self.show_password = button(row, Words.show_password, self._toggle_password)
+        self.copy_password = button(row, Words.copy_password, lambda: self._copy(self.copy_password, password))
+        if password and self._hosting:
+            self.show_password.pack(side="left", padx=looks.em)
+            self.copy_password.pack(side="left")
+        return row
+
+    def _toggle_password(self) -> None:
+        if self.password.winfo_manager():
+            self.password.pack_forget()
+            self.show_password.configure(text=Words.show_password)
+        else:
+            self.password.pack(side="left", padx=self._app.looks.em, before=self.show_password)
+            self.show_password.configure(text=Words.hide_password)
 
     def _make_people(self, looks: Looks) -> ttk.Frame:
         frame = ttk.Frame(self.frame)
@@ -1018,9 +1145,9 @@ class ChatPage:
 
     def _make_composer(self, looks: Looks) -> None:
         self.composer = Composer(self.frame, looks, self._say)
-        self.composer.frame.grid(row=4, column=0, sticky="ew", pady=(looks.em, 0))
+        self.composer.frame.grid(row=5, column=0, sticky="ew", pady=(looks.em, 0))
         self.send = button(self.frame, Words.send, self.composer.send, "Accent.TButton")
-        self.send.grid(row=4, column=1, sticky="sew", padx=(looks.em, 0))
+        self.send.grid(row=5, column=1, sticky="sew", padx=(looks.em, 0))
 
     def _wrap(self, width: int) -> None:
         self.status.configure(wraplength=width)
@@ -1052,7 +1179,7 @@ class ChatPage:
             sentences.append(Words.nobody_yet.format(room=self.title, address=addresses[0]))
         self.notice.configure(text="\n".join(sentences))
         if sentences:
-            self.notice.grid(row=2, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
+            self.notice.grid(row=3, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
         else:
             self.notice.grid_remove()
 
@@ -1075,11 +1202,14 @@ class ChatPage:
             self.log.remove_rejected(number)
             self.composer.give_back(text)
 
-    def _copy(self) -> None:
-        self.copy.clipboard_clear()
-        self.copy.clipboard_append(self.address.cget("text"))
-        self.copy.configure(text=Words.copied)
-        self.copy.after(COPIED_TIME, lambda: self.copy.winfo_exists() and self.copy.configure(text=Words.copy))
+    @staticmethod
+    def _copy(pressed: ttk.Button, text: str) -> None:
+        words = str(pressed.cget("text"))
+        pressed.clipboard_clear()
+        pressed.clipboard_append(text)
+        if words != Words.copied:
+            pressed.configure(text=Words.copied)
+            pressed.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
 
     def ask(self) -> bool:
         """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
@@ -1088,7 +1218,7 @@ class ChatPage:
             return True
         words = Words.close_question if others > 1 else Words.close_question_1
         self.question.configure(text=words.format(number=others))
-        self._question.grid(row=3, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
+        self._question.grid(row=4, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
         self._question.update_idletasks()
         return False
 
@@ -1124,6 +1254,8 @@ class ChatPage:
             case net.Reachable():
                 self._reachable = event
                 self._show_addresses()
+            case net.WrongPassword():
+                self.log.add_note(Words.guessed.format(address=event.address, number=event.times))
             case net.Found():
                 pass  # for the join page, which has a queue of its own
             case _:
@@ -1223,7 +1355,8 @@ class ChatPage:
 class Session:
     """One visit to a room: what has to be closed when it ends. Knows no widget."""
 
-    def __init__(self) -> None:
+    def __init__(self, password: str) -> None:
+        self.password = password  # "" for none
         self.events: net.Events = queue.Queue()
         self.client: net.Client | None = None
         self.server: net.Server | None = None
@@ -1234,7 +1367,9 @@ class Session:
     def open_room(self, title: str, host_name: str, port: int) -> None:
         """Opening may wait for a port, so a thread does it; the answer comes in `opened`."""
         self._opener = threading.Thread(
-            target=_open_room, args=[title, host_name, port, self.events, self.opened], name="opening the room"
+            target=_open_room,
+            args=[title, host_name, port, self.password or None, self.events, self.opened],
+            name="opening the room",
         )
         self._opener.start()
 
@@ -1256,10 +1391,15 @@ class Session:
 
 
 def _open_room(
-    title: str, host_name: str, port: int, events: net.Events, opened: queue.SimpleQueue[net.Server | str]
+    title: str,
+    host_name: str,
+    port: int,
+    password: str | None,
+    events: net.Events,
+    opened: queue.SimpleQueue[net.Server | str],
 ) -> None:
     try:
-        opened.put(net.run_server(title, host_name=host_name, port=port, events=events))
+        opened.put(net.run_server(title, host_name=host_name, port=port, password=password, events=events))
     except (OSError, ValueError) as error:
         opened.put(getattr(error, "strerror", None) or str(error))
 
@@ -1270,11 +1410,12 @@ Page = TypeVar("Page", "FirstPage", "JoinPage", "ChatPage")
 class App:
     """The window. `host`, `join` and `leave` are what the buttons do; `close` ends it all."""
 
-    def __init__(self, root: tk.Tk, name: str = "") -> None:
+    def __init__(self, root: tk.Tk, name: str = "", password: str = "") -> None:
         self.root = root
         self.looks = Looks(root)
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # last typed
+        self.password = password  # last typed; "" for none
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
         self._token = secrets.token_hex(16)  # one for the run of the program: the same person, also after a break
         self.session: Session | None = None
@@ -1298,16 +1439,18 @@ class App:
     def host(self, port: int = net.PORT) -> None:
         page = self.page if isinstance(self.page, FirstPage) else self._show(FirstPage(self))
         page.busy(Words.opening)
-        self._begin().open_room(Words.room_of.format(name=self.name), self.name, port)
+        self._begin(self.password).open_room(Words.room_of.format(name=self.name), self.name, port)
 
-    def join(self, address: str, port: int) -> None:
+    def join(self, address: str, port: int, password: str = "") -> None:
         if not isinstance(self.page, JoinPage):
             self.address = join_address(address, port)  # as if it had been typed there
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
         self._trying = (address, port)
         page.busy(Words.connecting.format(address=join_address(address, port)))
-        session = self._begin()
-        session.client = net.run_client(address, self.name, session.events, port=port, token=self._token)
+        session = self._begin(password)
+        session.client = net.run_client(
+            address, self.name, session.events, port=port, password=password or None, token=self._token
+        )
 
     def show_join_page(self) -> None:
         self._end_session()
@@ -1361,9 +1504,9 @@ class App:
         page.focus()
         return page
 
-    def _begin(self) -> Session:
+    def _begin(self, password: str) -> Session:
         self._end_session()
-        self.session = Session()
+        self.session = Session(password)
         return self.session
 
     def _end_session(self) -> None:
@@ -1411,7 +1554,12 @@ class App:
             return
         session.server = answer
         session.client = net.run_client(
-            "127.0.0.1", self.name, session.events, port=answer.port, token=answer.token
+            "127.0.0.1",
+            self.name,
+            session.events,
+            port=answer.port,
+            password=session.password or None,
+            token=answer.token,
         )  # the host is in the room like everybody else; the token says who it is
 
     def _handle(self, session: Session, event: net.Event) -> None:
@@ -1435,11 +1583,15 @@ class App:
             message = self._cannot_join(event.reason).format(address=where, seconds=event.retry_in)
         elif isinstance(event, net.Refused):
             message = Words.refused.get(event.code, drawable_name(event.reason)).format(address=where)
+            if event.code == "tls" and not net.CAN_ENCRYPT:
+                message = needs_new_python()
         else:
             message = drawable_name(event.reason)
         self._end_session()
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
         page.failed(message)
+        if isinstance(event, net.Refused) and event.code in ("password", "wrong", "open"):
+            page.ask_for_password()
 
     def _cannot_join(self, trouble: net.Trouble) -> str:
         rooms = self.page.rooms if isinstance(self.page, JoinPage) else ()
@@ -1478,10 +1630,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     mode.add_argument("--host", action="store_true", help="open a room at once")
     mode.add_argument("--join", metavar="ADDRESS[:PORT]", help="join the room at this address at once")
     parser.add_argument("--name", default="", help="your name in the room (default: your login name)")
+    parser.add_argument("--password", default="", help="the room's password; - reads it from standard input")
     parser.add_argument("--port", type=int, help=f"the room's port (default: {net.PORT}, or the next that is free)")
     arguments = parser.parse_args(argv)
     if arguments.name and not net.clean_name(arguments.name):
         parser.error("--name: there is nothing to read in this name")
+    if arguments.password == "-":
+        arguments.password = sys.stdin.readline().rstrip("\r\n")
+    if arguments.password and not net.CAN_ENCRYPT:
+        parser.error(f"--password: {needs_new_python()}")
     if arguments.port is not None and not 0 < arguments.port < 65536:
         parser.error(f"--port: {Words.port_wrong.format(text=arguments.port)}")
     if arguments.port is None:
@@ -1508,11 +1665,12 @@ def main(argv: list[str] | None = None) -> int:
     except tk.TclError as error:
         print(Words.no_screen.format(problem=error), file=sys.stderr)
         return 1
-    app = App(root, arguments.name)
+    app = App(root, arguments.name, arguments.password)
     if arguments.host:
         app.host(arguments.port)
     elif arguments.join is not None:
-        app.join(*arguments.join)
+        address, port = arguments.join
+        app.join(address, port, arguments.password)
     try:
         root.mainloop()
     except KeyboardInterrupt:  # Ctrl+C in the terminal

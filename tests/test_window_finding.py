@@ -195,8 +195,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts to join neither succeed nor fail by themselves."""
 
     class Nowhere:
-        def __init__(self, address: str, _name: str, _events: object, *, port: int, token: str) -> None:
-            del token
+        def __init__(self, address: str, _name: str, _events: object, *, port: int, **_secrets: str | None) -> None:
             self.address, self.port = address, port
 
         def close(self) -> None:
