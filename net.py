@@ -2158,7 +2158,11 @@ def _pause(port: int, asking_for: float) -> float:
 
 def _open_udp(host: str, port: int) -> socket.socket | None:
     """A UDP socket that may ask everybody; None if there is none to be had."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:  # out of descriptors
+        log.warning("cannot look for rooms: %s", error)
+        return None
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -2275,13 +2279,12 @@ def local_addresses() -> list[str]:
 
 def _default_route_address() -> str | None:
     """Connecting a UDP socket sends nothing: it only asks the routing table which way a packet would go."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # an address for documentation, which is nowhere (RFC 5737)
-        except OSError:
-            return None
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("192.0.2.1", 9))  # an address for documentation, which is nowhere (RFC 5737)
         address = str(sock.getsockname()[0])
-    return None if _is_loopback(address) or address == "0.0.0.0" else address
+        if address != "0.0.0.0":
+            return address
+    return None
 
 
 _VIRTUAL = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "tun", "tap", "utun", "wg", "zt")
@@ -2297,7 +2300,7 @@ def _adapters() -> list[tuple[str, str]]:
             return []
     else:
         found = []
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
                 with contextlib.suppress(OSError):  # it has no address
                     answer = fcntl.ioctl(sock.fileno(), _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))

@@ -834,7 +834,7 @@ def test_a_room_is_gone_within_two_seconds_whatever_the_others_do(room: net.Serv
     stuck, talker = enter(room, "Stuck"), enter(room, "Talker")
     for number in range(1500):  # 6 MB, which nobody reads
         talker.say(f"{number} " + "x" * 3900)
-    until(lambda: len(room_threads(room)) == 6, "all are there")
+    until(lambda: len(room_threads(room)) == 7, "all are there")
     lost = enter(room, "Lost")
     lost.close()
     started = time.monotonic()
