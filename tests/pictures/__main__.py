@@ -72,6 +72,11 @@ def join_page() -> Iterator[Picture]:
     yield "join-found", person
     page.failed(chat_gui.Words.firewall.format(address=ADDRESS))
     yield "join-firewall", person
+    page.failed(chat_gui.Words.refused["wrong"])
+    page.password.set("blackboard")
+    page.ask_for_password()
+    yield "join-wrong-password", person
+    page.password.set("")
     page.show_rooms(())
     page.address.insert(0, "192.168.1.21")
     page.failed(chat_gui.Words.cannot_join[net.Trouble.NO_ANSWER].format(address="192.168.1.21"))
@@ -79,6 +84,19 @@ def join_page() -> Iterator[Picture]:
     page.say(chat_gui.Words.nothing_found)
     page.address.delete(0, "end")
     yield "join-nothing-found", person
+    person.close()
+
+
+def secret_page() -> Iterator[Picture]:
+    """Pictures of a room with a password need a Python that can encrypt."""
+    person = open_window("Mr Lee")
+    person.first_page.password.set("qw36-q2gw-xmfz")
+    person.first_page.password.toggle()
+    yield "first-password", person
+    person.app.password = "qw36-q2gw-xmfz"
+    person.host()
+    fill(person, net.WrongPassword("192.168.1.33", 5))
+    yield "host-password", person
     person.close()
 
 
@@ -120,7 +138,10 @@ def make(display: Display) -> None:
     chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
     chat_gui.join_address = lambda *_: ADDRESS
     net.local_addresses = lambda: [ADDRESS]
-    for story in (first_page, join_page, host_page, pupil_page):
+    stories = [first_page, join_page, host_page, pupil_page]
+    if net.CAN_ENCRYPT:
+        stories.append(secret_page)
+    for story in stories:
         for name, person in story():
             hide_pointer(person.root)
             person.settle(0.2)
