@@ -1000,7 +1000,11 @@ def take_own_lines(connection: Connection) -> bytes:
 
 
 class History:
-    """The newest events of a room, numbered from 1, encoded. Every method requires the room lock."""
+    """The newest events of a room, numbered from 1, encoded. Every method requires the room lock.
+
+    It keeps a quarter more than it promises: who begins at the oldest event that is promised has time to read it
+    before it is gone, while the others talk on.
+    """
 
     def __init__(self, most_events: int) -> None:
         self._most_events = most_events
@@ -1013,9 +1017,13 @@ class History:
         self._lines[self.next] = line
         self._size += len(line)
         self.next += 1
-        while len(self._lines) > self._most_events or self._size > KEPT_BYTES:
+        while len(self._lines) > self._most_events * 5 // 4 or self._size > KEPT_BYTES:
             self._size -= len(self._lines.pop(self.oldest))
             self.oldest += 1
+
+    def promised(self) -> int:
+        """The number of the oldest event that somebody who comes now gets."""
+        return max(self.oldest, self.next - self._most_events)
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
         """The events from `start` up to, without, `end`, as many as make one piece; and the number after them."""
@@ -1308,7 +1316,7 @@ class Server:
 
     def _add_to_list(self, join: Join, person: Person | None, is_host: bool) -> Person:
         """Room lock. Puts somebody new, or somebody who was gone, into the list. Raises ProtocolError."""
-        if sum(other.present for other in self._people.values()) >= self._limit:
+        if not is_host and sum(other.present for other in self._people.values()) >= self._limit:
             raise ProtocolError(f"The room is full: {self._limit:,} people are in.", "full")
         name = self.host_name if is_host else self._free_name(clean_name(join.name))
         if person is None:
@@ -1344,7 +1352,7 @@ class Server:
     def _welcome(self, connection: Connection, join: Join, person: Person) -> None:
         """Room lock. The connection gets its place, and the message that says what comes from there."""
         after = join.after if join.room == self.id and join.after < self._history.next else 0
-        connection.place = max(after + 1, self._history.oldest)
+        connection.place = max(after + 1, self._history.promised())
         people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
         welcome = Welcome(
             room=self.id,
@@ -1586,6 +1594,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _listen_at(host: str, port: int, patient: bool) -> socket.socket:
     """One port. A room that crashed may hold it for a moment; nobody answers there then, and it is worth waiting."""
     give_up_at = time.monotonic() + SAME_PORT_TIME
+    answered = False
     while True:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -1598,7 +1607,10 @@ def _listen_at(host: str, port: int, patient: bool) -> socket.socket:
             return listener
         except OSError as error:
             listener.close()
-            if error.errno != errno.EADDRINUSE or not patient or time.monotonic() > give_up_at or _answers(host, port):
+            if error.errno != errno.EADDRINUSE or not patient or time.monotonic() > give_up_at:
+                raise
+            answered_before, answered = answered, _answers(host, port)
+            if answered_before and answered:  # once is not enough: a program that was killed may answer a last time
                 raise
         time.sleep(0.1)
 
@@ -1792,7 +1804,10 @@ class Client:
             return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         name = f"name look-up {self.address}"
-        threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
+        try:
+            threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
+        except RuntimeError as error:  # out of threads
+            raise ConnectionLost(Trouble.UNKNOWN_NAME) from error
         deadline = time.monotonic() + LOOK_UP_TIME
         while True:
             with contextlib.suppress(queue.Empty):
@@ -1899,11 +1914,12 @@ class Client:
     def _listen(self, connection: Connection) -> None:
         """The next message, or a look at the clock."""
         line = connection.next_line(min(TICK, self._deadline - time.monotonic()))
+        self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
         if line is not None:
-            self._failures = 0
             self._hear(self._read(line))
         if connection.keep_time():
-            connection.own_lines.append((0, _PING))
+            with self._lock:
+                connection.own_lines.append((0, _PING))
             self._sender.wake()
 
     def _hear(self, message: Message | Unknown) -> None:

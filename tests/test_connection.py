@@ -219,6 +219,20 @@ def test_a_history_keeps_the_newest() -> None:
     assert history.piece(4, 5) == (b"4", 5)
 
 
+def test_the_oldest_event_that_is_promised_stays_for_a_while() -> None:
+    """Who begins there must be able to read it, although the others talk on."""
+    history = net.History(most_events=8)
+    for _ in range(20):
+        history.append(b"x")
+    begin = history.promised()
+    assert history.next - begin == 8
+    history.append(b"x")
+    history.append(b"x")
+    assert history.oldest == begin
+    history.append(b"x")
+    assert history.oldest > begin
+
+
 def test_a_history_keeps_no_more_than_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "KEPT_BYTES", 10)
     history = net.History(most_events=1000)

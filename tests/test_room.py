@@ -251,6 +251,12 @@ def test_a_full_room_refuses_until_somebody_has_left(open_room: Open, enter: Ent
     enter(room, "Ann")
 
 
+def test_a_full_room_has_a_place_for_its_host(open_room: Open, enter: Enter) -> None:
+    room = open_room(limit=1)
+    enter(room, "Alice")
+    assert enter(room, "Host", token=room.token).welcome["who"] == net.HOST
+
+
 def test_somebody_of_a_full_room_can_come_back_to_it(open_room: Open, enter: Enter) -> None:
     room = open_room(limit=1)
     alice = enter(room, "Alice")
@@ -794,9 +800,21 @@ def test_a_port_that_nobody_answers_at_is_waited_for(
 def test_a_port_at_which_somebody_answers_is_not_waited_for(
     open_room: Open, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """But for one more look: a program that was just killed may answer a last time."""
     open_room(port=ports[0])
-    monkeypatch.setattr(time, "sleep", lambda _seconds: pytest.fail("it waits"))
+    naps: list[float] = []
+    monkeypatch.setattr(net, "SAME_PORT_TIME", LIMIT)
+    monkeypatch.setattr(time, "sleep", naps.append)
     assert open_room(port=ports[0]).port == ports[1]
+    assert len(naps) == 1
+
+
+def test_a_killed_room_that_answers_a_last_time_leaves_its_port(
+    open_room: Open, ports: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = bind(ports[0], listen=True)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: dying.close())
+    assert open_room(port=ports[0]).port == ports[0]
 
 
 def test_a_port_that_stays_taken_is_not_waited_for_for_ever(open_room: Open, ports: range) -> None:
