@@ -174,6 +174,7 @@ class Trouble(enum.Enum):
     NOT_A_ROOM = "something else is listening there"
     GONE = "the connection was closed"
     SILENT = "nothing was received for 15 s"
+    UNPROVEN = "whoever answers could not prove to know the password"
     GAP = "an event is missing"
     FULL = "the room is full"
     WAIT = "the room asks to wait"
@@ -1271,7 +1272,8 @@ class Server:
             times = self._guesses.get(address, (0, 0.0))[0] + 1
             wait = 0.0
             if times >= FREE_GUESSES:
-                wait = min(GUESS_WAITS[0] * 2.0 ** (times - FREE_GUESSES), GUESS_WAITS[1])
+                doublings = min(times - FREE_GUESSES, 10)
+                wait = min(GUESS_WAITS[0] * 2.0**doublings, GUESS_WAITS[1])
             self._guesses[address] = (times, time.monotonic() + wait)
         if wait and self._events is not None:
             self._events.put(WrongPassword(address, times))
@@ -1840,12 +1842,29 @@ class Client:
                 connection.close()
 
     def _enter(self, connection: Connection) -> Welcome:
-        """Exchanges the hello lines, begins TLS where there is a password, and asks to join."""
+        """Gets in, as far as the welcome. Raises ConnectionLost, ProtocolError, _Over."""
         deadline = time.monotonic() + FIRST_MESSAGE
 
         def patience() -> float:
             return self._patience(deadline, Trouble.SILENT)
 
+        before = self._welcome
+        try:
+            self._greet(connection, patience)
+        except _Over:
+            if before is None or self._password is None:
+                raise
+            # The password was right before. Whoever cannot prove to know it cannot end the visit either.
+            raise ConnectionLost(Trouble.UNPROVEN) from None
+        connection.send_first(Join(self._name, self._token, before.room if before else None, self._last))
+        while isinstance(welcome := self._read(_first_line(connection, patience)), Unknown):
+            pass
+        if not isinstance(welcome, Welcome):
+            raise ProtocolError("expected welcome")
+        return welcome
+
+    def _greet(self, connection: Connection, patience: Callable[[], float]) -> None:
+        """Exchanges the hello lines and begins TLS where there is a password."""
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
         connection.send_first(mine)
         line = _first_line(connection, patience)
@@ -1853,21 +1872,15 @@ class Client:
         if not isinstance(hello, Hello):
             raise ProtocolError("expected hello")
         self._check_hello(hello)
-        if self._password is not None and hello.salt is not None:
-            if self._stretched[0] != hello.salt:
-                self._stretched = (hello.salt, stretch(self._password, hello.salt))
-            key = session_key(self._stretched[1], encode(mine).rstrip(b"\n"), line)
-            try:
-                connection.start_tls(Tls(key, is_room=False), patience)
-            except HandshakeError as error:
-                raise _Over(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
-        room = self._welcome.room if self._welcome is not None else None
-        connection.send_first(Join(self._name, self._token, room, self._last))
-        while isinstance(welcome := self._read(_first_line(connection, patience)), Unknown):
-            pass
-        if not isinstance(welcome, Welcome):
-            raise ProtocolError("expected welcome")
-        return welcome
+        if self._password is None or hello.salt is None:
+            return
+        if self._stretched[0] != hello.salt:
+            self._stretched = (hello.salt, stretch(self._password, hello.salt))
+        key = session_key(self._stretched[1], encode(mine).rstrip(b"\n"), line)
+        try:
+            connection.start_tls(Tls(key, is_room=False), patience)
+        except HandshakeError as error:
+            raise _Over(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
 
     def _check_hello(self, hello: Hello) -> None:
         """Raises _Over where this client and that room do not fit, ProtocolError."""

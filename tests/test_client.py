@@ -664,7 +664,10 @@ def test_any_other_refusal_ends_it(fake: FakeRoom, come: Come, code: str) -> Non
     ("hello", "code"),
     [({"protocol": 2, "tls": False}, "protocol"), ({"protocol": 1, "tls": True, "salt": "00" * 16}, "tls")],
 )
-def test_a_room_that_this_program_cannot_join_ends_it(fake: FakeRoom, come: Come, hello: Message, code: str) -> None:
+def test_a_room_that_this_program_cannot_join_ends_it(
+    fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch, hello: Message, code: str
+) -> None:
+    monkeypatch.setattr(net, "CAN_ENCRYPT", False)
     ann = come("Ann", fake.port)
     fake.accepts().send({"type": "hello", **hello})
     assert ann.expects(net.Refused).code == code
@@ -675,7 +678,7 @@ def test_nothing_more_is_sent_before_the_rooms_hello(fake: FakeRoom, come: Come)
     ann = come("Ann", fake.port)
     ann.client.say("one")
     guest = fake.accepts()
-    assert guest.expects("hello") == {"type": "hello", "protocol": 1, "tls": False}
+    assert guest.expects("hello") == {"type": "hello", "protocol": 1, "tls": net.CAN_ENCRYPT}
     guest.send({"type": "refused", "code": "bad", "reason": "go away"})
     assert guest.receive() is None
 
