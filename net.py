@@ -1747,7 +1747,7 @@ def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
 # ------------------------------------------------------------------------------------------------------ finding rooms
 
 
-_ROOM_ID = re.compile(f"[!-~]{{1,{MAX_ID}}}")
+_ROOM_ID = re.compile(f"[ -~]{{1,{MAX_ID}}}")
 
 
 class _Answerer:
