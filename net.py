@@ -140,7 +140,7 @@ BACKLOG = 1_024  # connections that wait for accept; the system may have a small
 
 MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title is about 900
 MAX_ROOMS = 100  # in the list
-MAX_ID = 64  # characters of a room's id
+MAX_ID = 64  # characters of a room's id, all of them plain ones
 ROOM_GONE_AFTER = 20.0  # s without an answer
 ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, on the other nine ...
 ASK_LESS_AFTER = 10.0  # s ... and from then on half as often
@@ -2015,6 +2015,9 @@ def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
 # ------------------------------------------------------------------------------------------------------ finding rooms
 
 
+_ROOM_ID = re.compile(f"[ -~]{{1,{MAX_ID}}}")
+
+
 class _Answerer:
     """Tells everybody who asks that this room is here: a server's finder thread, on UDP and the room's port number.
 
@@ -2154,7 +2157,7 @@ class Finder:
     def _keep(self, message: Room, address: str) -> None:
         """Whoever has answered can be anybody: only what can be a room is kept, and one for each address and port."""
         title = clean_name(message.title, MAX_TITLE)
-        if message.protocol != PROTOCOL or not title or not 0 < len(message.room) <= MAX_ID:
+        if message.protocol != PROTOCOL or not title or not _ROOM_ID.fullmatch(message.room):
             return
         room = FoundRoom(message.room, title, address, message.port, message.people, message.password)
         for other, _ in list(self._rooms.values()):
