@@ -61,6 +61,7 @@ class Words:
     suggest = "Suggest"
     show = "Show"
     hide = "Hide"
+    empty_password = "There is nothing to read in this password."
     short_password = "Short passwords are easy to guess. Suggest makes a good one."
     needs_new_python = "This computer has Python {version}; a room password needs 3.13 or newer."
     host = "Host a room"
@@ -784,6 +785,10 @@ class PasswordBox:
         self._button.configure(text=Words.hide if is_hidden else Words.show)
 
 
+def is_blank(password: str) -> bool:
+    return password != "" and not net.clean_password(password).strip()
+
+
 def needs_new_python() -> str:
     return Words.needs_new_python.format(version=".".join(map(str, sys.version_info[:2])))
 
@@ -867,7 +872,10 @@ class FirstPage:
         return bool(name)
 
     def _host(self) -> None:
-        if self._take_name() and not self.host.instate(["disabled"]):
+        if is_blank(self.password.get()):
+            self.say(Words.empty_password, wrong=True)
+            self.password.entry.focus_set()
+        elif self._take_name() and not self.host.instate(["disabled"]):
             self._app.host()
 
     def _join(self) -> None:
@@ -915,6 +923,7 @@ class JoinPage:
         self.message = ttk.Label(box, wraplength=66 * looks.em)
         self.message.pack(anchor="w", pady=looks.em)
         on_enter(self.address, self._join_typed)
+        self.address.bind("<Key>", lambda _: self._forget_wanted())
         self._nothing_found = self.frame.after(NOTHING_FOUND_AFTER, self._tell_nothing_found)
 
     def _make_list(self, box: ttk.Frame, looks: Looks) -> None:
@@ -1000,19 +1009,21 @@ class JoinPage:
         for name in self.list.selection():
             self._join_room(name)
 
+    def _forget_wanted(self) -> None:
+        """Another address is being typed: Enter in the password box is about that one."""
+        self._wanted = None
+
     def _join_room(self, name: str) -> None:
         for room in self.rooms:
             if room.room == name and self.join.instate(["!disabled"]):
                 self._wanted = (room.address, room.port)
-                if not room.password:
-                    self._app.join(*self._wanted)
-                elif not net.CAN_ENCRYPT:
+                if room.password and not net.CAN_ENCRYPT:
                     self.say(needs_new_python(), wrong=True)
-                elif self.password.get():
-                    self._app.join(*self._wanted, self.password.get())
-                else:
+                elif room.password and not self.password.get():
                     self.say(Words.password_missing)
                     self.ask_for_password()
+                else:
+                    self._try(*self._wanted)
 
     def _join_typed(self) -> None:
         if self.join.instate(["disabled"]):
@@ -1025,12 +1036,19 @@ class JoinPage:
         else:
             self._app.address = join_address(address, port)
             self._wanted = (address, port)
+            self._try(address, port)
+
+    def _try(self, address: str, port: int) -> None:
+        if is_blank(self.password.get()):
+            self.say(Words.empty_password, wrong=True)
+            self.ask_for_password()
+        else:
             self._app.join(address, port, self.password.get())
 
     def _join_again(self) -> None:
         """Enter in the password box: the room that asked for it, else the one that is typed or chosen."""
         if self._wanted is not None and self.join.instate(["!disabled"]):
-            self._app.join(*self._wanted, self.password.get())
+            self._try(*self._wanted)
         elif self.address.get().strip():
             self._join_typed()
         else:
@@ -1632,15 +1650,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     mode.add_argument("--host", action="store_true", help="open a room at once")
     mode.add_argument("--join", metavar="ADDRESS[:PORT]", help="join the room at this address at once")
     parser.add_argument("--name", default="", help="your name in the room (default: your login name)")
-    parser.add_argument("--password", default="", help="the room's password; - reads it from standard input")
+    parser.add_argument("--password", help="the room's password; - reads it from standard input")
     parser.add_argument("--port", type=int, help=f"the room's port (default: {net.PORT}, or the next that is free)")
     arguments = parser.parse_args(argv)
     if arguments.name and not net.clean_name(arguments.name):
         parser.error("--name: there is nothing to read in this name")
     if arguments.password == "-":
         arguments.password = sys.stdin.readline().rstrip("\r\n")
-    if arguments.password and not net.CAN_ENCRYPT:
-        parser.error(f"--password: {needs_new_python()}")
+    if arguments.password is not None:
+        if not net.CAN_ENCRYPT:
+            parser.error(f"--password: {needs_new_python()}")
+        if not arguments.password or is_blank(arguments.password):
+            parser.error(f"--password: {Words.empty_password}")
+    arguments.password = arguments.password or ""
     if arguments.port is not None and not 0 < arguments.port < 65536:
         parser.error(f"--port: {Words.port_wrong.format(text=arguments.port)}")
     if arguments.port is None:

@@ -49,10 +49,14 @@ def leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def stays_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def stays_at_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Looking for rooms asks this computer alone, and monkeypatch sees to it that this ends with the test."""
     monkeypatch.setattr(net, "_ways_out", net._ways_out)
     stay_at_home()
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "finder":  # a Finder that was told to close may still be about to ask
+            thread.join(LIMIT)
 
 
 def threads_left(before: set[threading.Thread]) -> list[str]:

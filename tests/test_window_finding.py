@@ -111,27 +111,27 @@ def test_a_hostile_title_and_number_do_no_harm(ann: Person, finders: list[FakeFi
 
 
 def test_the_keyboard_alone_joins_the_second_of_two_rooms(ann: Person, finders: list[FakeFinder]) -> None:
-    joined: list[tuple[str, int]] = []
+    joined: list[tuple[str, int, str]] = []
     ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
     finders[0].found(room(5252), room(5253, "Ms Kim's room"))
     shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
     ann.look_here()
     ann.press("Down", "Return")
-    assert joined == [("127.0.0.1", 5253)]
+    assert joined == [("127.0.0.1", 5253, "")]
 
 
 def test_a_click_joins(ann: Person, finders: list[FakeFinder]) -> None:
-    joined: list[tuple[str, int]] = []
+    joined: list[tuple[str, int, str]] = []
     ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
     finders[0].found(room(5252))
     shows(ann, ("Mr Lee's room", "1 person", ""))
     x, y, width, height = map(int, ann.join_page.list.bbox("id of Mr Lee's room"))
     ann.click(ann.join_page.list, x + width // 2, y + height // 2)
-    assert joined == [("127.0.0.1", 5252)]
+    assert joined == [("127.0.0.1", 5252, "")]
 
 
 def test_a_click_beside_the_rooms_joins_none(ann: Person, finders: list[FakeFinder]) -> None:
-    joined: list[tuple[str, int]] = []
+    joined: list[tuple[str, int, str]] = []
     ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
     finders[0].found(room(5252))
     shows(ann, ("Mr Lee's room", "1 person", ""))
