@@ -889,7 +889,8 @@ class JoinPage:
     def __init__(self, app: App) -> None:
         self._app = app
         self.rooms: tuple[net.FoundRoom, ...] = ()
-        self._wanted: tuple[str, int] | None = None  # address and port of the last attempt
+        self._wanted: tuple[str, int] | None = None  # address and port of the last attempt ...
+        self._typed_then = ""  # ... and what stood in the address box then
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
         looks = app.looks
@@ -923,7 +924,6 @@ class JoinPage:
         self.message = ttk.Label(box, wraplength=66 * looks.em)
         self.message.pack(anchor="w", pady=looks.em)
         on_enter(self.address, self._join_typed)
-        self.address.bind("<Key>", lambda _: self._forget_wanted())
         self._nothing_found = self.frame.after(NOTHING_FOUND_AFTER, self._tell_nothing_found)
 
     def _make_list(self, box: ttk.Frame, looks: Looks) -> None:
@@ -1009,14 +1009,11 @@ class JoinPage:
         for name in self.list.selection():
             self._join_room(name)
 
-    def _forget_wanted(self) -> None:
-        """Another address is being typed: Enter in the password box is about that one."""
-        self._wanted = None
-
     def _join_room(self, name: str) -> None:
         for room in self.rooms:
             if room.room == name and self.join.instate(["!disabled"]):
                 self._wanted = (room.address, room.port)
+                self._typed_then = self.address.get()
                 if room.password and not net.CAN_ENCRYPT:
                     self.say(needs_new_python(), wrong=True)
                 elif room.password and not self.password.get():
@@ -1039,6 +1036,7 @@ class JoinPage:
             self._try(address, port)
 
     def _try(self, address: str, port: int) -> None:
+        self._typed_then = self.address.get()
         if is_blank(self.password.get()):
             self.say(Words.empty_password, wrong=True)
             self.ask_for_password()
@@ -1047,7 +1045,7 @@ class JoinPage:
 
     def _join_again(self) -> None:
         """Enter in the password box: the room that asked for it, else the one that is typed or chosen."""
-        if self._wanted is not None and self.join.instate(["!disabled"]):
+        if self._wanted is not None and self.address.get() == self._typed_then and self.join.instate(["!disabled"]):
             self._try(*self._wanted)
         elif self.address.get().strip():
             self._join_typed()

@@ -1046,11 +1046,17 @@ class Person:
     who: int
     token: str = dataclasses.field(repr=False)
     name: str
+    address: str = ""  # of the newest connection
     present: bool = False  # in the list; also for a while without a connection
     connection: Connection | None = None  # the only one that may speak for this person
     visits: int = 0  # connections so far
     last_id: int = 0  # the highest id that was answered
     allowance_at: float = 0.0  # monotonic s; when the brake's allowance is whole again
+
+    @property
+    def is_lost(self) -> bool:
+        """In the list, without a connection: perhaps about to come back."""
+        return self.present and self.connection is None
 
 
 _IN_THE_ROOM: Types = {"say": Say, "ping": Ping, "leave": Leave}
@@ -1260,10 +1266,12 @@ class Server:
             self._guesses.pop(connection.address, None)
 
     def _check_guesses(self, address: str) -> None:
-        """Raises ProtocolError for an address that has guessed too often. Who is in already never comes here."""
+        """Raises ProtocolError for an address that has guessed too often, but not while somebody in is to come back."""
         with self._room_lock:
             _, again_at = self._guesses.get(address, (0, 0.0))
-        seconds = math.ceil(again_at - time.monotonic())
+            if any(person.is_lost and person.address == address for person in self._people.values()):
+                return
+        seconds = _seconds_until(again_at)
         if seconds > 0:
             raise ProtocolError(f"Too many wrong passwords from this computer; wait {seconds} s.", "wait", seconds)
 
@@ -1294,6 +1302,7 @@ class Server:
                 person = self._add_to_list(join, person, is_host)
             old, person.connection = person.connection, connection
             person.visits += 1
+            person.address = connection.address
             if old is not None:
                 self._end(old, Closed("You have joined this room from somewhere else."), old.place)
             self._welcome(connection, join, person)
@@ -1312,7 +1321,7 @@ class Server:
         while joins and joins[0] <= now - JOINS_TIME:
             joins.popleft()
         if len(joins) >= JOINS:
-            seconds = math.ceil(joins[0] + JOINS_TIME - now)
+            seconds = _seconds_until(joins[0] + JOINS_TIME)
             raise ProtocolError(f"This computer has joined too often; wait {seconds} s.", "wait", seconds)
         joins.append(now)
 
@@ -1559,6 +1568,11 @@ def _check_password(password: str | None) -> None:
 
 def _is_loopback(address: str) -> bool:
     return address.startswith("127.")
+
+
+def _seconds_until(moment: float) -> int:
+    """Whole seconds, never too few; a millionth too many is none."""
+    return math.ceil(round(moment - time.monotonic(), 6))
 
 
 def _now() -> float:

@@ -1439,6 +1439,9 @@ def test_the_right_password_makes_good_for_the_wrong_ones(room: Room) -> None:
             assert guess(room.port)["type"] == "hello"
         with Stranger(room.port) as stranger:
             stranger.join("Ann")
+            stranger.send({"type": "leave"})
+            while stranger.receive() is not None:
+                pass
     for _ in range(net.FREE_GUESSES):
         assert guess(room.port)["type"] == "hello"
     assert guess(room.port)["code"] == "wait"
@@ -1498,6 +1501,20 @@ def test_guesses_from_one_computer_hold_up_nobody_else(room: Room, visit: Visit,
         ann.hears("did you hear that?", "no")
         visit(room.port, "Carl").is_in()
     assert len(stretched) == 1 + 3  # the room, and each of the three once
+
+
+@needs_tls
+def test_guesses_from_a_shared_computer_do_not_keep_those_out_who_were_in(room: Room, visit: Visit) -> None:
+    with Proxy(room.port) as proxy:
+        ann = visit(proxy.port, "Ann")
+        ann.is_in()
+        proxy.refuse()
+        proxy.cut()
+        for _ in range(net.FREE_GUESSES):
+            assert guess(room.port)["type"] == "hello"
+        proxy.refuse(False)
+        ann.is_in()
+        ann.close()
 
 
 # Breaks -----------------------------------------------------------------------
