@@ -235,6 +235,7 @@ MOST_MARKS = 3  # combining marks in a row
 MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these ...
 MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
 PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
+MOST_OF_A_NAME = 500  # characters drawn of a name, a title or a room's reason
 NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there
 NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
 SHORT_PASSWORD = 12  # characters, of those that one has thought of oneself
@@ -288,7 +289,8 @@ def _broken(line: str) -> list[str]:
 
 
 def drawable_name(name: str) -> str:
-    return " ".join(drawable(name).split())
+    """A name, a title or a reason, on one line, and no longer than a room that keeps the rules can make it."""
+    return " ".join(drawable(name[:MOST_OF_A_NAME]).split())
 
 
 def clock(seconds: float) -> str:
@@ -313,6 +315,8 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     address = address.strip()
     if not re.fullmatch(r"[\w.-]{1,253}", address) or (re.fullmatch(r"[\d.]+", address) and not _is_ipv4(address)):
         raise ValueError(Words.address_wrong.format(text=text[:60]))
+    if _is_ipv4(address):  # 010 is ten to people, but eight to some look-ups
+        address = ".".join(str(int(part)) for part in address.split("."))
     if colon:
         digits = digits.strip()
         if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
@@ -531,6 +535,7 @@ class Log:
             text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
         text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
         text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
+        text.tag_bind("link", "<Button-1>", lambda _: self._link_clicked())
         text.tag_raise("sel")
 
     # What can be added.
@@ -556,28 +561,34 @@ class Log:
         tag = f"rejected{number}"
         self._chunks += self._message(time.time(), who, name, text, tag, "wrong")
         self._chunks += ["\n", ("more", tag), f"{drawable(reason)}  ", ("more", "wrong", tag)]
-        self._chunks += [Words.take_back, ("more", "link", tag, f"take{number}")]
-        self.text.tag_bind(f"take{number}", "<Button-1>", lambda _: self._take_back(number))
+        self._chunks += [Words.take_back, ("more", "link", tag)]
 
     def remove_rejected(self, number: int) -> None:
         self.flush()
-        for tag in (f"rejected{number}", f"take{number}"):
-            ranges = self.text.tag_ranges(tag)
-            if ranges:
-                with self._writable():
-                    self.text.delete(ranges[0], ranges[-1])
-            self.text.tag_delete(tag)
+        tag = f"rejected{number}"
+        ranges = self.text.tag_ranges(tag)
+        if ranges:
+            with self._writable():
+                self.text.delete(ranges[0], ranges[-1])
+        self.text.tag_delete(tag)
         self.text.configure(cursor="arrow")
 
+    def _link_clicked(self) -> None:
+        for tag in self.text.tag_names("current"):
+            if tag.startswith("rejected"):
+                self._take_back(int(tag.removeprefix("rejected")))
+
     def _message(self, seconds: float, who: int, name: str, text: str, *tags: str) -> Chunks:
-        first, newline, rest = drawable(text).partition("\n")
         colour = f"name{who % len(NAMES)}"
         chunks: Chunks = ["\n", tags[:1]]
         chunks += [f"{clock(seconds)}\t", ("time", *tags[:1]), f"{self._fitting(name)}\t", ("text", colour, *tags[:1])]
-        chunks += [first, ("text", *tags)]
-        if newline:
-            chunks += [f"\n{rest}", ("more", *tags)]
-        return chunks
+        return chunks + self._body(text, *tags)
+
+    @staticmethod
+    def _body(text: str, *tags: str) -> Chunks:
+        """The first line goes on where the name ends, the others hang below it."""
+        first, newline, rest = drawable(text).partition("\n")
+        return [first, ("text", *tags), newline + rest, ("more", *tags)]
 
     def _fitting(self, name: str) -> str:
         """The name as it fits into its column."""
@@ -615,9 +626,7 @@ class Log:
             self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
 
     def _on_its_way(self, text: str) -> Chunks:
-        first, newline, rest = drawable(text).partition("\n")
-        chunks: Chunks = ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), first, ("text", "sending")]
-        return [*chunks, f"\n{rest}", ("more", "sending")] if newline else chunks
+        return ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), *self._body(text, "sending")]
 
     def _trim(self) -> None:
         """Takes the oldest lines away; later than usual while the reader is up there."""
@@ -1215,7 +1224,7 @@ class ChatPage:
             self.log.go_to_end()
 
     def _take_back(self, number: int) -> None:
-        text = self._rejected.pop(number, None)
+        text = self._rejected.pop(number, None) if not self.over else None
         if text is not None:
             self.log.remove_rejected(number)
             self.composer.give_back(text)
@@ -1571,6 +1580,7 @@ class App:
             self.leave(Words.not_opened.format(reason=answer), wrong=True)
             return
         session.server = answer
+        self._trying = ("127.0.0.1", answer.port)
         session.client = net.run_client(
             "127.0.0.1",
             self.name,
@@ -1600,7 +1610,8 @@ class App:
         if isinstance(event, net.Lost):
             message = self._cannot_join(event.reason).format(address=where, seconds=event.retry_in)
         elif isinstance(event, net.Refused):
-            message = Words.refused.get(event.code, drawable_name(event.reason)).format(address=where)
+            words = Words.refused.get(event.code)
+            message = words.format(address=where) if words else drawable_name(event.reason)
             if event.code == "tls" and not net.CAN_ENCRYPT:
                 message = needs_new_python()
         else:

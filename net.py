@@ -82,7 +82,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 if sys.platform != "win32":
     import fcntl
@@ -105,6 +105,7 @@ MAX_INTEGER = 2**53  # the largest up to which JSON's readers everywhere agree (
 MAX_DIGITS = 20  # of an integer; Python takes quadratic time for long ones
 
 MAX_NAME = 32  # characters
+MAX_NUMBER = 10_000  # after a name; enough for everybody, and an end where each of them is the host's name
 MAX_TITLE = 60  # characters
 MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
@@ -398,19 +399,15 @@ Events: TypeAlias = "queue.Queue[Event]"
 
 Types = dict[str, type[Message]]
 
-TO_ROOM: Types = {"hello": Hello, "join": Join, "say": Say, "ping": Ping, "leave": Leave}
-FROM_ROOM: Types = {
-    "hello": Hello,
-    "welcome": Welcome,
-    "said": Said,
-    "joined": Joined,
-    "left": Left,
-    "rejected": Rejected,
-    "refused": Refused,
-    "closed": Closed,
-    "ping": Ping,
-}
-UDP: Types = {"find": Find, "room": Room}
+
+def _types(*kinds: type[Message]) -> Types:
+    """The name of a type on the wire is its class's, in small letters."""
+    return {kind.__name__.lower(): kind for kind in kinds}
+
+
+TO_ROOM = _types(Hello, Join, Say, Ping, Leave)
+FROM_ROOM = _types(Hello, Welcome, Said, Joined, Left, Rejected, Refused, Closed, Ping)
+UDP = _types(Find, Room)
 _TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, UDP) for name, kind in types.items()}
 _OPTIONAL = {
     kind: {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
@@ -678,20 +675,17 @@ class Tls:
             return self._outgoing.read()
 
     def decrypt(self, received: bytes) -> bytes:
-        """All that can be read by now. Raises ConnectionLost at the end, and where a record was changed on its way."""
+        """All that can be read by now. Raises ConnectionLost where a record was changed on its way."""
         pieces = []
         with self._lock:
             self._incoming.write(received)
-            with contextlib.suppress(ssl.SSLWantReadError):
-                try:
-                    while piece := self._object.read(MAX_PIECE):
-                        pieces.append(piece)
-                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                    raise ConnectionLost from None
-                except ssl.SSLWantReadError:
-                    raise
-                except ssl.SSLError as error:
-                    raise ConnectionLost from error
+            try:
+                while piece := self._object.read(MAX_PIECE):
+                    pieces.append(piece)
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError as error:
+                raise ConnectionLost from error
         return b"".join(pieces)
 
 
@@ -720,7 +714,8 @@ class Connection:
 
     Two threads share it: a reader, the only one that receives, and a sender, the only one that writes once the
     connection has joined. Neither ever waits for the other. Whoever writes last closes: the sender if it has joined,
-    else the reader. Any other thread may only `abort` it. After `start_tls` no plain byte leaves.
+    else the reader. Any other thread may only `abort` it and, under its owner's lock, say where it ends. After
+    `start_tls` no plain byte leaves.
     """
 
     def __init__(self, sock: socket.socket, longest_line: int, receive_size: int) -> None:
@@ -756,6 +751,12 @@ class Connection:
         if line is None and (data := self._receive(wait)):
             self._lines.feed(data if self._tls is None else self._tls.decrypt(data))
             line = self._lines.next()
+        return line
+
+    def first_line(self, patience: Callable[[], float]) -> bytes:
+        """The next line. `patience`: how long to wait now, or it raises."""
+        while (line := self.next_line(patience())) is None:
+            pass
         return line
 
     def has_line(self) -> bool:
@@ -897,7 +898,7 @@ class Connection:
 
 
 class WakeUp:
-    """Makes another thread's selector return: a socketpair with at most one byte on its way."""
+    """Makes another thread's selector return: a socketpair with hardly ever more than a byte on its way."""
 
     def __init__(self) -> None:
         self.receiver, self._sender = socket.socketpair()
@@ -1059,7 +1060,7 @@ class Person:
         return self.present and self.connection is None
 
 
-_IN_THE_ROOM: Types = {"say": Say, "ping": Ping, "leave": Leave}
+_IN_THE_ROOM = _types(Say, Ping, Leave)
 _TOKEN = re.compile("[0-9a-fA-F]{32}")
 _PING = encode(Ping())
 
@@ -1091,8 +1092,8 @@ class Server:
             raise ValueError("a room needs a title and a name for its host")
         if not 0 <= port < 65536:
             raise ValueError(f"expected a port from 0 to 65535, not {port}")
-        if history < 1 or limit < 1 or (rate is not None and rate <= 0):
-            raise ValueError("history, limit and rate are above 0")
+        if history < 1 or not 1 <= limit <= MAX_PEOPLE or (rate is not None and rate <= 0):
+            raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
         _check_password(password)
         self._hello = Hello(PROTOCOL, tls=False)
         if password is not None:
@@ -1116,6 +1117,7 @@ class Server:
         self._readers: dict[threading.Thread, Connection] = {}
         self._joins: dict[str, collections.deque[float]] = {}  # address -> when it joined lately, monotonic s
         self._guesses: dict[str, tuple[int, float]] = {}  # address -> wrong passwords, when it may try again
+        self._handshakes: collections.Counter[str] = collections.Counter()  # address -> how many are under way
 
         self._closing = threading.Event()
         self._wake_accept = WakeUp()
@@ -1204,8 +1206,8 @@ class Server:
             self._strangers[connection] = None
             if not _is_loopback(connection.address):
                 rivals = [other for other in self._strangers if other.address == connection.address]
-                if len(rivals) > MAX_STRANGERS:
-                    rivals[0].abort()
+                for rival in rivals[:-MAX_STRANGERS]:
+                    rival.abort()
         return True
 
     # Reader threads: a connection comes in.
@@ -1236,42 +1238,50 @@ class Server:
                 raise ConnectionLost(Trouble.SILENT)
             return min(TICK, left)
 
-        line = _first_line(connection, patience)
-        hello = _expect(line, {"hello": Hello})
-        assert isinstance(hello, Hello)
+        line = connection.first_line(patience)
+        hello = _expect(line, Hello)
         if hello.protocol != PROTOCOL:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
         if self._hello.tls:
             if not hello.tls:
                 raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
-            self._check_guesses(connection.address)
-        connection.send_first(self._hello)
-        if self._hello.tls:
-            key = session_key(self._stretched, line, encode(self._hello).rstrip(b"\n"))
-            self._begin_tls(connection, Tls(key, is_room=True), patience)
-        join = _expect(_first_line(connection, patience), {"join": Join})
-        assert isinstance(join, Join)
-        return join
+            self._begin_tls(connection, line, patience)
+        else:
+            connection.send_first(self._hello)
+        return _expect(connection.first_line(patience), Join)
 
-    def _begin_tls(self, connection: Connection, tls: Tls, patience: Callable[[], float]) -> None:
+    def _begin_tls(self, connection: Connection, client_hello: bytes, patience: Callable[[], float]) -> None:
+        """Says hello, and goes on only with somebody who knows the password. Raises ProtocolError, ConnectionLost."""
+        self._check_guesses(connection.address)
         try:
-            connection.start_tls(tls, patience)
+            connection.send_first(self._hello)
+            key = session_key(self._stretched, client_hello, encode(self._hello).rstrip(b"\n"))
+            connection.start_tls(Tls(key, is_room=True), patience)
         except HandshakeError as error:
             log.info("%s did not get in: %s", connection.address, error)
             if error.is_wrong_password:
                 self._count_guess(connection.address)
             connection.finish_first(None)
             raise ConnectionLost from None
+        finally:
+            with self._room_lock:
+                self._handshakes -= collections.Counter([connection.address])  # keeps no zeros
         with self._room_lock:
             self._guesses.pop(connection.address, None)
 
     def _check_guesses(self, address: str) -> None:
-        """Raises ProtocolError for an address that has guessed too often, but not while somebody in is to come back."""
+        """Begins to count a handshake. Raises ProtocolError for an address that has guessed too often.
+
+        While somebody lost may come back to that address, it is let try: they are in already.
+        """
         with self._room_lock:
-            _, again_at = self._guesses.get(address, (0, 0.0))
+            times, again_at = self._guesses.get(address, (0, 0.0))
+            seconds = _seconds_until(again_at)
+            if times and self._handshakes[address] >= max(1, FREE_GUESSES - times):  # these may be guesses, too
+                seconds = max(seconds, 1)
             if any(person.is_lost and person.address == address for person in self._people.values()):
-                return
-        seconds = _seconds_until(again_at)
+                seconds = 0
+            self._handshakes[address] += seconds <= 0
         if seconds > 0:
             raise ProtocolError(f"Too many wrong passwords from this computer; wait {seconds} s.", "wait", seconds)
 
@@ -1345,15 +1355,14 @@ class Server:
         """Room lock. The name, with a number if somebody has it already. Raises ProtocolError."""
         if not name:
             raise ProtocolError("A name needs at least one character that can be seen.")
-        if self._is_hosts(name):
-            raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
         taken = {person.name.casefold() for person in self._people.values() if person.present}
-        free, number = name, 1
-        while free.casefold() in taken or self._is_hosts(free):
-            number += 1
-            ending = f" {number}"
-            free = name[: MAX_NAME - len(ending)].rstrip() + ending
-        return free
+        if not self._is_hosts(name):
+            for number in range(1, MAX_NUMBER):
+                ending = f" {number}" if number > 1 else ""
+                free = name[: MAX_NAME - len(ending)].rstrip() + ending
+                if free.casefold() not in taken and not self._is_hosts(free):
+                    return free
+        raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
 
     def _is_hosts(self, name: str) -> bool:
         """Whether it is the host's name, perhaps with a number."""
@@ -1387,7 +1396,9 @@ class Server:
         while not connection.ending:
             line = connection.next_line(TICK)
             if line is not None:
-                message = _expect(line, _IN_THE_ROOM)
+                message = decode(line, _IN_THE_ROOM)
+                if isinstance(message, Unknown):
+                    raise ProtocolError("expected say, ping or leave")
                 if isinstance(message, Say):
                     self._say(connection, person, message)
                 elif isinstance(message, Leave):
@@ -1542,19 +1553,15 @@ class Server:
         return Room(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
 
 
-def _expect(line: bytes, types: Types) -> Message:
-    """Decodes a line to the room. Raises ProtocolError, also for a type that has no place here."""
-    message = decode(line, types)
-    if isinstance(message, Unknown):
-        raise ProtocolError(f"expected {' or '.join(types)}")
+_First = TypeVar("_First", Hello, Join)
+
+
+def _expect(line: bytes, kind: type[_First]) -> _First:
+    """Decodes a line that can only be of this kind. Raises ProtocolError."""
+    message = decode(line, TO_ROOM)
+    if not isinstance(message, kind):
+        raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
     return message
-
-
-def _first_line(connection: Connection, patience: Callable[[], float]) -> bytes:
-    """The next line, for as long as there is patience for it."""
-    while (line := connection.next_line(patience())) is None:
-        pass
-    return line
 
 
 def _check_password(password: str | None) -> None:
@@ -1871,7 +1878,7 @@ class Client:
             # The password was right before. Whoever cannot prove to know it cannot end the visit either.
             raise ConnectionLost(Trouble.UNPROVEN) from None
         connection.send_first(Join(self._name, self._token, before.room if before else None, self._last))
-        while isinstance(welcome := self._read(_first_line(connection, patience)), Unknown):
+        while isinstance(welcome := self._read(connection.first_line(patience)), Unknown):
             pass
         if not isinstance(welcome, Welcome):
             raise ProtocolError("expected welcome")
@@ -1881,7 +1888,7 @@ class Client:
         """Exchanges the hello lines and begins TLS where there is a password."""
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
         connection.send_first(mine)
-        line = _first_line(connection, patience)
+        line = connection.first_line(patience)
         hello = self._read(line)
         if not isinstance(hello, Hello):
             raise ProtocolError("expected hello")
@@ -2063,8 +2070,10 @@ class _Answerer:
         while not self._closing.is_set():
             if self._events is not None and time.monotonic() >= look_at:
                 look_at = time.monotonic() + ADDRESSES_EVERY
-                if shown != (shown := local_addresses()):
-                    self._events.put(Reachable(tuple(shown), self._socket is not None))
+                addresses = local_addresses()
+                if addresses != shown:
+                    shown = addresses
+                    self._events.put(Reachable(tuple(addresses), self._socket is not None))
             if self._selector.select(ADDRESSES_EVERY) and self._socket is not None:
                 self._answer(self._socket)
                 self._closing.wait(DATAGRAMS_TIME)
@@ -2342,7 +2351,7 @@ def _adapters() -> list[tuple[str, str]]:
     if sys.platform == "win32":
         try:
             return [("", address) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
-        except OSError:
+        except (OSError, UnicodeError):
             return []
     else:
         found = []

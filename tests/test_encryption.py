@@ -1504,6 +1504,17 @@ def test_guesses_from_one_computer_hold_up_nobody_else(room: Room, visit: Visit,
 
 
 @needs_tls
+def test_who_has_guessed_cannot_try_many_passwords_at_once(room: Room) -> None:
+    for _ in range(net.FREE_GUESSES - 1):
+        guess(room.port)
+    with Stranger(room.port, "not it") as first, Stranger(room.port, "nor this") as second:
+        assert first.greet()["type"] == "hello"
+        assert second.greet()["code"] == "wait"
+    until(lambda: not room.server._handshakes, "no handshake is under way any more")
+    assert guess(room.port)["type"] == "hello"
+
+
+@needs_tls
 def test_guesses_from_a_shared_computer_do_not_keep_those_out_who_were_in(room: Room, visit: Visit) -> None:
     with Proxy(room.port) as proxy:
         ann = visit(proxy.port, "Ann")

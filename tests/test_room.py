@@ -329,6 +329,17 @@ def test_nobody_is_given_the_hosts_name_by_being_numbered(open_room: Open, enter
     assert second.name != "Ann 2"
 
 
+def test_a_name_whose_every_number_is_the_hosts_is_refused_and_the_room_goes_on(
+    open_room: Open, enter: Enter
+) -> None:
+    """Cut to make place for a number, it is the host's name and digits, whatever the number."""
+    room = open_room(host_name="Mr Lee")
+    name = "Mr Lee" + "1" * 24 + "xy"
+    assert enter(room, name).name == name
+    assert refusal(room.port, name=name)["code"] == "bad"
+    assert enter(room, "Ann").name == "Ann"
+
+
 def test_nobody_is_given_the_hosts_name_by_being_cut(open_room: Open) -> None:
     room = open_room(host_name="x" * 32)
     assert refusal(room.port, name="x" * 40)["code"] == "bad"

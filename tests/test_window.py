@@ -319,7 +319,7 @@ def test_a_rejected_line_says_why_and_can_be_taken_back_into_the_composer(host: 
     assert "Not sent. The host has paused the room." in host.log()
     host.type("draft")
     host.chat.log.text.update_idletasks()
-    first = host.chat.log.text.tag_ranges("take5")[0]
+    first = host.chat.log.text.tag_ranges("link")[0]
     box = host.chat.log.text.bbox(str(first))
     assert box is not None
     host.click(host.chat.log.text, box[0] + 3, box[1] + 3)
@@ -485,6 +485,12 @@ def test_blank_lines_around_a_text_are_not_sent_but_its_indent_is() -> None:
     assert chat_gui.tidy("\n  \n    indented\n  more\n\n ") == "    indented\n  more"
 
 
+def test_after_the_room_is_closed_nothing_is_taken_back_into_a_box_that_takes_nothing(host: Person) -> None:
+    feed(host, net.Sending(5, "my long answer"), net.Rejected(5, "unsent", "..."), net.Closed("The end."))
+    host.chat._take_back(5)
+    assert "my long answer" in host.log()
+
+
 # Troubles ---------------------------------------------------------------------
 
 
@@ -543,6 +549,13 @@ def test_a_full_room_is_told_at_the_join_page(person: Open) -> None:
         assert "is full" in try_to_join(person("Ann"), f"127.0.0.1:{server.port}")
 
 
+@pytest.mark.parametrize("name", ["{Lee}", "{address:>99}", "{0}"])
+def test_a_rooms_own_words_are_shown_as_they_are(person: Open, name: str) -> None:
+    with net.run_server("Room", host_name=name, port=0) as server:
+        text = try_to_join(person(name), f"127.0.0.1:{server.port}")
+        assert text == f"{name} is the host's name. Please choose another one."
+
+
 def test_a_refusal_is_told_at_the_join_page(person: Open) -> None:
     with net.run_server("Room", host_name="Mr Lee", port=0) as server:
         text = try_to_join(person("mr  LEE"), f"127.0.0.1:{server.port}")
@@ -565,6 +578,7 @@ def test_nonsense_is_told_at_the_box_before_anything_is_tried(person: Open, type
     [
         ("192.168.1.20", "192.168.1.20", 5252),
         (" 192.168.1.20:5253 ", "192.168.1.20", 5253),
+        ("192.168.001.020", "192.168.1.20", 5252),
         ("teacher-pc", "teacher-pc", 5252),
         ("teacher-pc.local : 6000", "teacher-pc.local", 6000),
     ],
@@ -696,6 +710,14 @@ def test_what_is_drawn_is_harmless(kind: str) -> None:
 def test_all_of_a_long_text_is_drawn() -> None:
     text = "".join(chr(0x4E00 + i) for i in range(4_000))
     assert chat_gui.drawable(text).replace("\n", "") == text
+
+
+def test_a_room_that_breaks_the_rules_with_endless_words_does_no_harm(host: Person) -> None:
+    endless = "W" * 200_000
+    feed(host, said(50, "x", name=endless), net.Joined(51, 0.0, 9, endless), net.Left(52, 0.0, 9, endless, endless))
+    feed(host, net.Closed(endless))
+    assert len(host.status()) < 1_000
+    assert host.said() == ["x"]
 
 
 def test_a_long_name_is_shortened_in_its_middle(host: Person) -> None:
