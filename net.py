@@ -130,6 +130,7 @@ BACK_WITHIN = 15.0  # s in which somebody lost can come back unnoticed
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may arrive
 FREE_GUESSES = 5  # wrong passwords from one address; each one more costs it twice as long a wait ...
 GUESS_WAITS = (2, 60)  # ... from 2 s to 60 s
+GUESSES_AT_ONCE = 2  # handshakes under way, from an address that has guessed; the last one may just be ending
 LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
 CLOSE_TIME = 1.5  # s until a close stops being polite; all is gone within 2 s
@@ -802,6 +803,10 @@ class Connection:
         self._tls = tls
         self._lines.feed(tls.decrypt(b""))
 
+    @property
+    def is_encrypted(self) -> bool:
+        return self._tls is not None
+
     def keep_time(self) -> bool:
         """Whether it is time for a ping. Raises ConnectionLost when nothing was received for too long."""
         now = time.monotonic()
@@ -1257,17 +1262,18 @@ class Server:
             connection.send_first(self._hello)
             key = session_key(self._stretched, client_hello, encode(self._hello).rstrip(b"\n"))
             connection.start_tls(Tls(key, is_room=True), patience)
+            with self._room_lock:
+                self._guesses.pop(connection.address, None)
         except HandshakeError as error:
             log.info("%s did not get in: %s", connection.address, error)
             if error.is_wrong_password:
                 self._count_guess(connection.address)
-            connection.finish_first(None)
-            raise ConnectionLost from None
         finally:
             with self._room_lock:
                 self._handshakes -= collections.Counter([connection.address])  # keeps no zeros
-        with self._room_lock:
-            self._guesses.pop(connection.address, None)
+        if not connection.is_encrypted:
+            connection.finish_first(None)
+            raise ConnectionLost
 
     def _check_guesses(self, address: str) -> None:
         """Begins to count a handshake. Raises ProtocolError for an address that has guessed too often.
@@ -1277,7 +1283,7 @@ class Server:
         with self._room_lock:
             times, again_at = self._guesses.get(address, (0, 0.0))
             seconds = _seconds_until(again_at)
-            if times and self._handshakes[address] >= max(1, FREE_GUESSES - times):  # these may be guesses, too
+            if times and self._handshakes[address] >= max(GUESSES_AT_ONCE, FREE_GUESSES - times):  # guesses, perhaps
                 seconds = max(seconds, 1)
             if any(person.is_lost and person.address == address for person in self._people.values()):
                 seconds = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import logging
 import os
 import shutil
@@ -15,17 +16,29 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import net
 from tests.helpers import LIMIT, Display, own_screen, skip_or_fail, stay_at_home, until
 
+if TYPE_CHECKING:
+    from tests.windows import FakeFinder, Person
+
+# A Python without tkinter cannot even read these; CI has it, so there this is a failure.
+NO_TKINTER = importlib.util.find_spec("_tkinter") is None and os.environ.get("CI") != "true"
+collect_ignore_glob = ["test_window*.py"] if NO_TKINTER else []
+
 TOP = Path(__file__).resolve().parent.parent
 DESCRIPTORS = Path("/proc/self/fd")  # on Linux alone
 SETTLE = min(LIMIT, 2.0)  # seconds for sockets to close once the threads that used them are gone
+
+
+def pytest_report_header() -> str | None:
+    return "the window's tests are left out: this Python has no tkinter" if NO_TKINTER else None
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +115,44 @@ def is_tks(descriptor: int) -> bool:
             return ".X11-unix" in os.fsdecode(copy.getpeername())
         except (OSError, TypeError):  # it has no peer; or one with an address of another kind
             return False
+
+
+@pytest.fixture
+def pre_shared_keys() -> None:
+    """What `needs_tls` asks for."""
+    if not net.CAN_ENCRYPT:
+        skip_or_fail("this Python's OpenSSL has no pre-shared keys")
+
+
+@pytest.fixture
+def person(display: Display) -> Iterator[Callable[[str], Person]]:  # noqa: ARG001 - windows need a screen
+    """Opens a window for somebody; all are closed after the test."""
+    from tests.windows import Person
+
+    opened: list[Person] = []
+
+    def open_window(name: str) -> Person:
+        opened.append(Person(name))
+        return opened[-1]
+
+    yield open_window
+    while opened:
+        opened.pop().close()
+
+
+@pytest.fixture
+def finders(monkeypatch: pytest.MonkeyPatch) -> list[FakeFinder]:
+    """Join pages get a FakeFinder each; these are they."""
+    from tests.windows import FakeFinder
+
+    made: list[FakeFinder] = []
+
+    def find_rooms(events: net.Events) -> FakeFinder:
+        made.append(FakeFinder(events))
+        return made[-1]
+
+    monkeypatch.setattr(net, "find_rooms", find_rooms)
+    return made
 
 
 @pytest.fixture(scope="session")

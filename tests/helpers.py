@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # a Python without tkinter runs all the tests that need no wi
     import tkinter
 
 T = TypeVar("T")
+Test = TypeVar("Test", bound=Callable[..., None])
 Message = dict[str, Any]
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -51,6 +52,15 @@ def skip_or_fail(sentence: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(sentence, pytrace=False)
     pytest.skip(sentence)
+
+
+def needs_tls(test: Test) -> Test:
+    """Older Pythons cannot use a key of our own; a newer one without it is one that CI must not have."""
+    import pytest
+
+    newer = pytest.mark.skipif(sys.version_info < (3, 13), reason="a room password needs Python 3.13 or newer")
+    marked: Test = newer(pytest.mark.usefixtures("pre_shared_keys")(test))
+    return marked
 
 
 def free_port() -> int:

@@ -27,12 +27,12 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 import net
-from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, port_of, skip_or_fail, until
+from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, needs_tls, port_of, skip_or_fail, until
 
 PASSWORD = "qw36-q2gw-xmfz"
 BARE = b"qw36q2gwxmfz"  # as it goes into the key
@@ -45,7 +45,6 @@ KEY = bytes(range(32))
 WRONG_KEY = ("SSLV3_ALERT_ILLEGAL_PARAMETER", "TLSV1_ALERT_DECRYPT_ERROR")  # as a client sees it: older, newer OpenSSL
 RECORD_HEADER = 5  # bytes: type, version, and the length in the last two
 
-Test = TypeVar("Test", bound=Callable[..., None])
 Stretch = Callable[[str, str], bytes]
 Edit = Callable[[bytes], bytes]
 really_stretch: Stretch = net.stretch
@@ -53,19 +52,6 @@ really_stretch: Stretch = net.stretch
 
 def cheaply_stretch(password: str, salt: str) -> bytes:
     return hashlib.sha256(bytes.fromhex(salt) + net.clean_password(password).encode()).digest()
-
-
-def needs_tls(test: Test) -> Test:
-    """Older Pythons cannot use a key of our own; a newer one without it is one that CI must not have."""
-    newer = pytest.mark.skipif(sys.version_info < (3, 13), reason="a room password needs Python 3.13 or newer")
-    marked: Test = newer(pytest.mark.usefixtures("pre_shared_keys")(test))
-    return marked
-
-
-@pytest.fixture
-def pre_shared_keys() -> None:
-    if not net.CAN_ENCRYPT:
-        skip_or_fail("this Python's OpenSSL has no pre-shared keys")
 
 
 @pytest.fixture(autouse=True)
@@ -1507,9 +1493,10 @@ def test_guesses_from_one_computer_hold_up_nobody_else(room: Room, visit: Visit,
 def test_who_has_guessed_cannot_try_many_passwords_at_once(room: Room) -> None:
     for _ in range(net.FREE_GUESSES - 1):
         guess(room.port)
-    with Stranger(room.port, "not it") as first, Stranger(room.port, "nor this") as second:
-        assert first.greet()["type"] == "hello"
-        assert second.greet()["code"] == "wait"
+    with contextlib.ExitStack() as stack:
+        *first, last = (stack.enter_context(Stranger(room.port, "not it")) for _ in range(net.GUESSES_AT_ONCE + 1))
+        assert [stranger.greet()["type"] for stranger in first] == ["hello"] * net.GUESSES_AT_ONCE
+        assert last.greet()["code"] == "wait"
     until(lambda: not room.server._handshakes, "no handshake is under way any more")
     assert guess(room.port)["type"] == "hello"
 

@@ -6,34 +6,17 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import chat_gui
 import net
-from tests.helpers import Display, Proxy, Wire, port_of, until
-from tests.windows import Person
+from tests.helpers import Proxy, Wire, port_of, until
+from tests.windows import Open, Person
 
 Words = chat_gui.Words
-Open = Callable[[str], Person]
-
-
-@pytest.fixture
-def person(display: Display) -> Iterator[Open]:  # noqa: ARG001 - windows need a screen
-    """Opens a window for somebody; all are closed after the test."""
-    opened: list[Person] = []
-
-    def open_window(name: str) -> Person:
-        opened.append(Person(name))
-        return opened[-1]
-
-    yield open_window
-    while opened:
-        opened.pop().close()
-
-
 @pytest.fixture
 def host(person: Open) -> Person:
     someone = person("Mr Lee")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import sys
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,38 +11,9 @@ import pytest
 import chat_gui
 import net
 from tests.helpers import Display, free_port
-from tests.windows import Person
+from tests.windows import FakeFinder, Person
 
 Words = chat_gui.Words
-
-
-class FakeFinder:
-    """Stands for net.Finder: what the page shows is what the test puts into `found`."""
-
-    def __init__(self, events: net.Events) -> None:
-        self.events = events
-        self._closed = threading.Event()
-
-    def found(self, *rooms: net.FoundRoom) -> None:
-        self.events.put(net.Found(rooms))
-
-    def close(self) -> None:
-        self._closed.set()
-
-    def is_closed(self) -> bool:
-        return self._closed.is_set()
-
-
-@pytest.fixture
-def finders(monkeypatch: pytest.MonkeyPatch) -> list[FakeFinder]:
-    made: list[FakeFinder] = []
-
-    def find_rooms(events: net.Events) -> FakeFinder:
-        made.append(FakeFinder(events))
-        return made[-1]
-
-    monkeypatch.setattr(net, "find_rooms", find_rooms)
-    return made
 
 
 @pytest.fixture

@@ -8,36 +8,22 @@ import queue
 import subprocess
 import sys
 import tkinter as tk
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import chat_gui
 import net
 from tests.conftest import TOP
-from tests.helpers import LIMIT, LOOPBACK, Display, expect, free_port, skip_or_fail, until
-from tests.windows import Person
+from tests.helpers import LIMIT, LOOPBACK, expect, free_port, needs_tls, until
+from tests.windows import FakeFinder, Open, Person
 
 Words = chat_gui.Words
 PASSWORD = "qw36-q2gw-xmfz"
 VERSION = ".".join(map(str, sys.version_info[:2]))
 
-Test = TypeVar("Test", bound=Callable[..., None])
-Open = Callable[[str], Person]
-
-
-def needs_tls(test: Test) -> Test:
-    """Older Pythons cannot use a key of our own; a newer one without it is one that CI must not have."""
-    newer = pytest.mark.skipif(sys.version_info < (3, 13), reason="a room password needs Python 3.13 or newer")
-    marked: Test = newer(pytest.mark.usefixtures("pre_shared_keys")(test))
-    return marked
-
-
-@pytest.fixture
-def pre_shared_keys() -> None:
-    if not net.CAN_ENCRYPT:
-        skip_or_fail("this Python's OpenSSL has no pre-shared keys")
+pytestmark = pytest.mark.usefixtures("finders")
 
 
 @pytest.fixture
@@ -55,41 +41,10 @@ def cheap_stretching(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "stretch", stretch)
 
 
-class FakeFinder:
-    """Stands for net.Finder: hears the rooms that the test puts into `events`."""
-
-    def __init__(self, events: net.Events) -> None:
-        self.events = events
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
-def finders(monkeypatch: pytest.MonkeyPatch) -> list[FakeFinder]:
-    made: list[FakeFinder] = []
-
-    def find_rooms(events: net.Events) -> FakeFinder:
-        made.append(FakeFinder(events))
-        return made[-1]
-
-    monkeypatch.setattr(net, "find_rooms", find_rooms)
-    return made
-
-
-@pytest.fixture
-def person(display: Display, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:  # noqa: ARG001 - windows need a screen
-    """Opens a window for somebody, whose rooms are on a port that is free; all are closed after the test."""
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms that are opened with a click are on a port that is free: 5252 may be somebody's."""
     monkeypatch.setattr(chat_gui.App.host, "__defaults__", (0,))
-    opened: list[Person] = []
-
-    def open_window(name: str) -> Person:
-        opened.append(Person(name))
-        return opened[-1]
-
-    yield open_window
-    while opened:
-        opened.pop().close()
 
 
 @pytest.fixture

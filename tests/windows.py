@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import tkinter as tk
 from collections.abc import Callable
 
 import chat_gui
+import net
 from tests.helpers import LIMIT, pump_until
 
 _KEYSYMS = {" ": "space", "\n": "Shift-Return", ".": "period", ":": "colon", "-": "minus"}
+
+
+class FakeFinder:
+    """Stands for net.Finder: what the join page shows is what the test puts into `events`."""
+
+    def __init__(self, events: net.Events) -> None:
+        self.events = events
+        self._closed = threading.Event()
+
+    def found(self, *rooms: net.FoundRoom) -> None:
+        self.events.put(net.Found(rooms))
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
 
 
 class Person:
@@ -162,3 +181,6 @@ def _texts(widget: tk.Misc) -> list[str]:
             found.append(str(child.cget("text")))
         found += _texts(child)
     return found
+
+
+Open = Callable[[str], Person]
