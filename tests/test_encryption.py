@@ -597,7 +597,7 @@ def test_what_came_before_the_end_of_tls_is_still_read() -> None:
 @needs_tls
 def test_four_threads_on_two_objects_lose_nothing() -> None:
     client, room = met()
-    lines = 10_000
+    lines = 100_000
     failed: list[BaseException] = []
     received: dict[net.Tls, bytes] = {}
     threads = []
