@@ -423,6 +423,7 @@ class Looks:
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
         style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
+        style.map("TEntry", fieldbackground=[("disabled", PAGE)])
         style.configure("Treeview", background=CARD, fieldbackground=CARD, foreground=INK, bordercolor=CARD, **flat)
         style.map("Treeview", background=[("selected", SELECTION)], foreground=[("selected", INK)])
         thumb = "#c3c9d4"
@@ -836,7 +837,7 @@ class FirstPage:
         self.password = PasswordBox(row, looks, self._app.password, self._warn)
         self.suggest = button(row, Words.suggest, self._suggest)
         self.suggest.pack(side="left", padx=(looks.em, 0))
-        self.password_note = ttk.Label(box, style="Quiet.TLabel", wraplength=44 * looks.em)
+        self.password_note = ttk.Label(box, style="Quiet.TLabel", wraplength=56 * looks.em)
         self.password_note.pack(anchor="w", pady=(looks.em // 3, looks.em))
         on_enter(self.password.entry, lambda: self.host.focus_set())
         if not net.CAN_ENCRYPT:
