@@ -1705,7 +1705,7 @@ class Client:
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._next_id = time.time_ns() // 1_000_000  # above the ids of an earlier client with this token
-        self._pending: dict[int, bytes] = {}  # id -> line; said, and not answered yet
+        self._pending: dict[int, bytes] = {}  # id -> line; said, and not answered yet (if any: without the lock, too)
         self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
         self._sent_up_to = 0  # the highest id that any connection has had
         self._connection: Connection | None = None  # once it has joined
@@ -1723,6 +1723,7 @@ class Client:
         self._home = ("", "")  # title and host's name of the room that the pending lines are for
         self._moved = False  # this room has another id than that one
 
+        # Written by close, read by any thread:
         self._closing = threading.Event()
         self._deadline = math.inf  # monotonic s; when a close stops being polite
         self._sender = Sender("client sender", self._due)
