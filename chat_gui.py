@@ -1003,7 +1003,8 @@ class JoinPage:
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
                 self.say("")
-            if not self.message.cget("text") and self.address.get() in ("", self._app.address):
+            untouched = self.address.get() in ("", self._app.address) and self.frame.focus_lastfor() is self.address
+            if untouched and not self.message.cget("text"):
                 self.list.focus_set()  # nothing is being typed or told: Enter joins it
 
     def _row(self, room: net.FoundRoom) -> tuple[str, str, str]:
@@ -1022,15 +1023,14 @@ class JoinPage:
     def _join_room(self, name: str) -> None:
         for room in self.rooms:
             if room.room == name and self.join.instate(["!disabled"]):
-                self._wanted = (room.address, room.port)
-                self._typed_then = self.address.get()
+                self._want(room.address, room.port)
                 if room.password and not net.CAN_ENCRYPT:
                     self.say(needs_new_python(), wrong=True)
                 elif room.password and not self.password.get():
                     self.say(Words.password_missing)
                     self.ask_for_password()
                 else:
-                    self._try(*self._wanted)
+                    self._try(room.address, room.port)
 
     def _join_typed(self) -> None:
         if self.join.instate(["disabled"]):
@@ -1042,11 +1042,13 @@ class JoinPage:
             self.focus()
         else:
             self._app.address = join_address(address, port)
-            self._wanted = (address, port)
+            self._want(address, port)
             self._try(address, port)
 
+    def _want(self, address: str, port: int) -> None:
+        self._wanted, self._typed_then = (address, port), self.address.get()
+
     def _try(self, address: str, port: int) -> None:
-        self._typed_then = self.address.get()
         if is_blank(self.password.get()):
             self.say(Words.empty_password, wrong=True)
             self.ask_for_password()

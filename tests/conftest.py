@@ -118,6 +118,13 @@ def is_tks(descriptor: int) -> bool:
 
 
 @pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    """Whoever was opened last is closed first: people, and then their rooms."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
 def pre_shared_keys() -> None:
     """What `needs_tls` asks for."""
     if not net.CAN_ENCRYPT:

@@ -120,13 +120,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    """Whoever was opened last is closed first: people, and then their rooms."""
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 def come(stack: contextlib.ExitStack) -> Come:
     """Starts clients: come(name, port)."""
     return lambda *who, **how: stack.enter_context(contextlib.closing(Person(*who, **how)))

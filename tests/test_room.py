@@ -9,7 +9,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,13 +67,6 @@ class Member(Wire):
 
 Enter = Callable[..., Member]
 Open = Callable[..., net.Server]
-
-
-@pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    """Whoever was opened last is closed first: people, and then their rooms."""
-    with contextlib.ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,13 +47,6 @@ class Member(Wire):
         message = self.receive()
         assert message is not None, "the connection ended"
         return message
-
-
-@pytest.fixture
-def stack() -> Iterator[contextlib.ExitStack]:
-    """Whoever was opened last is closed first: people, and then their rooms."""
-    with contextlib.ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

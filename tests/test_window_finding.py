@@ -119,6 +119,20 @@ def test_a_room_that_comes_while_an_address_is_typed_takes_nothing_away(
     assert ann.join_page.address.get() == "192.168.1.20"
 
 
+def test_a_room_that_comes_while_a_password_is_typed_takes_nothing_away(
+    ann: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "CAN_ENCRYPT", True)
+    ann.click(ann.join_page.back)
+    ann.click(ann.first_page.join)
+    ann.join_page.password.entry.focus_force()
+    ann.type("sec")
+    finders[-1].found(room(5252, password=True))
+    shows(ann, ("Mr Lee's room", "1 person", "password"))
+    ann.type("ret")
+    assert ann.join_page.password.get() == "secret"
+
+
 def test_what_is_chosen_stays_chosen(ann: Person, finders: list[FakeFinder]) -> None:
     finders[0].found(room(1), room(2, "Ms Kim's room"))
     shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
