@@ -12,6 +12,7 @@ as small frozen objects (the events) in a `queue.Queue`. Read it from top to bot
     sender         the one thread that writes
     server         the room: its history, its people, its readers
     client         one person's way into a room, and back into it
+    files          what the room keeps of them; and one on its way, to the room or from it
     finding rooms  who asks the whole network is answered by every room on it
     entry points   run_server, run_client, find_rooms, get_local_ip
 
@@ -28,6 +29,8 @@ nobody anything, and to broadcast is to append and to wake the sender.
                 1 in a client
     finder      1 in a server     answers "which rooms are here?"
                 1 in a Finder     asks it, and keeps the list of the rooms that have answered
+    transfer    1 a file on its   in a client; on a connection of its own, so that chat never waits for a file (in a
+                way               server the reader of that connection does this)
     name look-up                  a daemon, because a look-up that hangs cannot be interrupted
 
 The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline. Version 1:
@@ -37,11 +40,18 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
     to the room     join      name token room after            token: "the same person again"; after: last number seen
                     say       id text                          ids of a token rise, across reconnects
                     leave                                      going on purpose
+                    upload    token file filename size         a file, on a connection of its own: after `ready` come
+                    sent      sha256                           its bytes from there, and then `sent`
+                    download  token file offset
     from the room   welcome   room title who name host people missed history last_id muted paused max_file
                     said      number time who name id text
                     joined    number time who name
                     left      number time who name reason      left | lost | removed
+                    shared    number time who name file filename size sha256
                     rejected  id code reason                   this say will not appear
+                    ready     offset                           an upload goes on from there; after `sent` comes ...
+                    stored                                     ... all of it is here, and unharmed
+                    sending   size                             of a download: so many raw bytes follow
                     refused   code reason [seconds]            then the connection closes
                     closed    reason                           the room is over, or this person's place in it
     UDP             find      protocol                         to everybody on the network
@@ -63,28 +73,35 @@ import enum
 import errno
 import hashlib
 import hmac
+import io
 import ipaddress
 import itertools
 import json
 import logging
 import math
+import os
 import queue
 import random
 import re
 import secrets
 import selectors
+import shutil
 import socket
 import ssl
+import stat
 import struct
 import sys
+import tempfile
 import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, BinaryIO, ClassVar, TypeAlias, TypeVar
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
     import resource
 
@@ -110,6 +127,13 @@ MAX_TITLE = 60  # characters
 MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
 MAX_FILE = 100 * 2**20  # bytes; told in the welcome
+MAX_STORE = 2**30  # bytes of all files of a room together
+MAX_FILES = 1_000  # of a room, however small
+MAX_FILENAME = 120  # characters, and ...
+MAX_FILENAME_BYTES = 200  # ... in UTF-8: file systems end at 255, and ".part" comes behind
+MAX_UNFINISHED = 4  # uploads of one person
+MAX_TRANSFERS = 100  # of one client, those that wait for their turn included
+TRANSFERS_AT_ONCE = 4  # of one client, in each direction
 
 KEPT_EVENTS = 2_000  # in the history
 KEPT_BYTES = 32 * 2**20  # in the history
@@ -127,6 +151,8 @@ PING_AFTER = 5.0  # s in which nothing was sent
 SILENCE = 15.0  # s in which nothing was received: three pings lost
 FIRST_MESSAGE = 10.0  # s from the connection to the first message
 BACK_WITHIN = 15.0  # s in which somebody lost can come back unnoticed
+UNFINISHED_KEPT = 60.0  # s after its last byte; an upload that broke off can go on until then
+PROGRESS_EVERY = 0.1  # s between two events of a transfer
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may arrive
 FREE_GUESSES = 5  # wrong passwords from one address; each one more costs it twice as long a wait ...
 GUESS_WAITS = (2, 60)  # ... from 2 s to 60 s
@@ -273,6 +299,20 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """There is a file to be had."""
+
+    number: int
+    time: float
+    who: int
+    name: str
+    file: str  # for `Client.save`
+    filename: str  # clean, if the room keeps the rules: see `clean_filename`
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Rejected:
     """This say will not appear. Codes: muted, paused, empty, long; the client's own: unsent, unanswered, unknown."""
 
@@ -316,6 +356,52 @@ class Room:
     password: bool
 
 
+# Those of a connection that carries a file.
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Here comes a file. Said again after a break, it goes on where it broke off."""
+
+    token: str
+    file: str  # 32 hex digits, chosen by the client
+    filename: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class Download:
+    token: str
+    file: str
+    offset: int  # bytes that are here already
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The room has so many bytes of the file; the others may come."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """That was all of it."""
+
+    sha256: str  # 64 hex digits
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The room has all of it, with the right hash; everybody is told."""
+
+
+@dataclass(frozen=True)
+class RawBytes:
+    """So many raw bytes follow. On the wire its type is "sending"."""
+
+    size: int
+
+
 # Events of our own: a client's ...
 
 
@@ -340,6 +426,45 @@ class Lost:
 
     reason: Trouble
     retry_in: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a file is on its way; `Uploaded`, `Saved` or `Failed` ends that. The first one comes at once."""
+
+    transfer: int  # the client's number for it: see `Client.cancel`
+    filename: str
+    done: int  # bytes
+    size: int  # bytes; 0 until it is known
+    is_upload: bool
+    is_waiting: bool  # for its turn, or for the connection to come back
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """The room has it; `Shared` tells everybody."""
+
+    transfer: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    transfer: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The transfer has ended, and left nothing behind.
+
+    Codes: those of `refused`; and cancelled, missing, folder, permission, changed, disk_full, disk (the reason is the
+    system's), reopened (the room is another now), over (so is the visit), failed (a fault of this program's).
+    """
+
+    transfer: int
+    filename: str
+    code: str
+    reason: str
 
 
 # ... a finder's ...
@@ -388,11 +513,12 @@ class Unknown:
     number: int | None
 
 
-Numbered = Said | Joined | Left  # the events of the room, in the order of their numbers
-ToRoom = Hello | Join | Say | Ping | Leave
-FromRoom = Hello | Welcome | Numbered | Rejected | Refused | Closed | Ping
+Numbered = Said | Joined | Left | Shared  # the events of the room, in the order of their numbers
+ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
+FromRoom = Hello | Welcome | Numbered | Rejected | Refused | Closed | Ping | Ready | Stored | RawBytes
 Message = ToRoom | FromRoom | Find | Room
-_ClientEvent = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost
+_TransferEvent = Progress | Uploaded | Saved | Failed
+_ClientEvent = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
 Event = _ClientEvent | Found | Reachable | WrongPassword
 Events: TypeAlias = "queue.Queue[Event]"
 
@@ -406,10 +532,11 @@ def _types(*kinds: type[Message]) -> Types:
     return {kind.__name__.lower(): kind for kind in kinds}
 
 
-TO_ROOM = _types(Hello, Join, Say, Ping, Leave)
-FROM_ROOM = _types(Hello, Welcome, Said, Joined, Left, Rejected, Refused, Closed, Ping)
+TO_ROOM = _types(Hello, Join, Say, Ping, Leave, Upload, Sent, Download)
+FROM_ROOM = _types(Hello, Welcome, Said, Joined, Left, Shared, Rejected, Refused, Closed, Ping)
+FILE_FROM_ROOM = {**_types(Hello, Refused, Ready, Stored), "sending": RawBytes}
 UDP = _types(Find, Room)
-_TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, UDP) for name, kind in types.items()}
+_TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
 _OPTIONAL = {
     kind: {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for kind in _TYPE_NAMES
@@ -586,6 +713,27 @@ def clean_text(text: str) -> str:
     return _CONTROL.sub("", _LINE_ENDS.sub("\n", _mend(text)))
 
 
+# Devices of Windows, whatever ending they have.
+_RESERVED_NAME = re.compile(
+    r"(con|prn|aux|nul|(conin|conout|clock)\$|(com|lpt)[0-9\xb9\xb2\xb3])\s*(\..*)?", re.IGNORECASE
+)
+
+
+def clean_filename(name: str) -> str:
+    """A name that every system can store, and that shows what it is: no path, nothing unseen, not too long."""
+    name = unicodedata.normalize("NFC", _mend(name[-4 * MAX_TEXT :]))
+    name = re.split(r"[/\\]", name)[-1]
+    name = " ".join("".join(c for c in name if c.isspace() or _is_visible(c)).split())
+    name = re.sub(r'[<>:"|?*]', "_", name).rstrip(". ")
+    stem, dot, ending = name.rpartition(".")
+    if not stem or len(ending) > 20:
+        stem, dot, ending = name, "", ""
+    while len(stem + dot + ending) > MAX_FILENAME or len((stem + dot + ending).encode()) > MAX_FILENAME_BYTES:
+        stem = stem[:-1]
+    name = (stem.rstrip() + dot + ending) or "file"
+    return f"_{name}" if _RESERVED_NAME.fullmatch(name) else name
+
+
 def text_problem(text: str) -> tuple[str, str] | None:
     """Why the room rejects this cleaned text, as (code, reason), or None. The same rule on both sides."""
     if len(text) > MAX_TEXT:
@@ -711,12 +859,12 @@ _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelec
 
 
 class Connection:
-    """A socket that carries lines, and its place in the room's history.
+    """A socket that carries lines or a file, and its place in the room's history.
 
-    Two threads share it: a reader, the only one that receives, and a sender, the only one that writes once the
-    connection has joined. Neither ever waits for the other. Whoever writes last closes: the sender if it has joined,
-    else the reader. Any other thread may only `abort` it and, under its owner's lock, say where it ends. After
-    `start_tls` no plain byte leaves.
+    A connection that carries a file belongs to one thread. Any other has two: a reader, the only one that receives, and
+    a sender, the only one that writes once the connection has joined. Neither ever waits for the other. Whoever writes
+    last closes: the sender if it has joined, else the reader. Any other thread may only `abort` it and, under its
+    owner's lock, say where it ends. After `start_tls` no plain byte leaves.
     """
 
     def __init__(self, sock: socket.socket, longest_line: int, receive_size: int) -> None:
@@ -749,8 +897,8 @@ class Connection:
     def next_line(self, wait: float) -> bytes | None:
         """The next line, if there is one within `wait` s, or None. Raises ProtocolError, ConnectionLost."""
         line = self._lines.next()
-        if line is None and (data := self._receive(wait)):
-            self._lines.feed(data if self._tls is None else self._tls.decrypt(data))
+        if line is None and (data := self._receive_plain(wait, self._receive_size)):
+            self._lines.feed(data)
             line = self._lines.next()
         return line
 
@@ -764,15 +912,28 @@ class Connection:
         """Whether `next_line` has one without receiving."""
         return bool(self._lines)
 
-    def _receive(self, wait: float) -> bytes:
+    def next_bytes(self, most: int, patience: Callable[[], float]) -> bytes:
+        """Raw bytes, at least one. `patience`: how long to wait now, or it raises. Raises ConnectionLost."""
+        data = self._lines.take_all()
+        while not data:
+            data = self._receive_plain(patience(), most)
+        if len(data) > most:
+            self._lines.feed(data[most:])
+        return data[:most]
+
+    def _receive_plain(self, wait: float, most: int) -> bytes:
+        data = self._receive(wait, most)
+        return self._tls.decrypt(data) if data and self._tls is not None else data
+
+    def _receive(self, wait: float, most: int) -> bytes:
         """What has come within `wait` s, or nothing. Raises ConnectionLost."""
         try:
             try:
-                data = self.socket.recv(self._receive_size)
+                data = self.socket.recv(most)
             except BlockingIOError:
                 if not self._readable.select(max(0.0, wait)):
                     return b""
-                data = self.socket.recv(self._receive_size)
+                data = self.socket.recv(most)
         except BlockingIOError:  # readable, and then it was not: allowed
             return b""
         except OSError as error:
@@ -794,7 +955,7 @@ class Connection:
                 self._send_first(answer)
                 if done:
                     break
-                while not (received := self._receive(patience())):
+                while not (received := self._receive(patience(), self._receive_size)):
                     pass
         except HandshakeError as error:
             with contextlib.suppress(ConnectionLost):
@@ -816,6 +977,28 @@ class Connection:
             return False
         self.sent_at = now  # one ping is enough, even if it cannot go out yet
         return True
+
+    def moving(self) -> float:
+        """A file's connection: how long to wait now, in s. Raises ConnectionLost when nothing moves any more."""
+        left = max(self.heard_at, self.sent_at) + SILENCE - time.monotonic()
+        if left <= 0:
+            raise ConnectionLost(Trouble.SILENT)
+        return min(TICK, left)
+
+    def send_bytes(self, data: bytes, patience: Callable[[], float]) -> None:
+        """A file's connection: writes all of it, as fast as the other side takes it. Raises ConnectionLost."""
+        rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
+        try:
+            while rest:
+                try:
+                    rest = rest[self.socket.send(rest) :]
+                    self.sent_at = time.monotonic()
+                except BlockingIOError:
+                    with _OneSocketSelector() as writable:
+                        writable.register(self.socket, selectors.EVENT_WRITE)
+                        writable.select(patience())
+        except (OSError, ssl.SSLError) as error:
+            raise ConnectionLost from error
 
     def send_first(self, message: Message) -> None:
         """Writes before the sender knows this connection. These lines are short and the buffer is empty: no wait."""
@@ -1003,6 +1186,7 @@ def take_own_lines(connection: Connection) -> bytes:
         lines.append(connection.own_lines.popleft()[1])
     return b"".join(lines)
 
+
 # ------------------------------------------------------------------------------------------------------------- server
 
 
@@ -1087,6 +1271,8 @@ class Server:
         rate: float | None,
         history: int,
         limit: int,
+        max_file: int,
+        max_store: int,
         events: Events | None,
     ) -> None:
         self.id = secrets.token_hex(16)
@@ -1099,6 +1285,8 @@ class Server:
             raise ValueError(f"expected a port from 0 to 65535, not {port}")
         if history < 1 or not 1 <= limit <= MAX_PEOPLE or (rate is not None and rate <= 0):
             raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
+        if not 0 <= max_file <= MAX_INTEGER or max_store < 0:
+            raise ValueError("max_file and max_store are numbers of bytes")
         _check_password(password)
         self._hello = Hello(PROTOCOL, tls=False)
         if password is not None:
@@ -1124,6 +1312,7 @@ class Server:
         self._guesses: dict[str, tuple[int, float]] = {}  # address -> wrong passwords, when it may try again
         self._handshakes: collections.Counter[str] = collections.Counter()  # address -> how many are under way
 
+        self._files = Files(max_file, max_store)
         self._closing = threading.Event()
         self._wake_accept = WakeUp()
         self._accept_thread = threading.Thread(target=self._accept, name=f"accept {self.port}")
@@ -1143,9 +1332,11 @@ class Server:
             self._closing.set()
             for connection in self._connections:
                 self._end(connection, Closed(reason), self._history.next)
-            for connection in self._strangers:
-                connection.abort()
+            for connection in self._readers.values():
+                if connection not in self._connections:
+                    connection.abort()
             self._came_back.notify_all()
+        self._files.stop()
         self._sender.wake()
         self._wake_accept.set()
         self._answerer.close()
@@ -1153,6 +1344,7 @@ class Server:
         self._listener.close()
         self._join_readers(time.monotonic() + CLOSE_TIME)
         self._sender.stop()
+        self._files.close()
 
     def _join_readers(self, deadline: float) -> None:
         with self._room_lock:
@@ -1218,12 +1410,19 @@ class Server:
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """One reader thread's whole life: hello, join, what this person says, and the end of the connection."""
+        """One reader thread's whole life: hello, join, what this person says, and the end of the connection.
+
+        Or, where the first message is `upload` or `download`: hello, and a file.
+        """
         person: Person | None = None
         try:
-            person = self._let_in(connection, self._greet(connection))
-            threading.current_thread().name = f"reader {person.name}"
-            self._listen_to(connection, person)
+            first = self._greet(connection)
+            if isinstance(first, Join):
+                person = self._let_in(connection, first)
+                threading.current_thread().name = f"reader {person.name}"
+                self._listen_to(connection, person)
+            else:
+                self._carry_file(connection, first)
         except ProtocolError as error:
             log.info("refused %s: %s (%s)", connection.address, error, error.code)
             self._refuse(connection, person, Refused(error.code, str(error), error.seconds))
@@ -1234,7 +1433,7 @@ class Server:
         finally:
             self._see_off(connection, person)
 
-    def _greet(self, connection: Connection) -> Join:
+    def _greet(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges the hello lines, in a room with a password begins TLS, and receives the first message."""
         deadline = time.monotonic() + FIRST_MESSAGE
 
@@ -1253,7 +1452,10 @@ class Server:
             self._begin_tls(connection, line, patience)
         else:
             connection.send_first(self._hello)
-        return _expect(connection.first_line(patience), Join)
+        first = decode(connection.first_line(patience), TO_ROOM)
+        if not isinstance(first, (Join, Upload, Download)):
+            raise ProtocolError("expected join, upload or download")
+        return first
 
     def _begin_tls(self, connection: Connection, client_hello: bytes, patience: Callable[[], float]) -> None:
         """Says hello, and goes on only with somebody who knows the password. Raises ProtocolError, ConnectionLost."""
@@ -1392,9 +1594,40 @@ class Server:
             last_id=person.last_id,
             muted=False,
             paused=False,
-            max_file=MAX_FILE,
+            max_file=self._files.max_file,
         )
         connection.own_lines.append((0, encode(welcome)))
+
+    # Reader threads: a file comes or goes.
+
+    def _carry_file(self, connection: Connection, first: Upload | Download) -> None:
+        with self._room_lock:
+            person = self._present(first.token, connection)
+            del self._strangers[connection]
+        threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
+        if isinstance(first, Download):
+            self._files.send(connection, first)
+        else:
+            self._brake(connection, person)
+            self._files.receive(connection, first, lambda filename, sha256: self._share(first, filename, sha256))
+        connection.finish_first(None)
+
+    def _present(self, token: str, connection: Connection) -> Person:
+        """Room lock. Whose token this is. Raises ProtocolError for somebody who is not in the room."""
+        person = self._people.get(token)
+        if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
+            raise ProtocolError("Only people who are in the room share and save its files.", "unknown")
+        return person
+
+    def _share(self, upload: Upload, filename: str, sha256: str) -> None:
+        """All of it is here: everybody is told. Raises ProtocolError if the person has gone meanwhile."""
+        with self._room_lock:
+            person = self._people.get(upload.token)
+            if person is None or not person.present:
+                raise ProtocolError("You are not in the room any more.", "unknown")
+            number = self._history.next
+            self.broadcast(Shared(number, _now(), person.who, person.name, upload.file, filename, upload.size, sha256))
+        self._sender.wake()
 
     # Reader threads: somebody is in.
 
@@ -1549,7 +1782,6 @@ class Server:
             connection.abort()  # its client comes back, and is told how many it missed
         return due
 
-
     # Finder thread.
 
     def _describe(self) -> Room:
@@ -1559,10 +1791,10 @@ class Server:
         return Room(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
 
 
-_First = TypeVar("_First", Hello, Join)
+_Expected = TypeVar("_Expected", Hello, Sent)
 
 
-def _expect(line: bytes, kind: type[_First]) -> _First:
+def _expect(line: bytes, kind: type[_Expected]) -> _Expected:
     """Decodes a line that can only be of this kind. Raises ProtocolError."""
     message = decode(line, TO_ROOM)
     if not isinstance(message, kind):
@@ -1686,6 +1918,116 @@ class _Over(Exception):
         self.event = event
 
 
+Patience = Callable[[float, Trouble], float]  # how long to wait now for what has this deadline, in s; or it raises
+
+
+def _read(line: bytes, types: Types) -> Message | Unknown:
+    """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, else _Over."""
+    message = decode(line, types)
+    if isinstance(message, Refused) and message.code in _TRY_LATER:
+        raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
+    if isinstance(message, (Refused, Closed)):
+        raise _Over(message)
+    return message
+
+
+class _Door:
+    """The way to a room, as far as the first message: look-up, connection, hello lines, TLS. Any thread."""
+
+    def __init__(self, address: str, port: int, password: str | None) -> None:
+        self._address, self._port = address, port
+        self.password = password
+        self._stretched: tuple[str, bytes] = ("", b"")  # a room's salt, and the password stretched with it
+
+    def connect(self, patience: Patience) -> Connection:
+        """Raises ConnectionLost, OSError."""
+        where = (self._look_up(patience), self._port)
+        deadline = time.monotonic() + CONNECT_TIME
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            error = sock.connect_ex(where)
+            if error in _IN_PROGRESS:
+                with _OneSocketSelector() as selector:
+                    selector.register(sock, selectors.EVENT_WRITE)
+                    while not selector.select(patience(deadline, Trouble.NO_ANSWER)):
+                        pass
+                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
+            if sock.getsockname() == sock.getpeername():  # TCP can meet itself, on a port of the system's own choice
+                raise ConnectionLost(Trouble.NOBODY_LISTENS)
+            return Connection(sock, MAX_LINE_FROM_ROOM, CLIENT_RECEIVES)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _look_up(self, patience: Patience) -> str:
+        """The address as four numbers. Raises ConnectionLost."""
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv4Address(self._address))
+        answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        name = f"name look-up {self._address}"
+        try:
+            threading.Thread(target=_look_up_name, args=[self._address, answers], name=name, daemon=True).start()
+        except RuntimeError as error:  # out of threads
+            raise ConnectionLost(Trouble.UNKNOWN_NAME) from error
+        deadline = time.monotonic() + LOOK_UP_TIME
+        while True:
+            with contextlib.suppress(queue.Empty):
+                answer = answers.get(timeout=patience(deadline, Trouble.UNKNOWN_NAME))
+                if answer is None:
+                    raise ConnectionLost(Trouble.UNKNOWN_NAME)
+                return answer
+
+    def greet(self, connection: Connection, patience: Callable[[], float]) -> None:
+        """Exchanges the hello lines and begins TLS where there is a password.
+
+        `patience`: how long to wait now, or it raises. Raises ConnectionLost, ProtocolError, _Over.
+        """
+        mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
+        connection.send_first(mine)
+        line = connection.first_line(patience)
+        hello = _read(line, FROM_ROOM)
+        if not isinstance(hello, Hello):
+            raise ProtocolError("expected hello")
+        self._check_hello(hello)
+        if self.password is None or hello.salt is None:
+            return
+        stretched = self._stretched
+        if stretched[0] != hello.salt:
+            stretched = self._stretched = (hello.salt, stretch(self.password, hello.salt))
+        key = session_key(stretched[1], encode(mine).rstrip(b"\n"), line)
+        try:
+            connection.start_tls(Tls(key, is_room=False), patience)
+        except HandshakeError as error:
+            raise _Over(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+
+    def _check_hello(self, hello: Hello) -> None:
+        """Raises _Over where this client and that room do not fit, ProtocolError."""
+        if hello.protocol != PROTOCOL:
+            raise _Over(Refused("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."))
+        if self.password is not None and not hello.tls:
+            raise _Over(Refused("open", "This room has no password. Leave the box empty to join it."))
+        if hello.tls and not CAN_ENCRYPT:
+            raise _Over(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
+        if hello.tls and self.password is None:
+            raise _Over(Refused("password", "This room has a password."))
+        if hello.tls and not _TOKEN.fullmatch(hello.salt or ""):
+            raise ProtocolError("a salt is 32 hex digits")
+
+
+def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
+    """Name look-up thread: puts the first address, or None."""
+    try:
+        answers.put(str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
+    except (OSError, UnicodeError):
+        answers.put(None)
+
+
+_Found = TypeVar("_Found")
+
+
 class Client:
     """One person's way into a room, and back into it after each break. Made by `run_client`.
 
@@ -1697,12 +2039,13 @@ class Client:
     ) -> None:
         _check_password(password)
         self.address, self.port = address, port
-        self._password = password
+        self.door = _Door(address, port, password)
         self._name = clean_name(name)
-        self._token = token
-        self._events = events
+        self.token = token
+        self.events = events
 
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # in or out of the room, or something about a transfer
         # Guarded by _lock:
         self._next_id = time.time_ns() // 1_000_000  # above the ids of an earlier client with this token
         self._pending: dict[int, bytes] = {}  # id -> line; said, and not answered yet (if any: without the lock, too)
@@ -1711,12 +2054,14 @@ class Client:
         self._connection: Connection | None = None  # once it has joined
         self._caught_up = False  # this connection may have what is pending
         self._is_over = False
+        self._room: Welcome | None = None  # that it is in now
+        self._transfers: dict[int, _Transfer] = {}
+        self._transfer_numbers = itertools.count(1)
 
         # Reader thread only:
         self._failures = 1  # attempts without success; the first one, ever, has no free second try
         self._welcome: Welcome | None = None  # the newest
         self._who = 0  # one's own number
-        self._stretched: tuple[str, bytes] = ("", b"")  # a room's salt, and the password stretched with it
         self._last = 0  # number of the newest event
         self._catch_up_to = 0  # number of the newest event at the time of the welcome
         self._host_name: str | None = None
@@ -1743,20 +2088,41 @@ class Client:
         with self._lock:
             number = self._next_id
             self._next_id += 1
-            self._events.put(Sending(number, text))
+            self.events.put(Sending(number, text))
             if self._is_over or self._closing.is_set():
                 problem = _NOT_SENT
             if problem is None:
                 self._pending[number] = encode(Say(number, text))
                 self._unsent.append(number)
             else:
-                self._events.put(Rejected(number, *problem))
+                self.events.put(Rejected(number, *problem))
         self._sender.wake()
+
+    def share(self, path: str) -> None:
+        """Gives a file to everybody. `Progress` comes at once; `Uploaded` or `Failed` with its number is the end."""
+        with self._lock:
+            self._start(_Sharing(self, next(self._transfer_numbers), path))
+
+    def save(self, file: Shared, to: str) -> None:
+        """Fetches a file, and replaces what is at `to`. `Progress` comes at once; `Saved` or `Failed` is the end."""
+        with self._lock:
+            self._start(_Saving(self, next(self._transfer_numbers), file, to))
+
+    def cancel(self, transfer: int) -> None:
+        """Ends a transfer; `Failed` with the code "cancelled" comes, unless it has ended already."""
+        with self._lock:
+            if transfer in self._transfers:
+                self._transfers[transfer].cancel()
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Leaves. What was said before is still delivered if that can be done; all is gone within 2 s."""
         self._deadline = min(self._deadline, time.monotonic() + CLOSE_TIME)
-        self._closing.set()
+        with self._lock:
+            self._closing.set()
+            for transfer in self._transfers.values():
+                transfer.cancel()
+            self._changed.notify_all()
         self._sender.wake()
 
     def join(self, timeout: float | None = None) -> bool:
@@ -1780,16 +2146,22 @@ class Client:
         with self._lock:
             self._is_over = True
             for number in self._pending:
-                self._events.put(Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)))
+                self.events.put(Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)))
             self._pending.clear()
+            transfers = list(self._transfers.values())
+            for transfer in transfers:
+                transfer.cancel()
+            self._changed.notify_all()
+        for transfer in transfers:
+            transfer.thread.join()
         if last_event is not None:
-            self._events.put(last_event)
+            self.events.put(last_event)
         self._sender.stop()
 
     def _visit(self) -> bool:
         """One attempt: a connection from its beginning to its loss, and the wait after it. Whether to try again."""
         try:
-            self._talk(self._connect())
+            self._talk(self.door.connect(self._patience))
             return False
         except ConnectionLost as lost:
             loss = lost
@@ -1802,49 +2174,8 @@ class Client:
         delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], min(loss.seconds, MAX_WAIT))
         self._failures += 1
         log.info("no connection to %s: %s; the next try is in %s s", self.address, loss, delay)
-        self._events.put(Lost(loss.trouble, delay))
+        self.events.put(Lost(loss.trouble, delay))
         return not self._closing.wait(delay) or bool(self._pending)
-
-    def _connect(self) -> Connection:
-        """Raises ConnectionLost, OSError."""
-        where = (self._look_up(), self.port)
-        deadline = time.monotonic() + CONNECT_TIME
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            error = sock.connect_ex(where)
-            if error in _IN_PROGRESS:
-                with _OneSocketSelector() as selector:
-                    selector.register(sock, selectors.EVENT_WRITE)
-                    while not selector.select(self._patience(deadline, Trouble.NO_ANSWER)):
-                        pass
-                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
-            if sock.getsockname() == sock.getpeername():  # TCP can meet itself, on a port of the system's own choice
-                raise ConnectionLost(Trouble.NOBODY_LISTENS)
-            return Connection(sock, MAX_LINE_FROM_ROOM, CLIENT_RECEIVES)
-        except BaseException:
-            sock.close()
-            raise
-
-    def _look_up(self) -> str:
-        """The address as four numbers. Raises ConnectionLost."""
-        with contextlib.suppress(ValueError):
-            return str(ipaddress.IPv4Address(self.address))
-        answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        name = f"name look-up {self.address}"
-        try:
-            threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
-        except RuntimeError as error:  # out of threads
-            raise ConnectionLost(Trouble.UNKNOWN_NAME) from error
-        deadline = time.monotonic() + LOOK_UP_TIME
-        while True:
-            with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=self._patience(deadline, Trouble.UNKNOWN_NAME))
-                if answer is None:
-                    raise ConnectionLost(Trouble.UNKNOWN_NAME)
-                return answer
 
     def _patience(self, deadline: float, trouble: Trouble) -> float:
         """How long to wait now, in s. Raises ConnectionLost when the time is up, or nothing is left to wait for."""
@@ -1862,7 +2193,7 @@ class Client:
         finally:
             with self._lock:
                 joined = self._connection is connection
-                self._connection = None
+                self._connection = self._room = None
                 self._caught_up = False
             if joined:
                 self._sender.release(connection)
@@ -1878,59 +2209,18 @@ class Client:
 
         before = self._welcome
         try:
-            self._greet(connection, patience)
+            self.door.greet(connection, patience)
         except _Over:
-            if before is None or self._password is None:
+            if before is None or self.door.password is None:
                 raise
             # The password was right before. Whoever cannot prove to know it cannot end the visit either.
             raise ConnectionLost(Trouble.UNPROVEN) from None
-        connection.send_first(Join(self._name, self._token, before.room if before else None, self._last))
-        while isinstance(welcome := self._read(connection.first_line(patience)), Unknown):
+        connection.send_first(Join(self._name, self.token, before.room if before else None, self._last))
+        while isinstance(welcome := _read(connection.first_line(patience), FROM_ROOM), Unknown):
             pass
         if not isinstance(welcome, Welcome):
             raise ProtocolError("expected welcome")
         return welcome
-
-    def _greet(self, connection: Connection, patience: Callable[[], float]) -> None:
-        """Exchanges the hello lines and begins TLS where there is a password."""
-        mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
-        connection.send_first(mine)
-        line = connection.first_line(patience)
-        hello = self._read(line)
-        if not isinstance(hello, Hello):
-            raise ProtocolError("expected hello")
-        self._check_hello(hello)
-        if self._password is None or hello.salt is None:
-            return
-        if self._stretched[0] != hello.salt:
-            self._stretched = (hello.salt, stretch(self._password, hello.salt))
-        key = session_key(self._stretched[1], encode(mine).rstrip(b"\n"), line)
-        try:
-            connection.start_tls(Tls(key, is_room=False), patience)
-        except HandshakeError as error:
-            raise _Over(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
-
-    def _check_hello(self, hello: Hello) -> None:
-        """Raises _Over where this client and that room do not fit, ProtocolError."""
-        if hello.protocol != PROTOCOL:
-            raise _Over(Refused("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."))
-        if self._password is not None and not hello.tls:
-            raise _Over(Refused("open", "This room has no password. Leave the box empty to join it."))
-        if hello.tls and not CAN_ENCRYPT:
-            raise _Over(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
-        if hello.tls and self._password is None:
-            raise _Over(Refused("password", "This room has a password."))
-        if hello.tls and not _TOKEN.fullmatch(hello.salt or ""):
-            raise ProtocolError("a salt is 32 hex digits")
-
-    def _read(self, line: bytes) -> Message | Unknown:
-        """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, else _Over."""
-        message = decode(line, FROM_ROOM)
-        if isinstance(message, Refused) and message.code in _TRY_LATER:
-            raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
-        if isinstance(message, (Refused, Closed)):
-            raise _Over(message)
-        return message
 
     # Reader thread: being in.
 
@@ -1948,8 +2238,10 @@ class Client:
             self._host_name = dict(welcome.people).get(welcome.host)
         with self._lock:
             self._connection = connection
+            self._room = welcome
+            self._changed.notify_all()
             self._next_id = max(self._next_id, welcome.last_id + 1)
-        self._events.put(welcome)
+        self.events.put(welcome)
         self._catch_up()
 
     def _listen(self, connection: Connection) -> None:
@@ -1957,7 +2249,7 @@ class Client:
         line = connection.next_line(min(TICK, self._deadline - time.monotonic()))
         self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
         if line is not None:
-            self._hear(self._read(line))
+            self._hear(_read(line, FROM_ROOM))
         if connection.keep_time():
             with self._lock:
                 connection.own_lines.append((0, _PING))
@@ -1978,8 +2270,8 @@ class Client:
         if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
             with self._lock:
                 self._pending.pop(message.id, None)
-        if isinstance(message, (Said, Joined, Left, Rejected)):
-            self._events.put(message)
+        if isinstance(message, (Said, Joined, Left, Shared, Rejected)):
+            self.events.put(message)
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -1994,7 +2286,7 @@ class Client:
                 answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome)
                 if answer is not None:
                     del self._pending[number]
-                    self._events.put(answer)
+                    self.events.put(answer)
             self._unsent = collections.deque(self._pending)
             self._caught_up = True
         self._home, self._moved = home, False
@@ -2007,6 +2299,64 @@ class Client:
         if number > self._sent_up_to:  # the id was another client's, with the same token and a clock ahead of ours
             return Rejected(number, *_NOT_SENT)
         return Settled(number) if welcome.missed else Rejected(number, *_ANSWER_LOST)
+
+    # Transfers.
+
+    def _start(self, transfer: _Transfer) -> None:
+        """The lock is held."""
+        self._transfers[transfer.number] = transfer
+        transfer.tell(is_waiting=True)
+        problem = None
+        if self._is_over or self._closing.is_set():
+            problem = _OVER
+        elif len(self._transfers) > MAX_TRANSFERS:
+            problem = ("many", f"At most {MAX_TRANSFERS} files can be on their way at once.")
+        elif any(transfer.is_rival(other) for other in self._transfers.values()):
+            problem = ("busy", "This file is being saved already.")
+        else:
+            try:
+                transfer.thread.start()
+            except RuntimeError:
+                problem = ("failed", "This computer cannot start another thread.")
+        if problem is not None:
+            del self._transfers[transfer.number]
+            self.events.put(Failed(transfer.number, transfer.filename, *problem))
+
+    def await_turn(self, transfer: _Transfer) -> None:
+        """Transfer thread: returns when it is among the first of its direction. Raises TransferFailed."""
+
+        def is_next() -> bool:
+            ahead = (other for other in self._transfers.values() if other.is_upload == transfer.is_upload)
+            return transfer in itertools.islice(ahead, TRANSFERS_AT_ONCE)
+
+        self._await(transfer, is_next)
+
+    def await_room(self, transfer: _Transfer) -> Welcome:
+        """Transfer thread: its welcome, as soon as this client is in the room. Raises TransferFailed."""
+        return self._await(transfer, lambda: self._room)
+
+    def is_in(self, room: Welcome) -> bool:
+        """Transfer thread: whether this is still the same visit."""
+        with self._lock:
+            return self._room is room
+
+    def ended(self, transfer: _Transfer, event: Uploaded | Saved | Failed) -> None:
+        """Transfer thread, as its last act."""
+        with self._lock:
+            del self._transfers[transfer.number]
+            self._changed.notify_all()
+            self.events.put(event)
+
+    def _await(self, transfer: _Transfer, what: Callable[[], _Found | None]) -> _Found:
+        """Waits until `what`, called with the lock held, gives something. Raises TransferFailed."""
+        with self._lock:
+            while not (found := what()) or self._is_over or transfer.is_cancelled:
+                if self._is_over:
+                    raise TransferFailed(*_OVER)
+                if transfer.is_cancelled:
+                    raise TransferFailed("cancelled", "It was cancelled.")
+                self._changed.wait()
+            return found
 
     # Sender thread.
 
@@ -2032,12 +2382,526 @@ class Client:
             return []
 
 
-def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
-    """Name look-up thread: puts the first address, or None."""
+# -------------------------------------------------------------------------------------------------------------- files
+
+# In the room ...
+
+_STORE = "chat-room-"  # a store's folder begins with this, and ...
+_STORE_LOCK = "lock"  # ... has this file in it, which stays locked while the room lives
+
+
+@dataclass(eq=False)
+class StoredFile:
+    """A file of a room's, whole or on its way. Guarded by the lock of `Files`, or its receiving thread's alone."""
+
+    owner: str  # token
+    filename: str
+    size: int  # bytes
+    path: str
+    is_whole: bool = False
+    is_resting: bool = False  # broken off; perhaps the rest will come
+    # The receiving thread's:
+    done: int = 0  # bytes
+    digest: hashlib._Hash = dataclasses.field(default_factory=hashlib.sha256)
+
+
+class Files:
+    """A room's files, in a private folder that goes with the room.
+
+    On the disk a file's name is a number: nothing that comes from the network becomes part of a path. The newest
+    connection for a token and a file wins: it begins when the older ones have ended, so that only one thread writes.
+    """
+
+    def __init__(self, max_file: int, max_store: int) -> None:
+        self.max_file = max_file
+        self._max_store = max_store
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # a connection comes or goes, a file goes, the room closes
+        # Guarded by _lock:
+        self._files: dict[str, StoredFile] = {}  # id -> file
+        self._names = itertools.count(1)
+        self._turns: dict[tuple[str, str], list[Connection]] = {}  # (token, file) -> the newest is the last
+        self._stopping = False
+        self._store: tuple[str, BinaryIO] | None = None  # folder, lock
+        try:
+            _remove_left_stores()
+            self._store = _make_store()
+        except OSError as error:  # a room without files is a room all the same
+            log.warning("no files can be shared: %s", error)
+
+    def stop(self) -> None:
+        """Ends all waiting. The room has aborted the connections. Any thread."""
+        with self._lock:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """When no thread uses it any more: nothing is left on the disk."""
+        if self._store is not None:
+            _remove_store(*self._store)
+
+    # Reader threads.
+
+    def receive(self, connection: Connection, upload: Upload, share: Callable[[str, str], None]) -> None:
+        """A file comes; `share` gets its name and hash when all of it is here. Raises ProtocolError, ConnectionLost."""
+        with self._turn(upload, connection) as is_newest:
+            file = self._begin(upload)
+            try:
+                self._receive(connection, file, share)
+            except ConnectionLost:
+                connection.close()
+                self._await_rest(upload.file, file, is_newest)
+                raise
+            except ProtocolError:
+                self._forget(upload.file)
+                raise
+            except OSError as error:
+                self._forget(upload.file)
+                log.warning("a file could not be stored: %s", error)
+                raise ProtocolError("The disk of the host's computer is full, or fails.", "space") from None
+
+    def send(self, connection: Connection, download: Download) -> None:
+        """A file goes. Raises ProtocolError, ConnectionLost."""
+        with self._turn(download, connection):
+            with self._lock:
+                file = self._files.get(download.file)
+            if file is None or not file.is_whole:
+                raise ProtocolError("The room does not have this file.", "unknown")
+            if download.offset > file.size:
+                raise ProtocolError(f"The file has {file.size} bytes, not {download.offset}.")
+            try:
+                with open(file.path, "rb", buffering=0) as disk:
+                    disk.seek(download.offset)
+                    connection.send_first(RawBytes(file.size - download.offset))
+                    while piece := disk.read(MAX_PIECE):
+                        connection.send_bytes(piece, connection.moving)
+            except OSError as error:
+                log.warning("a file could not be read: %s", error)
+                raise ConnectionLost from error
+
+    @contextlib.contextmanager
+    def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[Callable[[], bool]]:
+        """Returns when this connection is the only one for its token and file; gives a way to ask if it is the newest.
+
+        Raises ConnectionLost if a newer one has come meanwhile.
+        """
+        key = (message.token, message.file)
+        with self._lock:
+            turn = self._turns.setdefault(key, [])
+            for older in turn:
+                older.abort()
+            turn.append(connection)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: turn[0] is connection or turn[-1] is not connection)
+        try:
+            if turn[-1] is not connection:
+                raise ConnectionLost
+            yield lambda: turn[-1] is connection
+        finally:
+            with self._lock:
+                turn.remove(connection)
+                if not turn:
+                    del self._turns[key]
+                self._changed.notify_all()
+
+    def _begin(self, upload: Upload) -> StoredFile:
+        """The file that was begun before, or a new one. Raises ProtocolError."""
+        if not _TOKEN.fullmatch(upload.file):
+            raise ProtocolError("a file's id is 32 hex digits")
+        with self._lock:
+            file = self._files.get(upload.file)
+            if file is None:
+                folder = self._check_limits(upload)
+                path = os.path.join(folder, str(next(self._names)))
+                file = StoredFile(upload.token, clean_filename(upload.filename), upload.size, path)
+                self._files[upload.file] = file
+            elif (file.owner, file.size) != (upload.token, upload.size):
+                raise ProtocolError("This is the id of another file.")
+            file.is_resting = False
+            return file
+
+    def _check_limits(self, upload: Upload) -> str:
+        """Lock. The folder for a new file. Raises ProtocolError where there is no room for it."""
+        if upload.size > self.max_file:
+            raise ProtocolError(f"A file has at most {self.max_file:,} bytes here.", "size")
+        own = [name for name, file in self._files.items() if file.owner == upload.token and not file.is_whole]
+        if len(own) >= MAX_UNFINISHED:
+            resting = [name for name in own if self._files[name].is_resting]
+            if not resting:
+                raise ProtocolError(f"At most {MAX_UNFINISHED} files of yours can be on their way at once.", "busy")
+            self._drop(resting[0])
+        taken = sum(file.size for file in self._files.values())
+        if len(self._files) >= MAX_FILES or taken + upload.size > self._max_store:
+            raise ProtocolError("The room has no space left for this file.", "space")
+        if self._store is None or _free_space(self._store[0]) < 2 * upload.size:
+            raise ProtocolError("The disk of the host's computer has too little space.", "space")
+        return self._store[0]
+
+    def _receive(self, connection: Connection, file: StoredFile, share: Callable[[str, str], None]) -> None:
+        connection.send_first(Ready(file.done))
+        if not file.is_whole:
+            with open(file.path, "ab", buffering=0) as disk:
+                while file.done < file.size:
+                    piece = connection.next_bytes(min(MAX_PIECE, file.size - file.done), connection.moving)
+                    _write_all(disk, piece)
+                    file.digest.update(piece)
+                    file.done += len(piece)
+            sent = _expect(connection.first_line(connection.moving), Sent)
+            if sent.sha256.lower() != file.digest.hexdigest():
+                raise ProtocolError("The file was changed on its way, or while it was read.", "hash")
+            with self._lock:
+                file.is_whole = True  # before anybody can ask for it
+            share(file.filename, file.digest.hexdigest())
+        connection.send_first(Stored())
+
+    def _await_rest(self, name: str, file: StoredFile, is_newest: Callable[[], bool]) -> None:
+        """The upload broke off. If its rest does not come in time, what is here goes."""
+
+        def is_settled() -> bool:
+            return self._stopping or not is_newest() or self._files.get(name) is not file
+
+        with self._lock:
+            if not file.is_whole:
+                file.is_resting = True
+                if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
+                    self._drop(name)
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Lock."""
+        file = self._files.pop(name, None)
+        self._changed.notify_all()
+        if file is not None:
+            with contextlib.suppress(OSError):  # nothing was written yet
+                os.unlink(file.path)
+
+
+def _free_space(folder: str) -> int:
+    """Bytes; 0 where the system cannot tell."""
     try:
-        answers.put(str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
-    except (OSError, UnicodeError):
-        answers.put(None)
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def _write_all(disk: io.FileIO, piece: bytes) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[disk.write(rest) :]
+
+
+def _make_store() -> tuple[str, BinaryIO]:
+    """A new private folder, and the lock that says that somebody lives in it. Raises OSError."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=_STORE)  # mode 0700
+        lock = None
+        with contextlib.suppress(FileNotFoundError):  # until it is locked, it looks left behind to other programs
+            lock = open(os.path.join(folder, _STORE_LOCK), "xb")  # noqa: SIM115 - as long as the room
+            if _try_lock(lock) and os.path.exists(lock.name):
+                return folder, lock
+        if lock is not None:
+            lock.close()
+
+
+def _remove_left_stores() -> None:
+    """What rooms that were killed have left behind. Living rooms' are locked, other users' cannot be opened."""
+    with os.scandir(tempfile.gettempdir()) as entries:
+        folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_folder(entry)]
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # killed before there was anything in it
+        with contextlib.suppress(OSError), open(os.path.join(folder, _STORE_LOCK), "r+b") as lock:
+            if _try_lock(lock):
+                _remove_store(folder, lock)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _remove_store(folder: str, lock: BinaryIO) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.close()
+    shutil.rmtree(folder, ignore_errors=True)  # Windows removes no file that is open
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    """Whether the lock is ours now; it ends with the program, however the program ends."""
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+# ... and at the other end.
+
+_OVER = ("over", "The visit to the room is over.")
+_DISK_TROUBLES = {
+    errno.ENOENT: "missing",
+    errno.EISDIR: "folder",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+}  # all others: "disk"
+
+
+class TransferFailed(Exception):
+    """`code` and text are those of `Failed`."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class _Transfer:
+    """A file on its way, over breaks of the connection: a thread, and one connection after the other.
+
+    Made and started by a Client, with its lock held.
+    """
+
+    is_upload: ClassVar[bool]
+
+    def __init__(self, client: Client, number: int, file: str, filename: str, size: int) -> None:
+        self.number = number
+        self.file = file
+        self.filename = filename
+        self.thread = threading.Thread(target=self._run, name=f"transfer {number}")
+        # Any thread:
+        self._cancelled = threading.Event()
+        self._connection: Connection | None = None  # the newest
+        # Transfer thread only, once it runs:
+        self._client = client
+        self._size = size
+        self._done = 0  # bytes
+        self._room: Welcome | None = None
+        self._told_at = 0.0  # monotonic s
+
+    def cancel(self) -> None:
+        """Any thread."""
+        self._cancelled.set()
+        if self._connection is not None:
+            self._connection.abort()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def is_rival(self, other: _Transfer) -> bool:
+        """Whether the room would take these two for one."""
+        return self is not other and (self.file, self.is_upload) == (other.file, other.is_upload)
+
+    def tell(self, *, is_waiting: bool = False) -> None:
+        """Says how far it is, not too often."""
+        now = time.monotonic()
+        if is_waiting or now - self._told_at >= PROGRESS_EVERY or self._done == self._size:
+            self._told_at = now
+            self._client.events.put(
+                Progress(self.number, self.filename, self._done, self._size, self.is_upload, is_waiting)
+            )
+
+    # Transfer thread.
+
+    def _run(self) -> None:
+        try:
+            end = self._carry()
+        except TransferFailed as failure:
+            end = Failed(self.number, self.filename, failure.code, str(failure))
+        except OSError as error:
+            code = _DISK_TROUBLES.get(error.errno or 0, "disk")
+            end = Failed(self.number, self.filename, code, error.strerror or str(error))
+        except Exception:
+            log.exception("the transfer of %s failed", self.filename)
+            end = Failed(self.number, self.filename, "failed", "Something in this program failed.")
+        self._client.ended(self, end)
+
+    def _carry(self) -> Uploaded | Saved | Failed:
+        """The whole of it. Raises TransferFailed, OSError from the disk."""
+        raise NotImplementedError
+
+    def _over_breaks(self, talk: Callable[[Connection], None]) -> None:
+        """Until it is done; what broke off goes on where it was. Raises TransferFailed, OSError from the disk."""
+        self._client.await_turn(self)
+        failures = 0
+        while True:
+            room = self._client.await_room(self)
+            if self._room is not None and self._room.room != room.room:
+                raise TransferFailed("reopened", "The room was opened again meanwhile.")
+            self._room = room
+            before = self._done
+            try:
+                with self._connected() as connection:
+                    return talk(connection)
+            except ProtocolError as error:
+                raise TransferFailed("bad", str(error)) from None
+            except ConnectionLost as lost:
+                log.info("%s broke off at %s: %s", self.filename, self._done, lost)
+                failures = 0 if self._done > before else failures + 1
+                self.tell(is_waiting=True)
+                self._cancelled.wait(max(RETRIES[min(failures, len(RETRIES) - 1)], min(lost.seconds, MAX_WAIT)))
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """A connection to the room, as far as the first message. Raises ConnectionLost."""
+        try:
+            connection = self._client.door.connect(self._patience)
+        except OSError as error:
+            raise ConnectionLost from error
+        self._connection = connection
+        deadline = time.monotonic() + FIRST_MESSAGE
+        try:
+            try:
+                self._client.door.greet(connection, lambda: self._patience(deadline, Trouble.SILENT))
+            except (_Over, ProtocolError):  # if that is so for good, the client's own connection ends the visit
+                raise ConnectionLost(Trouble.UNPROVEN) from None
+            yield connection
+        finally:
+            connection.close()
+
+    def _patience(self, deadline: float, trouble: Trouble) -> float:
+        left = deadline - time.monotonic()
+        if left <= 0 or self.is_cancelled:
+            raise ConnectionLost(trouble)
+        return min(TICK, left)
+
+    def _read(self, line: bytes) -> Message | Unknown:
+        """Raises ProtocolError, TransferFailed, and ConnectionLost where trying again may help."""
+        try:
+            return _read(line, FILE_FROM_ROOM)
+        except _Over as over:
+            refused = over.event
+        code = refused.code if isinstance(refused, Refused) else "over"
+        assert self._room is not None
+        if code == "busy" or (code == "unknown" and not self._client.is_in(self._room)):
+            raise ConnectionLost(Trouble.WAIT)
+        raise TransferFailed(code, refused.reason)
+
+    def _expect(self, connection: Connection, kind: type[_Answer]) -> _Answer:
+        message = self._read(connection.first_line(connection.moving))
+        if not isinstance(message, kind):
+            raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
+        return message
+
+
+_Answer = TypeVar("_Answer", Ready, Stored, RawBytes)
+
+
+class _Sharing(_Transfer):
+    """From this computer to the room."""
+
+    is_upload = True
+
+    def __init__(self, client: Client, number: int, path: str) -> None:
+        super().__init__(client, number, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
+        self._path = path
+
+    def _carry(self) -> Uploaded:
+        if not stat.S_ISREG(os.stat(self._path).st_mode):
+            raise TransferFailed("folder", "Only files can be shared.")
+        with open(self._path, "rb", buffering=0) as disk:
+            state = _state(disk)
+            self._size = state[0]
+            most = self._client.await_room(self).max_file
+            if self._size > most:
+                raise TransferFailed("size", f"A file has at most {most:,} bytes here; this one has {self._size:,}.")
+            self._over_breaks(lambda connection: self._talk(connection, disk, state))
+        return Uploaded(self.number)
+
+    def _talk(self, connection: Connection, disk: io.FileIO, state: tuple[int, int]) -> None:
+        # With a small buffer, what has gone into it is nearly there: the progress is true.
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
+        connection.send_first(Upload(self._client.token, self.file, self.filename, self._size))
+        self._done = self._expect(connection, Ready).offset
+        digest = hashlib.sha256()
+        disk.seek(0)
+        for piece in _pieces(disk, self._done):  # which the room has already
+            digest.update(piece)
+        for piece in _pieces(disk, self._size - self._done):
+            digest.update(piece)
+            self._send(connection, piece)
+            self._done += len(piece)
+            self.tell()
+        if disk.tell() != self._size or _state(disk) != state:
+            raise TransferFailed("changed", "The file was changed while it was read.")
+        connection.send_bytes(encode(Sent(digest.hexdigest())), connection.moving)
+        self._expect(connection, Stored)
+
+    def _send(self, connection: Connection, piece: bytes) -> None:
+        """The room may refuse the rest at any time: it says why, and reads on for a moment before it closes."""
+        try:
+            connection.send_bytes(piece, connection.moving)
+        finally:
+            line = connection.next_line(0)
+            if line is not None:
+                self._read(line)
+
+
+class _Saving(_Transfer):
+    """From the room to this computer: into a file beside the target, which takes its place when it is right."""
+
+    is_upload = False
+
+    def __init__(self, client: Client, number: int, file: Shared, to: str) -> None:
+        super().__init__(client, number, file.file, os.path.basename(to), file.size)
+        self._sha256 = file.sha256.lower()
+        self._to = to
+        self._digest = hashlib.sha256()
+
+    def _carry(self) -> Saved:
+        if os.path.isdir(self._to):
+            raise TransferFailed("folder", "There is a folder of this name.")
+        part = _open_part(self._to)
+        try:
+            with part:
+                self._over_breaks(lambda connection: self._talk(connection, part))
+            if self._digest.hexdigest() != self._sha256:
+                raise TransferFailed("hash", "The file was changed on its way.")
+            os.replace(part.name, self._to)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part.name)
+            raise
+        return Saved(self.number, self._to)
+
+    def _talk(self, connection: Connection, part: io.FileIO) -> None:
+        connection.send_first(Download(self._client.token, self.file, self._done))
+        if self._expect(connection, RawBytes).size != self._size - self._done:
+            raise ProtocolError("the size is another one")
+        while self._done < self._size:
+            piece = connection.next_bytes(min(MAX_PIECE, self._size - self._done), connection.moving)
+            _write_all(part, piece)
+            self._digest.update(piece)
+            self._done += len(piece)
+            self.tell()
+
+
+def _pieces(disk: io.FileIO, size: int) -> Iterator[bytes]:
+    """The next so many bytes of the file, or as many as there are."""
+    while size > 0 and (piece := disk.read(min(MAX_PIECE, size))):
+        size -= len(piece)
+        yield piece
+
+
+def _state(disk: io.FileIO) -> tuple[int, int]:
+    """What changes when somebody writes to the file: size, and time of the last change."""
+    status = os.fstat(disk.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _open_part(path: str) -> io.FileIO:
+    """A new file beside `path`, and never one that was there already. Raises OSError."""
+    for number in itertools.count(1):
+        part = f"{path}.{number}.part" if number > 1 else f"{path}.part"
+        with contextlib.suppress(FileExistsError):
+            return open(part, "xb", buffering=0)
+    raise AssertionError  # there is always another number
 
 
 # ------------------------------------------------------------------------------------------------------ finding rooms
@@ -2270,6 +3134,8 @@ def run_server(
     rate: float | None = RATE,
     history: int = KEPT_EVENTS,
     limit: int = MAX_PEOPLE,
+    max_file: int = MAX_FILE,
+    max_store: int = MAX_STORE,
     events: Events | None = None,
 ) -> Server:
     """Opens a room and returns it, running; `close` it, or use it as a context manager. Any thread.
@@ -2280,6 +3146,8 @@ def run_server(
     rate        messages a second from one person; None for no brake
     history     events that are kept for those who come later or come back
     limit       people
+    max_file    bytes of one file, and ...
+    max_store   ... of all together
     events      gets what only the host is told: `Reachable`, at once and whenever the addresses change;
                 `WrongPassword`, when somebody guesses
 
@@ -2287,7 +3155,7 @@ def run_server(
     title or host's name in which nothing can be read, for a password where this Python cannot encrypt; OSError if
     there is no port.
     """
-    return Server(title, host_name, host, port, password, rate, history, limit, events)
+    return Server(title, host_name, host, port, password, rate, history, limit, max_file, max_store, events)
 
 
 def run_client(
