@@ -10,7 +10,7 @@ The file from top to bottom:
     limits         every number, with its unit and its reason
     text           what may be drawn of what others have written
     looks          fonts, colours, styles, the differences between systems
-    widgets        Log (the messages), Composer (the box one types in), PasswordBox
+    widgets        Log (the messages), Composer (the box one types in), Transfers (files on their way), PasswordBox
     pages          FirstPage, JoinPage, ChatPage: each a frame, and what happens in it
     App            the window itself: which page is shown, the session, the poll
     command line   main
@@ -25,22 +25,26 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import itertools
 import logging
+import os
 import queue
 import re
 import secrets
+import subprocess
 import sys
 import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ClassVar, NoReturn, TypeVar
 
 import net
 
 try:
     import tkinter as tk
-    from tkinter import font, ttk
+    from tkinter import filedialog, font, ttk
 except ImportError as error:  # main says it in words
     tkinter_problem = str(error)
 else:
@@ -149,6 +153,52 @@ class Words:
         "unanswered": "The connection ended before the room answered; perhaps the others have it.",
         "unknown": "The room did not take it; the reason was lost with the connection.",
     }
+    file = "File..."
+    choose_files = "Share files with everybody"
+    save_as = "Save the file"
+    shared = "shared {filename} ({size})"
+    save = "Save"
+    sending_file = "Sending {filename}"
+    saving_file = "Saving {filename}"
+    cancel = "Cancel"
+    file_progress = "{done} of {size}"
+    file_waiting = "waiting"
+    file_checking = "nearly there"
+    more_files = "and {number:,} more on their way"
+    file_saved = "{filename} was saved in {folder}."
+    open_folder = "Open folder"
+    cannot_open = "This computer has no program to show {folder}."
+    cancelled = "{filename}: cancelled."
+    not_shared = "{filename} was not shared. {reason}"
+    not_saved = "{filename} was not saved. {reason}"
+    file_failed: ClassVar = {
+        "size": "It is larger than {limit}, the most that this room takes.",
+        "space": "There is no space left for it on the host's computer.",
+        "hash": "It was damaged on its way. Please try again.",
+        "busy": "It is being saved already.",
+        "many": "Too many files are on their way; please wait for some of them.",
+        "unknown": "The room does not have it any more.",
+        "muted": "The host has muted you.",
+        "paused": "The host has paused the room.",
+        "removed": "The host has removed you from the room.",
+        "changed": "It was changed while it was being sent. Please try again.",
+        "disk_full": "The disk is full.",
+        "reopened": "The room was closed and opened again. Please try again.",
+        "over": "The visit to the room is over.",
+        "bad": "The room did not keep to the rules.",
+        "failed": "Something went wrong in this program.",
+    }
+    share_failed: ClassVar = {
+        "missing": "It is not there any more.",
+        "folder": "A folder cannot be shared, only files.",
+        "permission": "You are not allowed to read it.",
+        "unknown": "You are not in the room any more.",
+    }
+    save_failed: ClassVar = {
+        "missing": "That folder is not there any more.",
+        "folder": "There is a folder of this name.",
+        "permission": "You are not allowed to write there.",
+    }
     too_long = "{number:,} characters too many"
     too_many_lines = "{number:,} lines too many"
     pasted_part = "Only the first {number:,} characters were pasted."
@@ -240,6 +290,8 @@ NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened 
 NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
 SHORT_PASSWORD = 12  # characters, of those that one has thought of oneself
 HIDDEN = "\u2022"
+TRANSFERS_SHOWN = 4  # rows; the others are counted
+PROGRESS_WIDTH = 24  # of the bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which the button says so
 
 # --------------------------------------------------------------------------------------------------------------- text
@@ -299,6 +351,34 @@ def clock(seconds: float) -> str:
         return time.strftime("%H:%M", time.localtime(seconds))
     except (ValueError, OverflowError, OSError):  # a year that this system cannot
         return "--:--"
+
+
+def file_size(size: int) -> str:
+    """As people say it: "2.1 MB", in thousands."""
+    if size < 1_000:
+        return "1 byte" if size == 1 else f"{size} bytes"
+    number, units = size / 1_000, ["kB", "MB", "GB"]
+    while number >= 999.5 and len(units) > 1:
+        number /= 1_000
+        units.pop(0)
+    return f"{number:.1f} {units[0]}" if number < 9.95 else f"{number:,.0f} {units[0]}"
+
+
+def downloads_folder() -> str:
+    """Where people look for what they have saved."""
+    folder = Path.home() / "Downloads"
+    return str(folder if folder.is_dir() else Path.home())
+
+
+def show_folder(folder: str) -> None:
+    """In the system's own program for files. Raises OSError where there is none."""
+    if sys.platform == "win32":
+        os.startfile(folder)
+    else:
+        command = ["open" if sys.platform == "darwin" else "xdg-open", folder]
+        opener = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        # It may live longer than this window; somebody has to wait for its end all the same.
+        threading.Thread(target=opener.wait, name="folder opened", daemon=True).start()
 
 
 def tidy(text: str) -> str:
@@ -381,6 +461,7 @@ class Looks:
         self.style.configure("Quiet.TLabel", foreground=QUIET)
         self.style.configure("Wrong.TLabel", foreground=WRONG)
         self.style.configure("Bold.TLabel", font=self.bold)
+        self.style.configure("Horizontal.TProgressbar", thickness=self.em)
 
     def _style_x11(self, root: tk.Tk) -> None:
         """Elsewhere Tk looks like the system. Here its own look is of the 1990s; only `clam` can be given another."""
@@ -424,6 +505,8 @@ class Looks:
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
         style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
         style.map("TEntry", fieldbackground=[("disabled", PAGE)])
+        bar = {"background": ACCENT, "lightcolor": ACCENT, "darkcolor": ACCENT}
+        style.configure("Horizontal.TProgressbar", troughcolor=LINE, bordercolor=LINE, **bar)
         style.configure("Treeview", background=CARD, fieldbackground=CARD, foreground=INK, bordercolor=CARD, **flat)
         style.map("Treeview", background=[("selected", SELECTION)], foreground=[("selected", INK)])
         thumb = "#c3c9d4"
@@ -498,9 +581,8 @@ class Log:
     "own", is drawn anew at each flush.
     """
 
-    def __init__(self, parent: tk.Misc, looks: Looks, take_back: Callable[[int], None]) -> None:
+    def __init__(self, parent: tk.Misc, looks: Looks) -> None:
         self._looks = looks
-        self._take_back = take_back
         self.frame = looks.card(parent)
         self.text = looks.text_box(self.frame, height=10)
         self._scrollbar = ttk.Scrollbar(self.frame, command=self.text.yview)
@@ -514,6 +596,8 @@ class Log:
         self._chunks: Chunks = []
         self._own_changed = False
         self.on_their_way: dict[int, str] = {}  # id -> text
+        self._links: dict[str, Callable[[], None]] = {}  # tag -> what a click does
+        self._link_numbers = itertools.count(1)
         self._names: dict[str, str] = {}  # name -> as it fits into its column
         self._set_tags()
         self.text.mark_set("own", "end-1c")
@@ -545,9 +629,18 @@ class Log:
         self._chunks += self._message(seconds, who, name, text)
         self._new += 1
 
-    def add_note(self, text: str) -> None:
+    def add_file(self, seconds: float, who: int, name: str, text: str, save: Callable[[], None]) -> None:
+        self._chunks += self._message(seconds, who, name, f"{text}   ")
+        self._chunks += self._link(Words.save, save)
+        self._new += 1
+
+    def add_note(self, text: str, *, wrong: bool = False) -> None:
         """A quiet line that nobody said."""
-        self._chunks += ["\n", (), drawable(text), ("quiet",)]
+        self._chunks += ["\n", (), drawable(text), ("quiet", "wrong") if wrong else ("quiet",)]
+
+    def add_note_with_link(self, text: str, link: str, action: Callable[[], None]) -> None:
+        self.add_note(text)
+        self._chunks += ["  ", ("quiet",), *self._link(link, action, "quiet")]
 
     def add_on_its_way(self, number: int, text: str) -> None:
         self.on_their_way[number] = text
@@ -558,11 +651,13 @@ class Log:
         self._own_changed = True
         return self.on_their_way.pop(number, None)
 
-    def add_rejected(self, number: int, who: int, name: str, text: str, reason: str) -> None:
+    def add_rejected(
+        self, number: int, who: int, name: str, text: str, reason: str, take_back: Callable[[], None]
+    ) -> None:
         tag = f"rejected{number}"
         self._chunks += self._message(time.time(), who, name, text, tag, "wrong")
         self._chunks += ["\n", ("more", tag), f"{drawable(reason)}  ", ("more", "wrong", tag)]
-        self._chunks += [Words.take_back, ("more", "link", tag)]
+        self._chunks += self._link(Words.take_back, take_back, "more", tag)
 
     def remove_rejected(self, number: int) -> None:
         self.flush()
@@ -574,10 +669,15 @@ class Log:
         self.text.tag_delete(tag)
         self.text.configure(cursor="arrow")
 
+    def _link(self, text: str, action: Callable[[], None], *tags: str) -> Chunks:
+        tag = f"link{next(self._link_numbers)}"
+        self._links[tag] = action
+        return [text, (*tags, "link", tag)]
+
     def _link_clicked(self) -> None:
         for tag in self.text.tag_names("current"):
-            if tag.startswith("rejected"):
-                self._take_back(int(tag.removeprefix("rejected")))
+            if tag in self._links:
+                self._links[tag]()
 
     def _message(self, seconds: float, who: int, name: str, text: str, *tags: str) -> Chunks:
         colour = f"name{who % len(NAMES)}"
@@ -634,6 +734,9 @@ class Log:
         lines = int(self.text.index("end-1c").split(".")[0])
         if lines > (LOG_LINES if self._follow else 2 * LOG_LINES) + LOG_SLACK:
             self.text.delete("1.0", f"{lines - LOG_LINES + 1}.0")
+            for tag in [tag for tag in self._links if not self.text.tag_ranges(tag)]:
+                del self._links[tag]
+                self.text.tag_delete(tag)
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[None]:
@@ -766,6 +869,81 @@ class Composer:
         if widget is not None:
             widget.focus_set()
         return "break"
+
+
+class Transfers:
+    """The files that are on their way: a row for each, with a bar and a button that cancels it.
+
+    What comes shows at `flush`, however often it comes.
+    """
+
+    def __init__(self, parent: tk.Misc, looks: Looks, cancel: Callable[[int], None]) -> None:
+        self._looks = looks
+        self._cancel = cancel
+        self.frame = ttk.Frame(parent)
+        self.frame.columnconfigure(0, weight=1)
+        self._more = ttk.Label(self.frame, style="Quiet.TLabel")
+        self._running: dict[int, net.Progress] = {}
+        self._rows: dict[int, _TransferRow] = {}
+        self._changed = False
+
+    def show(self, progress: net.Progress) -> None:
+        self._running[progress.transfer] = progress
+        self._changed = True
+
+    def remove(self, transfer: int) -> net.Progress | None:
+        """It has ended. What was last known of it."""
+        self._changed = True
+        return self._running.pop(transfer, None)
+
+    def flush(self) -> None:
+        if not self._changed:
+            return
+        self._changed = False
+        shown = list(self._running)[:TRANSFERS_SHOWN]
+        for transfer in [transfer for transfer in self._rows if transfer not in shown]:
+            self._rows.pop(transfer).close()
+        for number, transfer in enumerate(shown):
+            if transfer not in self._rows:
+                self._rows[transfer] = _TransferRow(self.frame, self._looks, transfer, self._cancel)
+            self._rows[transfer].show(number, self._running[transfer])
+        others = len(self._running) - len(shown)
+        self._more.configure(text=Words.more_files.format(number=others))
+        if others:
+            self._more.grid(row=TRANSFERS_SHOWN, column=0, sticky="w")
+        else:
+            self._more.grid_remove()
+        if not shown:
+            self.frame.configure(height=1)  # a frame that has lost its last child keeps its size
+
+
+class _TransferRow:
+    def __init__(self, parent: tk.Misc, looks: Looks, transfer: int, cancel: Callable[[int], None]) -> None:
+        self._looks = looks
+        self._name = ttk.Label(parent)
+        self._state = ttk.Label(parent, style="Quiet.TLabel")
+        self._bar = ttk.Progressbar(parent, length=PROGRESS_WIDTH * looks.em)
+        self._button = button(parent, Words.cancel, lambda: cancel(transfer))
+
+    def show(self, row: int, progress: net.Progress) -> None:
+        words = Words.sending_file if progress.is_upload else Words.saving_file
+        name = shortened(drawable_name(progress.filename), self._looks.text, 40 * self._looks.em)
+        self._name.configure(text=words.format(filename=name))
+        self._bar.configure(maximum=max(progress.size, 1), value=progress.done)
+        if progress.is_waiting:
+            state = Words.file_waiting
+        elif progress.done == progress.size:
+            state = Words.file_checking
+        else:
+            state = Words.file_progress.format(done=file_size(progress.done), size=file_size(progress.size))
+        self._state.configure(text=state)
+        for column, widget in enumerate((self._name, self._state, self._bar, self._button)):
+            left = self._looks.em if column else 0
+            widget.grid(row=row, column=column, sticky="e" if column else "w", padx=(left, 0), pady=1)
+
+    def close(self) -> None:
+        for widget in (self._name, self._state, self._bar, self._button):
+            widget.destroy()
 
 
 class PasswordBox:
@@ -1088,15 +1266,18 @@ class ChatPage:
         self.frame.columnconfigure(0, weight=1)
         self._make_header(looks).grid(row=0, column=0, columnspan=2, sticky="ew")
         self._make_secrecy(looks, session.password).grid(row=1, column=0, columnspan=2, sticky="ew", pady=(0, looks.em))
-        self.log = Log(self.frame, looks, self._take_back)
+        self.log = Log(self.frame, looks)
         self.log.frame.grid(row=2, column=0, sticky="nsew")
         self._make_people(looks).grid(row=2, column=1, sticky="ns", padx=(looks.em, 0))
         self.notice = ttk.Label(self.frame, style="Quiet.TLabel")
         self._question = self._make_question(looks)
+        self.transfers = Transfers(self.frame, looks, client.cancel)
+        self.transfers.frame.grid(row=5, column=0, columnspan=2, sticky="ew", pady=(looks.em // 2, 0))
+        self._folder = ""  # where the last file was chosen or saved
         self._make_composer(looks)
         self.status = ttk.Label(self.frame, style="Quiet.TLabel")
-        self.status.grid(row=6, column=0, sticky="ew", pady=(looks.em // 2, 0))
-        self.composer.problem.grid(row=6, column=1, sticky="e")
+        self.status.grid(row=7, column=0, sticky="ew", pady=(looks.em // 2, 0))
+        self.composer.problem.grid(row=7, column=1, sticky="e")
         self.log.frame.bind("<Configure>", lambda event: self._wrap(event.width))
 
     def _make_header(self, looks: Looks) -> ttk.Frame:
@@ -1175,9 +1356,13 @@ class ChatPage:
 
     def _make_composer(self, looks: Looks) -> None:
         self.composer = Composer(self.frame, looks, self._say)
-        self.composer.frame.grid(row=5, column=0, sticky="ew", pady=(looks.em, 0))
-        self.send = button(self.frame, Words.send, self.composer.send, "Accent.TButton")
-        self.send.grid(row=5, column=1, sticky="sew", padx=(looks.em, 0))
+        self.composer.frame.grid(row=6, column=0, sticky="ew", pady=(looks.em // 2, 0))
+        buttons = ttk.Frame(self.frame)
+        buttons.grid(row=6, column=1, sticky="sew", padx=(looks.em, 0))
+        self.send = button(buttons, Words.send, self.composer.send, "Accent.TButton")
+        self.send.pack(side="left", fill="x", expand=True)
+        self.file = button(buttons, Words.file, self._choose_files)
+        self.file.pack(side="left", fill="x", expand=True, padx=(looks.em // 2, 0))
 
     def _wrap(self, width: int) -> None:
         self.status.configure(wraplength=width)
@@ -1226,6 +1411,34 @@ class ChatPage:
             self._client.say(text)
             self.log.go_to_end()
 
+    def _choose_files(self) -> None:
+        folder = self._folder or str(Path.home())
+        paths = filedialog.askopenfilenames(parent=self.frame, title=Words.choose_files, initialdir=folder)
+        self.share(*paths)
+
+    def share(self, *paths: str) -> None:
+        """Gives files to everybody in the room."""
+        for path in paths:
+            self._folder = os.path.dirname(path)
+            self._client.share(path)
+
+    def _choose_target(self, file: net.Shared) -> None:
+        path = filedialog.asksaveasfilename(
+            parent=self.frame,
+            title=Words.save_as,
+            initialdir=self._folder or downloads_folder(),
+            initialfile=net.clean_filename(file.filename),
+        )
+        if path:
+            self._folder = os.path.dirname(path)
+            self._client.save(file, path)
+
+    def _show_folder(self, folder: str) -> None:
+        try:
+            show_folder(folder)
+        except OSError:
+            self.say(Words.cannot_open.format(folder=drawable_name(folder)), wrong=True)
+
     def _take_back(self, number: int) -> None:
         text = self._rejected.pop(number, None) if not self.over else None
         if text is not None:
@@ -1260,7 +1473,7 @@ class ChatPage:
 
     def handle(self, event: net.Event) -> None:
         """Takes one event; it is seen after the next `flush`."""
-        if isinstance(event, (net.Said, net.Joined, net.Left)):
+        if isinstance(event, (net.Said, net.Joined, net.Left, net.Shared)):
             is_history = self._history_left > 0
             self._history_left -= is_history
             self._handle_numbered(event, is_history)
@@ -1281,6 +1494,15 @@ class ChatPage:
                 self._tell_trouble(event)
             case net.Refused() | net.Closed():
                 self._end(event)
+            case net.Progress():
+                self.transfers.show(event)
+            case net.Uploaded():
+                self.transfers.remove(event.transfer)
+            case net.Saved():
+                self.transfers.remove(event.transfer)
+                self._tell_saved(event.path)
+            case net.Failed():
+                self._tell_failed(event, self.transfers.remove(event.transfer))
             case net.Reachable():
                 self._reachable = event
                 self._show_addresses()
@@ -1291,12 +1513,16 @@ class ChatPage:
             case _:
                 assert_never(event)
 
-    def _handle_numbered(self, event: net.Said | net.Joined | net.Left, is_history: bool) -> None:
+    def _handle_numbered(self, event: net.Numbered, is_history: bool) -> None:
         match event:
             case net.Said():
                 if event.who == self._welcome.who:
                     self.log.remove_on_its_way(event.id)
                 self.log.add_message(event.time, event.who, event.name, event.text)
+            case net.Shared():
+                name = drawable_name(net.clean_filename(event.filename))
+                text = Words.shared.format(filename=name, size=file_size(event.size))
+                self.log.add_file(event.time, event.who, event.name, text, lambda: self._choose_target(event))
             case net.Joined() | net.Left() if is_history:
                 pass  # the list of people is already as it was after them
             case net.Joined():
@@ -1334,7 +1560,26 @@ class ChatPage:
         if text is not None:
             self._rejected[rejected.id] = text
             reason = Words.not_sent.format(reason=Words.rejected.get(rejected.code, rejected.reason))
-            self.log.add_rejected(rejected.id, self._welcome.who, self._welcome.name, text, reason)
+            who, name = self._welcome.who, self._welcome.name
+            self.log.add_rejected(rejected.id, who, name, text, reason, lambda: self._take_back(rejected.id))
+
+    def _tell_saved(self, path: str) -> None:
+        folder, name = os.path.split(os.path.abspath(path))
+        text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
+        self.log.add_note_with_link(text, Words.open_folder, lambda: self._show_folder(folder))
+
+    def _tell_failed(self, failed: net.Failed, progress: net.Progress | None) -> None:
+        is_upload = progress is not None and progress.is_upload
+        name = drawable_name(failed.filename)
+        if failed.code == "cancelled":
+            self.log.add_note(Words.cancelled.format(filename=name))
+            return
+        own = Words.share_failed if is_upload else Words.save_failed
+        words = own.get(failed.code) or Words.file_failed.get(failed.code)
+        limit = file_size(self._welcome.max_file)
+        reason = words.format(limit=limit) if words else f"{drawable_name(failed.reason)}."
+        words = Words.not_shared if is_upload else Words.not_saved
+        self.log.add_note(words.format(filename=name, reason=reason), wrong=True)
 
     def _tell_trouble(self, lost: net.Lost) -> None:
         again = Words.again_in if lost.retry_in else Words.again_now
@@ -1345,6 +1590,7 @@ class ChatPage:
         self.over = True
         self.composer.enable(False)
         self.send.state(["disabled"])
+        self.file.state(["disabled"])
         self._question.grid_remove()
         self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
 
@@ -1354,6 +1600,7 @@ class ChatPage:
     def flush(self) -> None:
         """Shows all that was handled since the last time."""
         self.log.flush()
+        self.transfers.flush()
         if self._changed_people:
             self._changed_people = False
             self._had_company |= len(self._people) > 1

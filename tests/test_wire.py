@@ -23,6 +23,15 @@ LINES_TO_ROOM = [
     b'{"type":"say","id":1,"text":"hello"}',
     b'{"type":"ping"}',
     b'{"type":"leave"}',
+    (
+        b'{"type":"upload","token":"00112233445566778899aabbccddeeff","file":"ffeeddccbbaa99887766554433221100",'
+        b'"filename":"map.png","size":123}'
+    ),
+    b'{"type":"sent","sha256":"' + 32 * b"0f" + b'"}',
+    (
+        b'{"type":"download","token":"00112233445566778899aabbccddeeff","file":"ffeeddccbbaa99887766554433221100",'
+        b'"offset":0}'
+    ),
 ]
 LINES_FROM_ROOM = [
     b'{"type":"hello","protocol":1,"tls":true,"salt":"00112233445566778899aabbccddeeff"}',
@@ -35,13 +44,26 @@ LINES_FROM_ROOM = [
     b'{"type":"said","number":7,"time":1732.5,"who":2,"name":"Ann","id":1,"text":"hello"}',
     b'{"type":"joined","number":8,"time":1732.5,"who":3,"name":"Bob"}',
     b'{"type":"left","number":9,"time":1732.5,"who":3,"name":"Bob","reason":"left"}',
+    (
+        b'{"type":"shared","number":10,"time":1732.5,"who":2,"name":"Ann","file":"ffeeddccbbaa99887766554433221100",'
+        b'"filename":"map.png","size":123,"sha256":"' + 32 * b"0f" + b'"}'
+    ),
     b'{"type":"rejected","id":5,"code":"long","reason":"too long"}',
     b'{"type":"refused","code":"full","reason":"it is full"}',
     b'{"type":"refused","code":"wait","reason":"not so often","seconds":7}',
     b'{"type":"closed","reason":"the lesson is over"}',
     b'{"type":"ping"}',
 ]
-EVERY_LINE = [(line, net.TO_ROOM) for line in LINES_TO_ROOM] + [(line, net.FROM_ROOM) for line in LINES_FROM_ROOM]
+LINES_WITH_A_FILE = [
+    b'{"type":"ready","offset":0}',
+    b'{"type":"stored"}',
+    b'{"type":"sending","size":123}',
+]
+EVERY_LINE = [
+    *((line, net.TO_ROOM) for line in LINES_TO_ROOM),
+    *((line, net.FROM_ROOM) for line in LINES_FROM_ROOM),
+    *((line, net.FILE_FROM_ROOM) for line in LINES_WITH_A_FILE),
+]
 
 # Messages and bytes --------------------------------------------------------------------------------------------------
 
@@ -56,6 +78,7 @@ def test_each_line_of_the_design_is_read_and_written_back_byte_for_byte(line: by
 def test_the_design_has_a_line_for_every_type() -> None:
     assert {json.loads(line)["type"] for line in LINES_TO_ROOM} == set(net.TO_ROOM)
     assert {json.loads(line)["type"] for line in LINES_FROM_ROOM} == set(net.FROM_ROOM)
+    assert {json.loads(line)["type"] for line in LINES_WITH_A_FILE} | {"hello", "refused"} == set(net.FILE_FROM_ROOM)
 
 
 INTEGERS = st.integers(0, 2**53)
@@ -73,7 +96,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
 
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[net.Message, net.Types]:
-    types = draw(st.sampled_from([net.TO_ROOM, net.FROM_ROOM]))
+    types = draw(st.sampled_from([net.TO_ROOM, net.FROM_ROOM, net.FILE_FROM_ROOM]))
     name = draw(st.sampled_from(sorted(types)))
     kind: Callable[..., net.Message] = types[name]
     return kind(**{field.name: draw(FIELDS[str(field.type)]) for field in dataclasses.fields(types[name])}), types

@@ -147,6 +147,23 @@ class Person:
     def status(self) -> str:
         return str(self.chat.status.cget("text"))
 
+    def click_link(self, text: str) -> None:
+        """The newest link in the log with this text."""
+        log = self.chat.log.text
+        self.wait(lambda: self._link(text), f"there is a link {text!r}")
+        start = self._link(text)
+        log.see(start)
+        self.root.update()
+        x, y, width, height = log.bbox(start) or (0, 0, 0, 0)
+        self.click(log, x + width // 2, y + height // 2)
+
+    def _link(self, text: str) -> str:
+        """Where the newest link with this text begins; "" if there is none."""
+        log = self.chat.log.text
+        ranges = log.tag_ranges("link")
+        found = [start for start, end in zip(ranges[::2], ranges[1::2], strict=True) if log.get(start, end) == text]
+        return str(found[-1]) if found else ""
+
     def people(self) -> list[str]:
         return [str(name) for name in self.chat.people.get(0, "end")]
 

@@ -125,6 +125,24 @@ def pupil_page() -> Iterator[Picture]:
     host.close()
 
 
+def files_page() -> Iterator[Picture]:
+    person = open_window("Ann")
+    person.host()
+    map_png = net.Shared(110, MORNING + 290, 3, "Bob", "0" * 32, "map.png", 2_100_000, "0" * 64)
+    homework = net.Shared(111, MORNING + 290, 1, "Mr Lee", "1" * 32, "homework for Friday.pdf", 184_000, "0" * 64)
+    sending = net.Progress(1, "our film.mp4", 38_400_000, 91_000_000, True, False)
+    saving = net.Progress(2, "map.png", 1_300_000, 2_100_000, False, False)
+    fill(person, map_png, homework, sending, saving)
+    yield "files-on-their-way", person
+    saved = net.Saved(2, "/home/ann/Downloads/map.png")
+    failed = net.Failed(1, "our film.mp4", "space", "")
+    for event in (saved, failed):
+        person.chat.handle(event)
+    person.chat.flush()
+    yield "files-saved-and-failed", person
+    person.close()
+
+
 def hide_pointer(widget: tk.Misc) -> None:
     """It stands in the middle of the screen, and is nothing to look at."""
     widget.tk.call(widget, "configure", "-cursor", "none")
@@ -138,7 +156,7 @@ def make(display: Display) -> None:
     chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
     chat_gui.join_address = lambda *_: ADDRESS
     net.local_addresses = lambda: [ADDRESS]
-    stories = [first_page, join_page, host_page, pupil_page]
+    stories = [first_page, join_page, host_page, pupil_page, files_page]
     if net.CAN_ENCRYPT:
         stories.append(secret_page)
     for story in stories:
