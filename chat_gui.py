@@ -155,6 +155,7 @@ class Words:
     }
     file = "File..."
     choose_files = "Share files with everybody"
+    all_files = "All files"
     save_as = "Save the file"
     shared = "shared {filename} ({size})"
     save = "Save"
@@ -1413,7 +1414,9 @@ class ChatPage:
 
     def _choose_files(self) -> None:
         folder = self._folder or str(Path.home())
-        paths = filedialog.askopenfilenames(parent=self.frame, title=Words.choose_files, initialdir=folder)
+        paths = filedialog.askopenfilenames(
+            parent=self.frame, title=Words.choose_files, initialdir=folder, filetypes=[(Words.all_files, "*")]
+        )
         self.share(*paths)
 
     def share(self, *paths: str) -> None:
@@ -1428,6 +1431,7 @@ class ChatPage:
             title=Words.save_as,
             initialdir=self._folder or downloads_folder(),
             initialfile=net.clean_filename(file.filename),
+            filetypes=[(Words.all_files, "*")],
         )
         if path:
             self._folder = os.path.dirname(path)
