@@ -48,6 +48,9 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
                     joined    number time who name
                     left      number time who name reason      left | lost | removed
                     shared    number time who name file filename size sha256
+                    paused    number time on                   only the host writes
+                    taken_back  number time which              that message or file is gone
+                    muted     on                               to that person alone
                     rejected  id code reason                   this say will not appear
                     ready     offset                           an upload goes on from there; after `sent` comes ...
                     stored                                     ... all of it is here, and unharmed
@@ -279,6 +282,7 @@ class Said:
     name: str
     id: int
     text: str
+    taken_back: bool = False  # by the host; the text is empty then
 
 
 @dataclass(frozen=True)
@@ -310,6 +314,32 @@ class Shared:
     filename: str  # clean, if the room keeps the rules: see `clean_filename`
     size: int  # bytes
     sha256: str
+    taken_back: bool = False  # by the host; there is nothing to save then
+
+
+@dataclass(frozen=True)
+class Paused:
+    """While it is on, only the host writes and shares."""
+
+    number: int
+    time: float
+    on: bool
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """The host has taken back a message or a file."""
+
+    number: int
+    time: float
+    which: int  # the number of its event
+
+
+@dataclass(frozen=True)
+class Muted:
+    """The host has muted this person, or lets them write again."""
+
+    on: bool
 
 
 @dataclass(frozen=True)
@@ -507,19 +537,27 @@ class WrongPassword:
 
 
 @dataclass(frozen=True)
+class Controls:
+    """How the host has set `mute` and `remove`; comes when that changes."""
+
+    muted: tuple[int, ...]  # numbers of people who are in the list
+    removed: tuple[tuple[int, str], ...]  # number and name
+
+
+@dataclass(frozen=True)
 class Unknown:
     """A message of a type that this version does not know; it may still have taken a number. Never an event."""
 
     number: int | None
 
 
-Numbered = Said | Joined | Left | Shared  # the events of the room, in the order of their numbers
+Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the room, in the order of their numbers
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
-FromRoom = Hello | Welcome | Numbered | Rejected | Refused | Closed | Ping | Ready | Stored | RawBytes
+FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping | Ready | Stored | RawBytes
 Message = ToRoom | FromRoom | Find | Room
 _TransferEvent = Progress | Uploaded | Saved | Failed
-_ClientEvent = Welcome | Numbered | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
-Event = _ClientEvent | Found | Reachable | WrongPassword
+_ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
+Event = _ClientEvent | Found | Reachable | WrongPassword | Controls
 Events: TypeAlias = "queue.Queue[Event]"
 
 # -------------------------------------------------------------------------------------------------------- wire format
@@ -528,12 +566,13 @@ Types = dict[str, type[Message]]
 
 
 def _types(*kinds: type[Message]) -> Types:
-    """The name of a type on the wire is its class's, in small letters."""
-    return {kind.__name__.lower(): kind for kind in kinds}
+    """The name of a type on the wire is its class's, in small letters: TakenBack is "taken_back"."""
+    return {re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
 
 
 TO_ROOM = _types(Hello, Join, Say, Ping, Leave, Upload, Sent, Download)
-FROM_ROOM = _types(Hello, Welcome, Said, Joined, Left, Shared, Rejected, Refused, Closed, Ping)
+_NUMBERED = (Said, Joined, Left, Shared, Paused, TakenBack)
+FROM_ROOM = _types(Hello, Welcome, *_NUMBERED, Muted, Rejected, Refused, Closed, Ping)
 FILE_FROM_ROOM = {**_types(Hello, Refused, Ready, Stored), "sending": RawBytes}
 UDP = _types(Find, Room)
 _TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
@@ -1212,6 +1251,14 @@ class History:
             self._size -= len(self._lines.pop(self.oldest))
             self.oldest += 1
 
+    def get(self, number: int) -> bytes | None:
+        return self._lines.get(number)
+
+    def replace(self, number: int, line: bytes) -> None:
+        """Whoever has not got that event yet gets this one. It is still kept."""
+        self._size += len(line) - len(self._lines[number])
+        self._lines[number] = line
+
     def promised(self) -> int:
         """The number of the oldest event that somebody who comes now gets."""
         return max(self.oldest, self.next - self._most_events)
@@ -1249,8 +1296,42 @@ class Person:
         return self.present and self.connection is None
 
 
+class Ban:
+    """Whom the host has muted, or removed. Every method requires the room lock.
+
+    A token lasts as long as a run of the program, so the address counts as well: but for loopback's, where it is
+    everybody's. What is known of somebody grows with each visit.
+    """
+
+    def __init__(self) -> None:
+        self.people: dict[int, set[str]] = {}  # who -> token and addresses
+
+    def add(self, person: Person) -> None:
+        self.people.setdefault(person.who, set()).update(_marks(person.token, person.address))
+
+    def lift(self, person: Person) -> None:
+        """Whatever had banned this person."""
+        marks = self.people.get(person.who, set()) | _marks(person.token, person.address)
+        self.people = {who: others for who, others in self.people.items() if not others & marks}
+
+    def covers(self, token: str, address: str) -> bool:
+        marks = _marks(token, address)
+        for others in self.people.values():
+            if others & marks:
+                others |= marks
+                return True
+        return False
+
+
+def _marks(token: str, address: str) -> set[str]:
+    return {token} if _is_loopback(address) else {token, address}
+
+
 _IN_THE_ROOM = _types(Say, Ping, Leave)
 _TOKEN = re.compile("[0-9a-fA-F]{32}")
+_REMOVED = "The host has removed you from this room."
+_MUTED = ("muted", "The host has muted you.")
+_PAUSED = ("paused", "The host has paused the room.")
 _PING = encode(Ping())
 
 
@@ -1303,6 +1384,11 @@ class Server:
         self._came_back = threading.Condition(self._room_lock)  # somebody did, or the room closes
         # Guarded by _room_lock:
         self._history = History(history)
+        self._muted = Ban()
+        self._removed = Ban()
+        self._paused = False
+        self._shared: dict[int, str] = {}  # number of the event -> file
+        self._controls = Controls((), ())  # as last told
         self._people: dict[str, Person] = {}  # token -> person; the longest gone first
         self._numbers = itertools.count(HOST + 1)
         self._connections: set[Connection] = set()  # the joined ones
@@ -1355,6 +1441,105 @@ class Server:
             if reader.is_alive():
                 connection.abort()
                 reader.join()
+
+    # The host's controls: any thread but the room's own. They are in this process, and never on the wire.
+
+    def mute(self, who: int, on: bool) -> None:
+        """Somebody may only read, whatever their program does; also after leaving, and under another name.
+
+        Raises ValueError for the host, and for a number that nobody has.
+        """
+        with self._room_lock:
+            person = self._find(who)
+            before = self._muted_people()
+            if on:
+                self._muted.add(person)
+            else:
+                self._muted.lift(person)
+            after = self._muted_people()
+            for changed in (other for other in self._people.values() if (other.who in before) != (other.who in after)):
+                if changed.connection is not None:
+                    self._tell(changed.connection, encode(Muted(changed.who in after)), self._history.next)
+            self._tell_controls()
+        self._sender.wake()
+
+    def remove(self, who: int, on: bool) -> None:
+        """Somebody is out, and stays out; or may come in again. Raises ValueError as `mute` does."""
+        with self._room_lock:
+            person = self._find(who)
+            if on:
+                self._removed.add(person)
+            else:
+                self._removed.lift(person)
+            for other in list(self._people.values()):
+                if other.present and self._is_banned(self._removed, other):
+                    self._throw_out(other)
+            self._tell_controls()
+        self._sender.wake()
+
+    def pause(self, on: bool) -> None:
+        """Only the host may write; or all may again."""
+        with self._room_lock:
+            if on != self._paused:
+                self._paused = on
+                self.broadcast(Paused(self._history.next, _now(), on))
+        self._sender.wake()
+
+    def take_back(self, number: int) -> None:
+        """A message or a file is gone, from every window and for all who come later. Cannot be undone.
+
+        Raises ValueError where that number is none of a message or a file.
+        """
+        with self._room_lock:
+            if not 0 < number < self._history.next:
+                raise ValueError(f"there is no event {number}")
+            line = self._history.get(number)
+            if line is not None:  # else only the windows still have it
+                event = decode(line, FROM_ROOM)
+                blank = _blank(event)
+                if blank == event:
+                    return
+                self._history.replace(number, encode(blank))
+            self.broadcast(TakenBack(self._history.next, _now(), number))
+            file = self._shared.pop(number, None)
+        if file is not None:
+            self._files.take_back(file)
+        self._sender.wake()
+
+    def _find(self, who: int) -> Person:
+        """Room lock. Raises ValueError."""
+        for person in self._people.values():
+            if person.who == who and who != HOST:
+                return person
+        raise ValueError(f"expected the number of somebody else than the host, not {who}")
+
+    def _is_banned(self, ban: Ban, person: Person) -> bool:
+        """Room lock."""
+        return person.who != HOST and ban.covers(person.token, person.address)
+
+    def _muted_people(self) -> tuple[int, ...]:
+        """Room lock. The numbers of those in the list who may not write."""
+        people = self._people.values() if self._muted.people else ()
+        return tuple(person.who for person in people if person.present and self._is_banned(self._muted, person))
+
+    def _throw_out(self, person: Person) -> None:
+        """Room lock."""
+        connection, person.connection = person.connection, None
+        if connection is not None:
+            self._end(connection, Closed(_REMOVED), self._history.next)
+        self._take_from_list(person, "removed")
+        self._files.abort(person.token)
+        self._came_back.notify_all()
+
+    def _tell_controls(self) -> None:
+        """Room lock. Tells the host, if there is something new."""
+        names = {person.who: person.name for person in self._people.values()}
+        removed = tuple((who, names.get(who, "")) for who in self._removed.people)
+        controls = Controls(self._muted_people(), removed)
+        if controls != self._controls:
+            self._controls = controls
+            if self._events is not None:
+                self._events.put(controls)
 
     # Accept thread.
 
@@ -1515,6 +1700,8 @@ class Server:
             if self._closing.is_set():
                 raise ConnectionLost
             self._check_joins(connection.address)
+            if not is_host and self._removed.covers(join.token, connection.address):
+                raise ProtocolError(_REMOVED, "removed")
             person = self._people.get(join.token)
             if person is None or not person.present:
                 person = self._add_to_list(join, person, is_host)
@@ -1527,6 +1714,7 @@ class Server:
             del self._strangers[connection]
             self._connections.add(connection)
             self._came_back.notify_all()
+            self._tell_controls()
         self._sender.wake()
         return person
 
@@ -1592,8 +1780,8 @@ class Server:
             missed=connection.place - after - 1,
             history=self._history.next - connection.place,
             last_id=person.last_id,
-            muted=False,
-            paused=False,
+            muted=self._is_banned(self._muted, person),
+            paused=self._paused,
             max_file=self._files.max_file,
         )
         connection.own_lines.append((0, encode(welcome)))
@@ -1603,13 +1791,15 @@ class Server:
     def _carry_file(self, connection: Connection, first: Upload | Download) -> None:
         with self._room_lock:
             person = self._present(first.token, connection)
+            if isinstance(first, Upload):
+                self._check_may_write(person)
             del self._strangers[connection]
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         if isinstance(first, Download):
             self._files.send(connection, first)
         else:
             self._brake(connection, person)
-            self._files.receive(connection, first, lambda filename, sha256: self._share(first, filename, sha256))
+            self._files.receive(connection, first, lambda *file: self._share(connection, first, *file))
         connection.finish_first(None)
 
     def _present(self, token: str, connection: Connection) -> Person:
@@ -1619,13 +1809,25 @@ class Server:
             raise ProtocolError("Only people who are in the room share and save its files.", "unknown")
         return person
 
-    def _share(self, upload: Upload, filename: str, sha256: str) -> None:
-        """All of it is here: everybody is told. Raises ProtocolError if the person has gone meanwhile."""
+    def _check_may_write(self, person: Person) -> None:
+        """Room lock. Raises ProtocolError for somebody who may not write or share."""
+        problem = self._silenced(person)
+        if problem is not None:
+            raise ProtocolError(problem[1], problem[0])
+
+    def _silenced(self, person: Person) -> tuple[str, str] | None:
+        """Room lock. Why somebody may not write, as (code, reason)."""
+        if self._paused and person.who != HOST:
+            return _PAUSED
+        return _MUTED if self._is_banned(self._muted, person) else None
+
+    def _share(self, connection: Connection, upload: Upload, filename: str, sha256: str) -> None:
+        """All of it is here: everybody is told. Raises ProtocolError if that is not allowed any more."""
         with self._room_lock:
-            person = self._people.get(upload.token)
-            if person is None or not person.present:
-                raise ProtocolError("You are not in the room any more.", "unknown")
+            person = self._present(upload.token, connection)
+            self._check_may_write(person)
             number = self._history.next
+            self._shared[number] = upload.file
             self.broadcast(Shared(number, _now(), person.who, person.name, upload.file, filename, upload.size, sha256))
         self._sender.wake()
 
@@ -1658,6 +1860,7 @@ class Server:
             if person.connection is not connection or say.id <= person.last_id:
                 return
             person.last_id = say.id
+            problem = self._silenced(person) or problem
             if problem is None:
                 self.broadcast(Said(self._history.next, _now(), person.who, person.name, say.id, text))
             else:
@@ -1700,6 +1903,7 @@ class Server:
     def _take_from_list(self, person: Person, reason: str) -> None:
         """Room lock. From now on the person is remembered, as the one who is gone for the shortest time."""
         person.present = False
+        self._tell_controls()
         self._people[person.token] = self._people.pop(person.token)
         self.broadcast(Left(self._history.next, _now(), person.who, person.name, reason))
 
@@ -1744,7 +1948,11 @@ class Server:
                 return
             person.connection = None
             visits = person.visits
-            if not self._came_back.wait_for(lambda: person.visits > visits or self._closing.is_set(), BACK_WITHIN):
+
+            def is_settled() -> bool:
+                return person.visits > visits or not person.present or self._closing.is_set()
+
+            if not self._came_back.wait_for(is_settled, BACK_WITHIN):
                 self._take_from_list(person, "lost")
         self._sender.wake()
 
@@ -1800,6 +2008,15 @@ def _expect(line: bytes, kind: type[_Expected]) -> _Expected:
     if not isinstance(message, kind):
         raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
     return message
+
+
+def _blank(event: Message | Unknown) -> Said | Shared:
+    """What stays of a message or a file that is taken back. Raises ValueError for other events."""
+    if isinstance(event, Said):
+        return dataclasses.replace(event, text="", taken_back=True)
+    if isinstance(event, Shared):
+        return dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
+    raise ValueError(f"{event} is no message and no file")
 
 
 def _check_password(password: str | None) -> None:
@@ -2270,7 +2487,7 @@ class Client:
         if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
             with self._lock:
                 self._pending.pop(message.id, None)
-        if isinstance(message, (Said, Joined, Left, Shared, Rejected)):
+        if isinstance(message, (*_NUMBERED, Muted, Rejected)):
             self.events.put(message)
         self._catch_up()
 
@@ -2439,6 +2656,21 @@ class Files:
         """When no thread uses it any more: nothing is left on the disk."""
         if self._store is not None:
             _remove_store(*self._store)
+
+    def abort(self, token: str) -> None:
+        """Cuts off all that somebody sends or fetches. Any thread."""
+        with self._lock:
+            for (owner, _), turn in self._turns.items():
+                for connection in turn if owner == token else ():
+                    connection.abort()
+
+    def take_back(self, name: str) -> None:
+        """A file goes; whoever is fetching it is cut off. Any thread."""
+        with self._lock:
+            for (_, file), turn in self._turns.items():
+                for connection in turn if file == name else ():
+                    connection.abort()
+            self._drop(name)
 
     # Reader threads.
 
