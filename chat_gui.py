@@ -23,6 +23,7 @@ however much arrives. The few threads that are started here (to open and to clos
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import getpass
 import itertools
@@ -36,9 +37,11 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import net
 
@@ -109,6 +112,55 @@ class Words:
         "{address}. If Windows asks whether Python may be reached from the network, click Allow."
     )
     not_findable = "This room cannot be found by itself: the others have to type {address}."
+    menu = "Menu"
+    menu_find = "Find   Ctrl+F"
+    menu_save_talk = "Save the talk...   Ctrl+S"
+    menu_larger = "Larger   Ctrl +"
+    menu_smaller = "Smaller   Ctrl -"
+    menu_full_screen = "Full screen   F11"
+    menu_keys = "Keys   F1"
+    keys: ClassVar = (
+        ("Enter", "send;  Shift+Enter: a new line"),
+        ("Up", "in an empty box: your last message again"),
+        ("PgUp, PgDn", "scroll through what was said"),
+        ("Tab, Shift+Tab", "go to the next part of the window, or back"),
+        ("Up, Down", "in the messages: choose one; Enter follows its link, the menu key shows what can be done"),
+        ("Escape", "back to the box that you write in"),
+        ("Ctrl+F", "find words;  Enter: earlier, Shift+Enter: later"),
+        ("Ctrl+S", "save the talk in a file"),
+        ("Ctrl+O", "share files"),
+        ("Ctrl+C", "copy what is selected;  Ctrl+A in the messages: all"),
+        ("Ctrl +, Ctrl -, Ctrl 0", "larger, smaller, as at first;  also Ctrl and the mouse wheel"),
+        ("F11", "full screen, and back"),
+        ("F1", "these keys"),
+        ("exit", "written alone on a line: leave the room"),
+    )
+    find = "Find"
+    close = "Close"
+    not_found = "not found"
+    save_talk = "Save the talk"
+    talk_not_saved = "The talk was not saved. {reason}."
+    talk_forgotten = "({number:,} earlier lines are not here: the window keeps {kept:,}.)"
+    copy_selected = "Copy what is selected"
+    copy_entry = "Copy this message"
+    take_it_back = "Take back, for everybody"
+    taken_back = "taken back by the host"
+    taken_back_mark = "{name} (taken back by the host)"
+    mute = "Mute"
+    unmute = "Unmute"
+    remove = "Remove"
+    let_in = "Let in again"
+    pause = "Pause the room"
+    go_on = "Let all write again"
+    muted = "The host has muted you: you can read, but not write."
+    paused = "The host has paused the room: for now only the host writes."
+    you_paused = "You have paused the room: only you can write."
+    was_paused = "The host has paused the room."
+    goes_on = "All can write again."
+    over = "The visit to this room is over."
+    muted_mark = "{name} (muted)"
+    removed_mark = "{name} (removed)"
+    unread_title = "({number:,}) {title}"
     copy = "Copy"
     copied = "Copied"
     open_room = "Not encrypted: anyone on this network can join"
@@ -287,7 +339,13 @@ MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these 
 MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
 PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
 MOST_OF_A_NAME = 500  # characters drawn of a name, a title or a room's reason
-NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there
+NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there ...
+NARROW_NAME_WIDTH = 8  # ... in a narrow window
+NARROW = 64  # widths of a digit; in a window below that things stand one above the other
+MOST_WIDE = 60  # widths of a digit; of the first page and the join page
+ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250, 300, 350, 400)  # %
+SMALLEST = (320, 300)  # px; of the window
+TALK_ENTRIES = 100_000  # kept for saving the talk: a lesson in which everybody writes all the time
 NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
 SHORT_PASSWORD = 12  # characters, of those that one has thought of oneself
 HIDDEN = "\u2022"
@@ -382,6 +440,57 @@ def show_folder(folder: str) -> None:
         threading.Thread(target=opener.wait, name="folder opened", daemon=True).start()
 
 
+# A link ends before the signs of the sentence that it stands in.
+_WEB = re.compile(r"\bhttps?://[^\s<>\"\u25a1]*[^\s<>\"\u25a1.,;:!?'\u2019\u201d)\]}]", re.IGNORECASE)
+
+
+def show_page(address: str) -> None:
+    """In the system's browser, which may take its time to start."""
+    threading.Thread(target=webbrowser.open, args=[address], name="browser opened", daemon=True).start()
+
+
+def is_called(text: str, name: str) -> bool:
+    """Whether the text has "@Ann" in it, for Ann, and not "@Anna" or "@Ann 2"."""
+    return name != "" and re.search(rf"@{re.escape(name)}(?!\w| ?\d)", text, re.IGNORECASE) is not None
+
+
+def talk_text(title: str, entries: list[Entry], forgotten: int) -> str:
+    """The talk as a file. Lines that go on are indented, so that nobody can write a line in another one's name."""
+    lines = [title, ""]
+    if forgotten:
+        lines.append(Words.talk_forgotten.format(number=forgotten, kept=len(entries)))
+    for entry in entries:
+        try:
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.seconds))
+        except (ValueError, OverflowError, OSError):  # a year that this system cannot
+            when = "-"
+        text = entry.text
+        if entry.who and entry.taken_back:
+            name = Words.taken_back_mark.format(name=entry.name) if text else entry.name
+            text = f"{name}: {text or Words.taken_back}"
+        elif entry.who:
+            text = f"{entry.name}: {text}"
+        lines.append(f"{when}  {text}".replace("\n", "\n    "))
+    return "\n".join(lines) + "\n"
+
+
+def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]]) -> None:
+    """A thread of its own: the whole text at `path`, or what was there before. Puts (path, what went wrong or "")."""
+    part = f"{path}.{secrets.token_hex(4)}.part"
+    problem = ""
+    try:
+        with open(part, "x", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+    answers.put((path, problem))
+
+
 def tidy(text: str) -> str:
     """What is sent of what was typed: without blank lines before and blanks after it; indents stay."""
     return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()
@@ -425,6 +534,10 @@ QUIET = "#5c6573"  # 5.9 : 1 on white
 LINE = "#d5d9e0"
 ACCENT = "#2457c5"
 SELECTION = "#cfdcf7"
+CURRENT = "#e9effb"
+MENTION = "#fff1c2"
+FOUND = "#fff1c2"
+FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
 NAMES = ("#1f6feb", "#9a3412", "#1a7f37", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # all 4.6 : 1 or more
 
@@ -439,36 +552,85 @@ def make_sharp() -> None:
 
 
 class Looks:
-    """Fonts, and sizes that follow from them; styles. Made once, lives as long as the window."""
+    """Fonts, and sizes that follow from them; styles; the zoom. Made once, lives as long as the window.
+
+    Every length on every page is a multiple of `em`, and `zoom` changes them all: those that are given to widgets are
+    found in the tree of widgets, so that no page has to know about it.
+    """
 
     def __init__(self, root: tk.Tk) -> None:
+        self._root = root
+        self.is_x11 = root.tk.call("tk", "windowingsystem") == "x11"
         self.text = font.nametofont("TkTextFont", root)
         self.base = font.nametofont("TkDefaultFont", root)
-        if root.tk.call("tk", "windowingsystem") == "x11":
-            for each in (self.text, self.base):
-                each.configure(size=11)
-        size = abs(int(self.text.actual("size")))
+        size = 11 if self.is_x11 else abs(int(self.text.actual("size")))
         family = self.text.actual("family")
-        self.bold = font.Font(root, family=family, size=size, weight="bold")
-        self.small = font.Font(root, family=family, size=max(size - 1, 8))
-        self.large = font.Font(root, family=family, size=size + 9, weight="bold")
-        self.em = self.text.measure("0")  # px; every length on every page is a multiple of it
+        self.bold = font.Font(root, family=family, weight="bold")
+        self.italic = font.Font(root, family=family, slant="italic")
+        self.small = font.Font(root, family=family)
+        self.large = font.Font(root, family=family, weight="bold")
+        usual = (self.text, self.base, font.nametofont("TkMenuFont", root), self.bold, self.italic)
+        self._sizes = [(each, size) for each in usual]  # points, at 100 %
+        self._sizes += [(self.small, max(size - 1, 8)), (self.large, size + 9)]
+        self.percent = 100
+        self.em = 0  # px
         self.style = ttk.Style(root)
-        if root.tk.call("tk", "windowingsystem") == "x11":
-            self._style_x11(root)
-        row = self.text.metrics("linespace") + self.em
-        self.style.configure("Treeview", rowheight=row, font=self.text, borderwidth=0)
-        self.style.configure("Title.TLabel", font=self.large)
-        self.style.configure("Quiet.TLabel", foreground=QUIET)
-        self.style.configure("Wrong.TLabel", foreground=WRONG)
-        self.style.configure("Bold.TLabel", font=self.bold)
-        self.style.configure("Horizontal.TProgressbar", thickness=self.em)
+        if self.is_x11:
+            self.style.theme_use("clam")
+            root.configure(background=PAGE)
+        self._lengths: dict[str, Lengths] = {}  # path of a widget -> its lengths in em
+        self._set_sizes()
 
-    def _style_x11(self, root: tk.Tk) -> None:
+    def zoom(self, percent: int) -> None:
+        self._note_lengths(self._root)
+        self.percent = percent
+        self._set_sizes()
+        self._apply_lengths(self._root)
+
+    def _set_sizes(self) -> None:
+        for each, size in self._sizes:
+            each.configure(size=max(round(size * self.percent / 100), 4))
+        self.em = self.text.measure("0")
+        self._style_all()
+        if self.is_x11:
+            self._style_x11()
+
+    def _note_lengths(self, parent: tk.Misc) -> None:
+        """Those that are not known yet: to take them anew each time would add up what is lost by rounding."""
+        for widget in parent.winfo_children():
+            known = self._lengths.setdefault(str(widget), {})
+            for key, pixels in _lengths_of(widget).items():
+                known.setdefault(key, tuple(px / self.em for px in pixels))
+            self._note_lengths(widget)
+
+    def _apply_lengths(self, parent: tk.Misc) -> None:
+        for widget in parent.winfo_children():
+            for (command, option), lengths in self._lengths[str(widget)].items():
+                pixels = tuple(round(length * self.em) for length in lengths)
+                if command == "configure":
+                    widget.tk.call(str(widget), command, option, pixels)
+                elif widget.winfo_manager() == command:
+                    widget.tk.call(command, "configure", str(widget), option, pixels)
+            self._apply_lengths(widget)
+
+    def forget(self, page: tk.Misc) -> None:
+        """It is about to be destroyed."""
+        gone = str(page)
+        self._lengths = {path: known for path, known in self._lengths.items() if not path.startswith(gone)}
+
+    def _style_all(self) -> None:
+        style = self.style
+        row = self.text.metrics("linespace") + self.em
+        style.configure("Treeview", rowheight=row, font=self.text, borderwidth=0)
+        style.configure("Title.TLabel", font=self.large)
+        style.configure("Quiet.TLabel", foreground=QUIET)
+        style.configure("Wrong.TLabel", foreground=WRONG)
+        style.configure("Bold.TLabel", font=self.bold)
+        style.configure("Horizontal.TProgressbar", thickness=self.em)
+
+    def _style_x11(self) -> None:
         """Elsewhere Tk looks like the system. Here its own look is of the 1990s; only `clam` can be given another."""
         style, em = self.style, self.em
-        style.theme_use("clam")
-        root.configure(background=PAGE)
         flat = {"lightcolor": CARD, "darkcolor": CARD}
         style.configure(
             ".",
@@ -522,6 +684,12 @@ class Looks:
         """A white field with a thin line around it."""
         return tk.Frame(parent, background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
 
+    @staticmethod
+    def show_focus(card: tk.Frame, widget: tk.Misc) -> None:
+        """The line around the card tells that what is in it has the keyboard."""
+        widget.bind("<FocusIn>", lambda _: card.configure(highlightbackground=ACCENT), add=True)
+        widget.bind("<FocusOut>", lambda _: card.configure(highlightbackground=LINE), add=True)
+
     def text_box(self, parent: tk.Misc, height: int) -> tk.Text:
         return tk.Text(
             parent,
@@ -541,6 +709,29 @@ class Looks:
             selectforeground=INK,
             inactiveselectbackground="#dfe6f3",
         )
+
+
+Lengths = dict[tuple[str, str], tuple[float, ...]]  # (command, option) -> one or two lengths
+
+
+def _lengths_of(widget: tk.Misc) -> Lengths:
+    """All lengths of a widget that are not the work of a layout: paddings, columns. In px."""
+    call, path = widget.tk.call, str(widget)
+    found: Lengths = {}
+    for option in ("-padx", "-pady", "-padding", "-length"):
+        with contextlib.suppress(tk.TclError):  # most widgets have few of these
+            found["configure", option] = _pixels(widget, call(path, "cget", option))
+    manager = widget.winfo_manager()
+    if manager in ("pack", "grid"):
+        info = widget.tk.splitlist(call(manager, "info", path))
+        options = dict(zip(info[::2], info[1::2], strict=True))
+        for option in ("-padx", "-pady"):
+            found[manager, option] = _pixels(widget, options[option])
+    return {key: pixels for key, pixels in found.items() if any(pixels)}
+
+
+def _pixels(widget: tk.Misc, value: object) -> tuple[float, ...]:
+    return tuple(widget.winfo_fpixels(str(length)) for length in widget.tk.splitlist(value))
 
 
 def shortened(text: str, text_font: font.Font, width: int) -> str:
@@ -563,6 +754,12 @@ def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
     widget.bind("<KP_Enter>", act)
 
 
+def go_to(widget: tk.Misc | None) -> str:
+    if widget is not None:
+        widget.focus_set()
+    return "break"
+
+
 def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
     """A button that Enter presses too, not the space bar alone."""
     made = ttk.Button(parent, text=text, command=action, style=style)
@@ -575,73 +772,113 @@ def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str 
 Chunks = list[object]  # text, tags, text, tags ... as Tk's insert takes them
 
 
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One thing that was said, shared or noted, as the log keeps it: what can be drawn, copied and saved."""
+
+    seconds: float
+    text: str  # the original; for a file its description
+    who: int = 0  # 0: nobody, it is a note
+    name: str = ""
+    number: int = 0  # of the room's event; 0: none
+    tags: tuple[str, ...] = ()
+    link: tuple[str, Callable[[], None]] | None = None  # the word at its end, and what a click on it does
+    taken_back: bool = False
+    reason: str = ""  # why it was rejected
+    height: int = 0  # lines in the log, without those that come from wrapping
+
+    def plain(self) -> str:
+        """As it is copied: "10:31 Ann: hi"."""
+        if not self.who:
+            return self.text
+        text = Words.taken_back if self.taken_back else self.text
+        return f"{clock(self.seconds)} {self.name}: {text}"
+
+
 class Log:
     """The messages, read-only. What is added shows at `flush`, with one insert and one scroll for all of it.
 
-    Below everything that the room has said stand one's own lines that are still on their way. That part, from the mark
-    "own", is drawn anew at each flush.
+    Each entry has as many lines in the widget as its `height` says, so that a line leads to its entry and back. Below
+    everything that the room has said stand one's own lines that are still on their way. That part, from the mark "own",
+    is drawn anew at each flush.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks) -> None:
         self._looks = looks
         self.frame = looks.card(parent)
-        self.text = looks.text_box(self.frame, height=10)
+        self.text = looks.text_box(self.frame, height=1)
         self._scrollbar = ttk.Scrollbar(self.frame, command=self.text.yview)
         self._scrollbar.pack(side="right", fill="y")
         self.text.pack(side="left", fill="both", expand=True)
+        looks.show_focus(self.frame, self.text)
         self.text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
         self._jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
         self._follow = True  # until the reader scrolls up
         self._new = 0  # messages below what the reader sees
         self._size: tuple[object, ...] = ()
-        self._chunks: Chunks = []
+        self._entries: list[Entry] = []  # drawn, the oldest first
+        self._added: list[Entry] = []  # to be drawn
         self._own_changed = False
         self.on_their_way: dict[int, str] = {}  # id -> text
         self._links: dict[str, Callable[[], None]] = {}  # tag -> what a click does
         self._link_numbers = itertools.count(1)
         self._names: dict[str, str] = {}  # name -> as it fits into its column
-        self._set_tags()
+        self._is_narrow = False
+        self.fit(is_narrow=False)
         self.text.mark_set("own", "end-1c")
         self.text.mark_gravity("own", "left")
+        self._bind()
 
-    def _set_tags(self) -> None:
+    def _bind(self) -> None:
+        text = self.text
+        text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
+        text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
+        text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
+        text.bind("<Up>", lambda _: self._step(-1))
+        text.bind("<Down>", lambda _: self._step(1))
+        on_enter(text, lambda: self._follow_link("entry.first"))
+        text.bind("<<Copy>>", lambda _: self._copy())
+        text.bind("<Control-a>", lambda _: self._select_all())
+        text.bind("<FocusOut>", lambda _: text.tag_remove("entry", "1.0", "end"), add=True)
+
+    def fit(self, *, is_narrow: bool) -> None:
+        """Margins and columns for the font as it is now; in a narrow window a message goes on below its name."""
         looks, text = self._looks, self.text
+        self._is_narrow = is_narrow
+        self._names.clear()
         time_width = looks.small.measure("00:00") + looks.em
-        indent = time_width + NAME_WIDTH * looks.em + looks.em
-        text.configure(tabs=(time_width, indent))
+        column = time_width + (NARROW_NAME_WIDTH if is_narrow else NAME_WIDTH) * looks.em + looks.em
+        indent = 2 * looks.em if is_narrow else column
+        text.configure(tabs=(time_width, column))
         gap = looks.em // 3
+        text.tag_configure("entry", background=CURRENT)
         text.tag_configure("time", foreground=QUIET, font=looks.small, lmargin2=indent, spacing1=gap)
         text.tag_configure("text", lmargin2=indent)
         text.tag_configure("more", lmargin1=indent, lmargin2=indent)
         text.tag_configure("quiet", foreground=QUIET, font=looks.small, lmargin1=indent, lmargin2=indent, spacing1=gap)
         text.tag_configure("sending", foreground=QUIET)
         text.tag_configure("wrong", foreground=WRONG)
+        text.tag_configure("gone", foreground=QUIET, font=looks.italic)
+        text.tag_configure("mention", background=MENTION)
         text.tag_configure("link", foreground=ACCENT, underline=True)
         for number, colour in enumerate(NAMES):
             text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
-        text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
-        text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
-        text.tag_bind("link", "<Button-1>", lambda _: self._link_clicked())
+        text.tag_configure("found", background=FOUND)
+        text.tag_configure("found now", background=FOUND_NOW)
         text.tag_raise("sel")
 
-    # What can be added.
+    # What is added and changed.
 
-    def add_message(self, seconds: float, who: int, name: str, text: str) -> None:
-        self._chunks += self._message(seconds, who, name, text)
-        self._new += 1
+    def add(self, entry: Entry) -> None:
+        self._added.append(entry)
+        if entry.who:
+            self._new += 1
 
-    def add_file(self, seconds: float, who: int, name: str, text: str, save: Callable[[], None]) -> None:
-        self._chunks += self._message(seconds, who, name, f"{text}   ")
-        self._chunks += self._link(Words.save, save)
-        self._new += 1
-
-    def add_note(self, text: str, *, wrong: bool = False) -> None:
+    def add_note(self, text: str, *, wrong: bool = False) -> Entry:
         """A quiet line that nobody said."""
-        self._chunks += ["\n", (), drawable(text), ("quiet", "wrong") if wrong else ("quiet",)]
-
-    def add_note_with_link(self, text: str, link: str, action: Callable[[], None]) -> None:
-        self.add_note(text)
-        self._chunks += ["  ", ("quiet",), *self._link(link, action, "quiet")]
+        entry = Entry(time.time(), text, tags=("wrong",) if wrong else ())
+        self.add(entry)
+        return entry
 
     def add_on_its_way(self, number: int, text: str) -> None:
         self.on_their_way[number] = text
@@ -652,67 +889,99 @@ class Log:
         self._own_changed = True
         return self.on_their_way.pop(number, None)
 
-    def add_rejected(
-        self, number: int, who: int, name: str, text: str, reason: str, take_back: Callable[[], None]
-    ) -> None:
-        tag = f"rejected{number}"
-        self._chunks += self._message(time.time(), who, name, text, tag, "wrong")
-        self._chunks += ["\n", ("more", tag), f"{drawable(reason)}  ", ("more", "wrong", tag)]
-        self._chunks += self._link(Words.take_back, take_back, "more", tag)
+    def remove(self, entry: Entry) -> None:
+        self._replace(entry, None)
 
-    def remove_rejected(self, number: int) -> None:
+    def redraw(self, entry: Entry) -> None:
+        """It looks different from now on."""
+        self._replace(entry, entry)
+
+    def _replace(self, entry: Entry, by: Entry | None) -> None:
         self.flush()
-        tag = f"rejected{number}"
-        ranges = self.text.tag_ranges(tag)
-        if ranges:
-            with self._writable():
-                self.text.delete(ranges[0], ranges[-1])
-        self.text.tag_delete(tag)
+        if entry not in self._entries:  # so old that it is not drawn any more
+            return
+        place = self._entries.index(entry)
+        line = 1 + sum(earlier.height for earlier in self._entries[:place])
+        with self._writable():
+            if by is not None:
+                self.text.delete(f"{line}.0", f"{line + entry.height - 1}.end")
+                chunks = self._drawn(by)
+                chunks[0] = ""  # the line is there already
+                self.text.insert(f"{line}.0", *chunks)  # type: ignore[arg-type]
+            else:
+                del self._entries[place]
+                first = f"{line - 1}.end" if line > 1 else "1.0"
+                self.text.delete(first, f"{line + entry.height - 1}.end" if line > 1 else f"{line + entry.height}.0")
+            height = sum(each.height for each in self._entries)
+            self.text.mark_set("own", f"{height}.end" if height else "1.0")
         self.text.configure(cursor="arrow")
+        if self._follow:
+            self.go_to_end()
+
+    # How an entry is drawn. The first chunk is always the newline that ends the entry before.
+
+    def _drawn(self, entry: Entry) -> Chunks:
+        """The entry's chunks; notes its height."""
+        margins = "text" if entry.who else "quiet"
+        body = self._message(entry) if entry.who else [drawable(entry.text), (margins, *entry.tags)]
+        if entry.link is not None and not entry.taken_back:
+            body += ["   ", (margins,), *self._link(*entry.link, margins)]
+        entry.height = 1 + sum(str(chunk).count("\n") for chunk in body[::2])
+        return ["\n", (), *body]
+
+    def _message(self, entry: Entry) -> Chunks:
+        chunks: Chunks = [f"{clock(entry.seconds)}\t", ("time",)]
+        chunks += [f"{self._fitting(entry.name)}\t", ("text", f"name{entry.who % len(NAMES)}")]
+        if entry.taken_back:
+            return [*chunks, Words.taken_back, ("text", "gone")]
+        for number, line in enumerate(drawable(entry.text).split("\n")):
+            tags = ("more" if number else "text", *entry.tags)
+            chunks += ["\n" if number else "", tags, *self._line(line, tags)]
+        if entry.reason:
+            chunks += ["\n", (), drawable(entry.reason), ("more", "wrong")]
+        return chunks
+
+    def _line(self, line: str, tags: tuple[str, ...]) -> Chunks:
+        """Words, with links where addresses of the web are."""
+        if "://" not in line:
+            return [line, tags]
+        chunks: Chunks = []
+        rest = 0
+        for match in _WEB.finditer(line):
+            chunks += [line[rest : match.start()], tags]
+            chunks += self._link(match[0], lambda address=match[0]: show_page(address), *tags)  # type: ignore[misc]
+            rest = match.end()
+        return [*chunks, line[rest:], tags]
 
     def _link(self, text: str, action: Callable[[], None], *tags: str) -> Chunks:
         tag = f"link{next(self._link_numbers)}"
         self._links[tag] = action
         return [text, (*tags, "link", tag)]
 
-    def _link_clicked(self) -> None:
-        for tag in self.text.tag_names("current"):
-            if tag in self._links:
-                self._links[tag]()
-
-    def _message(self, seconds: float, who: int, name: str, text: str, *tags: str) -> Chunks:
-        colour = f"name{who % len(NAMES)}"
-        chunks: Chunks = ["\n", tags[:1]]
-        chunks += [f"{clock(seconds)}\t", ("time", *tags[:1]), f"{self._fitting(name)}\t", ("text", colour, *tags[:1])]
-        return chunks + self._body(text, *tags)
-
-    @staticmethod
-    def _body(text: str, *tags: str) -> Chunks:
-        """The first line goes on where the name ends, the others hang below it."""
-        first, newline, rest = drawable(text).partition("\n")
-        return [first, ("text", *tags), newline + rest, ("more", *tags)]
-
     def _fitting(self, name: str) -> str:
         """The name as it fits into its column."""
         if name not in self._names:
             if len(self._names) > LOG_LINES:
                 self._names.clear()
-            self._names[name] = shortened(drawable_name(name), self._looks.bold, NAME_WIDTH * self._looks.em)
+            width = (NARROW_NAME_WIDTH if self._is_narrow else NAME_WIDTH) * self._looks.em
+            self._names[name] = shortened(drawable_name(name), self._looks.bold, width)
         return self._names[name]
 
     # How it shows.
 
     def flush(self) -> None:
         """Draws what was added since the last time."""
-        if not self._chunks and not self._own_changed:
+        if not self._added and not self._own_changed:
             return
-        chunks, self._chunks = self._chunks, []
+        added, self._added = self._added, []
         with self._writable():
             self.text.delete("own", "end-1c")
+            chunks = [chunk for entry in added for chunk in self._drawn(entry)]
             if chunks:
-                if self.text.index("own") == "1.0":
+                if not self._entries:
                     chunks[0] = ""  # no empty line at the top
                 self._append(chunks)
+                self._entries += added
             self.text.mark_set("own", "end-1c")
             self._append([chunk for text in self.on_their_way.values() for chunk in self._on_its_way(text)])
             self._trim()
@@ -728,16 +997,24 @@ class Log:
             self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
 
     def _on_its_way(self, text: str) -> Chunks:
-        return ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), *self._body(text, "sending")]
+        first, newline, rest = drawable(text).partition("\n")
+        chunks: Chunks = ["\n", (), f"\t{Words.sending}\t", ("time", "sending")]
+        return [*chunks, first, ("text", "sending"), newline + rest, ("more", "sending")]
 
     def _trim(self) -> None:
-        """Takes the oldest lines away; later than usual while the reader is up there."""
+        """Takes the oldest entries away; later than usual while the reader is up there."""
         lines = int(self.text.index("end-1c").split(".")[0])
-        if lines > (LOG_LINES if self._follow else 2 * LOG_LINES) + LOG_SLACK:
-            self.text.delete("1.0", f"{lines - LOG_LINES + 1}.0")
-            for tag in [tag for tag in self._links if not self.text.tag_ranges(tag)]:
-                del self._links[tag]
-                self.text.tag_delete(tag)
+        if lines <= (LOG_LINES if self._follow else 2 * LOG_LINES) + LOG_SLACK:
+            return
+        gone = height = 0
+        while lines - height > LOG_LINES and gone < len(self._entries):
+            height += self._entries[gone].height
+            gone += 1
+        del self._entries[:gone]
+        self.text.delete("1.0", f"{height + 1}.0")
+        for tag in [tag for tag in self._links if not self.text.tag_ranges(tag)]:
+            del self._links[tag]
+            self.text.tag_delete(tag)
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[None]:
@@ -771,6 +1048,96 @@ class Log:
         if self.text.winfo_exists() and self._follow:
             self.text.see("end")
 
+    # What the reader does.
+
+    def entry_at(self, index: str) -> Entry | None:
+        """The entry that is drawn at this index of the widget; None where there is none."""
+        line = int(self.text.index(index).split(".")[0])
+        for entry in self._entries:
+            line -= entry.height
+            if line <= 0:
+                return entry
+        return None
+
+    def current(self) -> Entry | None:
+        """The one that was chosen with the arrow keys."""
+        return self.entry_at("entry.first") if self.text.tag_ranges("entry") else None
+
+    def _step(self, step: int) -> str:
+        """Up and Down choose an entry; Enter follows its link, the menu key has all that can be done with it."""
+        current = self.current()
+        if not self._entries:
+            return "break"
+        place = len(self._entries) - 1
+        if current is not None:
+            place = min(max(self._entries.index(current) + step, 0), place)
+        line = 1 + sum(entry.height for entry in self._entries[:place])
+        self.text.tag_remove("entry", "1.0", "end")
+        self.text.tag_add("entry", f"{line}.0", f"{line + self._entries[place].height}.0")
+        self.text.see(f"{line}.0")
+        return "break"
+
+    def _follow_link(self, index: str) -> None:
+        """The one at this place or, where that is a chosen entry, the first in it."""
+        if index == "current":
+            tags = self.text.tag_names("current")
+        elif self.text.tag_ranges("entry"):
+            found = self.text.tag_nextrange("link", "entry.first", "entry.last")
+            tags = self.text.tag_names(found[0]) if found else ()
+        else:
+            return
+        for tag in tags:
+            if tag in self._links:
+                self._links[tag]()
+
+    def selected(self) -> str:
+        """What is selected as it is copied: within one message the words, else whole entries with time and name."""
+        if not self.text.tag_ranges("sel"):
+            return ""
+        first, last = self.entry_at("sel.first"), self.entry_at("sel.last-1c")
+        if first is None or (first is last and "\t" not in self.text.get("sel.first", "sel.last")):
+            return self.text.get("sel.first", "sel.last")
+        start = self._entries.index(first)
+        end = len(self._entries) if last is None else self._entries.index(last) + 1
+        return "\n".join(entry.plain() for entry in self._entries[start:end])
+
+    def _copy(self) -> str:
+        text = self.selected()
+        if text:
+            self.text.clipboard_clear()
+            self.text.clipboard_append(text)
+        return "break"
+
+    def _select_all(self) -> str:
+        self.text.tag_add("sel", "1.0", "end-1c")
+        return "break"
+
+    def find(self, wanted: str, *, backwards: bool) -> bool:
+        """Marks all places, and shows the next one; from the end at first. Whether there is any."""
+        text = self.text
+        start = "found now.first" if text.tag_ranges("found now") else "end"
+        if not backwards and start != "end":
+            start = "found now.last"
+        self.end_find()
+        if not wanted:
+            return False
+        place = text.search(wanted, start, nocase=True, backwards=backwards or start == "end")
+        if not place:
+            return False
+        position = "1.0"
+        while position := text.search(wanted, position, "end", nocase=True):
+            end = f"{position}+{len(wanted)}c"
+            text.tag_add("found", position, end)
+            position = end
+        text.tag_add("found now", place, f"{place}+{len(wanted)}c")
+        text.tag_raise("found now", "found")
+        text.see(place)
+        return True
+
+    def end_find(self) -> None:
+        for tag in ("found", "found now"):
+            self.text.tag_remove(tag, "1.0", "end")
+
 
 class Composer:
     """The box one types in: Enter sends, Shift+Enter makes a new line, up to six lines high.
@@ -784,14 +1151,16 @@ class Composer:
         self.text = looks.text_box(self.frame, height=1)
         self.text.configure(pady=looks.em * 3 // 4, undo=True, maxundo=200)
         self.text.pack(side="left", fill="both", expand=True)
+        looks.show_focus(self.frame, self.text)
         self.problem = ttk.Label(parent, style="Wrong.TLabel")
         self._hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
+        self._hint.configure(anchor="w")
         self._hint.bind("<Button-1>", lambda _: self.text.focus_set())
-        self._hint.place(x=0, rely=0.5, anchor="w")
+        self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
         on_enter(self.text, self.send)
         self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
         self.text.bind("<Shift-KP_Enter>", lambda _: self._insert("\n"))
-        self.text.bind("<Tab>", lambda _: self._go(self.text.tk_focusNext()))
+        self.text.bind("<Tab>", lambda _: go_to(self.text.tk_focusNext()))
         self.text.bind("<<Paste>>", lambda _: self._paste())
         self.text.bind("<<Modified>>", lambda _: self._modified())
         self.text.bind("<Configure>", lambda _: self._fit())
@@ -801,12 +1170,16 @@ class Composer:
 
     def send(self) -> None:
         text = tidy(net.clean_text(self.get()))
-        if self.text.cget("state") == "disabled" or self._show_problem(text):
+        if self.is_blocked or self._show_problem(text):
             return
         self.text.delete("1.0", "end")
         self.text.edit_reset()
         if text:
             self._send(text)  # the last act: it may have been "exit", and the box is gone
+
+    @property
+    def is_blocked(self) -> bool:
+        return str(self.text.cget("state")) == "disabled"
 
     def give_back(self, text: str) -> None:
         """Puts a text that was not sent here again, below what is being written."""
@@ -815,11 +1188,11 @@ class Composer:
         self.text.see("insert")
         self.text.focus_set()
 
-    def enable(self, on: bool) -> None:
-        colours = (CARD, INK) if on else (PAGE, QUIET)
-        self.text.configure(state="normal" if on else "disabled", background=colours[0], foreground=colours[1])
-        if not on:
-            self._hint.place_forget()
+    def block(self, reason: str) -> None:
+        """Nothing can be written for now, and why; "" allows it again. What has been written stays."""
+        colours = (PAGE, QUIET) if reason else (CARD, INK)
+        self.text.configure(state="disabled" if reason else "normal", background=colours[0], foreground=colours[1])
+        self._hint.configure(text=reason or Words.hint, background=colours[0])
 
     def _show_problem(self, text: str) -> bool:
         """Whether it is too long; if so, by how much is said below the box."""
@@ -828,8 +1201,15 @@ class Composer:
             problem = Words.too_long.format(number=len(text) - net.MAX_TEXT)
         elif text.count("\n") >= net.MAX_TEXT_LINES:
             problem = Words.too_many_lines.format(number=text.count("\n") + 1 - net.MAX_TEXT_LINES)
-        self.problem.configure(text=problem)
+        self._tell(problem)
         return bool(problem)
+
+    def _tell(self, problem: str) -> None:
+        self.problem.configure(text=problem)
+        if problem:
+            self.problem.grid()
+        else:
+            self.problem.grid_remove()
 
     def _insert(self, text: str) -> str:
         if self.text.tag_ranges("sel"):
@@ -844,7 +1224,7 @@ class Composer:
             text = net.clean_text(self.text.clipboard_get())
             self._insert(text[:MAX_PASTE])
             if len(text) > MAX_PASTE:
-                self.problem.configure(text=Words.pasted_part.format(number=MAX_PASTE))
+                self._tell(Words.pasted_part.format(number=MAX_PASTE))
         return "break"
 
     def _modified(self) -> None:
@@ -854,7 +1234,7 @@ class Composer:
             if text:
                 self._hint.place_forget()
             else:
-                self._hint.place(x=0, rely=0.5, anchor="w")
+                self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
             self._show_problem(tidy(text))
             self._fit()
 
@@ -864,12 +1244,6 @@ class Composer:
         if height != int(self.text.cget("height")):
             self.text.configure(height=height)
             self.text.see("insert")
-
-    @staticmethod
-    def _go(widget: tk.Misc | None) -> str:
-        if widget is not None:
-            widget.focus_set()
-        return "break"
 
 
 class Transfers:
@@ -887,6 +1261,11 @@ class Transfers:
         self._running: dict[int, net.Progress] = {}
         self._rows: dict[int, _TransferRow] = {}
         self._changed = False
+        self._is_narrow = False
+
+    def fit(self, *, is_narrow: bool) -> None:
+        self._is_narrow = is_narrow
+        self._changed = True
 
     def show(self, progress: net.Progress) -> None:
         self._running[progress.transfer] = progress
@@ -907,7 +1286,7 @@ class Transfers:
         for number, transfer in enumerate(shown):
             if transfer not in self._rows:
                 self._rows[transfer] = _TransferRow(self.frame, self._looks, transfer, self._cancel)
-            self._rows[transfer].show(number, self._running[transfer])
+            self._rows[transfer].show(number, self._running[transfer], self._is_narrow)
         others = len(self._running) - len(shown)
         self._more.configure(text=Words.more_files.format(number=others))
         if others:
@@ -926,11 +1305,13 @@ class _TransferRow:
         self._bar = ttk.Progressbar(parent, length=PROGRESS_WIDTH * looks.em)
         self._button = button(parent, Words.cancel, lambda: cancel(transfer))
 
-    def show(self, row: int, progress: net.Progress) -> None:
+    def show(self, row: int, progress: net.Progress, is_narrow: bool) -> None:
+        em = self._looks.em
         words = Words.sending_file if progress.is_upload else Words.saving_file
-        name = shortened(drawable_name(progress.filename), self._looks.text, 40 * self._looks.em)
+        name = shortened(drawable_name(progress.filename), self._looks.text, (10 if is_narrow else 40) * em)
         self._name.configure(text=words.format(filename=name))
         self._bar.configure(maximum=max(progress.size, 1), value=progress.done)
+        self._bar.configure(length=(6 if is_narrow else PROGRESS_WIDTH) * em)
         if progress.is_waiting:
             state = Words.file_waiting
         elif progress.done == progress.size:
@@ -939,12 +1320,149 @@ class _TransferRow:
             state = Words.file_progress.format(done=file_size(progress.done), size=file_size(progress.size))
         self._state.configure(text=state)
         for column, widget in enumerate((self._name, self._state, self._bar, self._button)):
-            left = self._looks.em if column else 0
+            left = em // 2 if column else 0
             widget.grid(row=row, column=column, sticky="e" if column else "w", padx=(left, 0), pady=1)
+        if is_narrow:
+            self._state.grid_remove()
 
     def close(self) -> None:
         for widget in (self._name, self._state, self._bar, self._button):
             widget.destroy()
+
+
+class FindBar:
+    """Finds words in the log: Enter goes on upwards, to what was said before, Shift+Enter downwards."""
+
+    def __init__(self, parent: tk.Misc, looks: Looks, log: Log, closed: Callable[[], None]) -> None:
+        self._log = log
+        self._closed = closed
+        self.frame = ttk.Frame(parent)
+        ttk.Label(self.frame, text=Words.find).pack(side="left")
+        self.entry = ttk.Entry(self.frame, font=looks.text, width=12)
+        self.entry.pack(side="left", fill="x", expand=True, padx=looks.em // 2)
+        self.state = ttk.Label(self.frame, style="Wrong.TLabel")
+        self.state.pack(side="left")
+        button(self.frame, "\u2191", self.find).pack(side="left", padx=looks.em // 2)
+        button(self.frame, "\u2193", lambda: self.find(backwards=False)).pack(side="left")
+        button(self.frame, Words.close, self.close).pack(side="left", padx=(looks.em // 2, 0))
+        on_enter(self.entry, self.find)
+        self.entry.bind("<Shift-Return>", lambda _: self.find(backwards=False))
+        self.entry.bind("<KeyRelease>", self._typed)
+        self._last = ""
+
+    def open(self) -> None:
+        self.entry.focus_set()
+        self.entry.selection_range(0, "end")
+
+    def find(self, *, backwards: bool = True) -> None:
+        found = self._log.find(self.entry.get(), backwards=backwards)
+        self.state.configure(text="" if found or not self.entry.get() else Words.not_found)
+
+    def close(self) -> None:
+        self._log.end_find()
+        self._closed()
+
+    def _typed(self, _: object) -> None:
+        if self.entry.get() != self._last:
+            self._last = self.entry.get()
+            self._log.end_find()
+            self.find()
+
+
+class Keys:
+    """What the keys do, in front of the messages."""
+
+    def __init__(self, parent: tk.Misc, looks: Looks, closed: Callable[[], None]) -> None:
+        self._looks = looks
+        self._closed = closed
+        self.text = looks.text_box(parent, height=1)
+        for keys, words in Words.keys:
+            self.text.insert("end", f"{keys}\t", "keys", f"{words}\n", "words")
+        self.text.configure(state="disabled", takefocus=True, cursor="arrow")
+
+    def toggle(self) -> None:
+        if self.text.winfo_ismapped():
+            self.hide()
+            return
+        column = 22 * self._looks.em
+        self.text.configure(tabs=(column,))
+        self.text.tag_configure("keys", font=self._looks.bold, lmargin2=column, spacing1=self._looks.em // 3)
+        self.text.tag_configure("words", lmargin2=column)
+        self.text.place(relwidth=1, relheight=1)
+        self.text.lift()
+        self.text.focus_set()
+
+    def hide(self) -> None:
+        if self.text.winfo_manager():
+            self.text.place_forget()
+            self._closed()
+
+
+class Pair:
+    """Two widgets side by side or, where that is too narrow, one above the other."""
+
+    def __init__(self, parent: tk.Misc, looks: Looks) -> None:
+        self._looks = looks
+        self.frame = ttk.Frame(parent)
+        self.frame.columnconfigure(0, weight=1)
+        self.first = ttk.Frame(self.frame)
+        self.second = ttk.Frame(self.frame)
+        self.first.grid(row=0, column=0, sticky="ew")
+        self.stack(False)
+
+    def stack(self, on: bool) -> None:
+        gap = self._looks.em
+        row, column, left = (1, 0, 0) if on else (0, 1, gap)
+        self.second.grid(row=row, column=column, sticky="w" if on else "e", padx=(left, 0), pady=(gap // 2 * on, 0))
+
+
+class Scrolled:
+    """A page that scrolls where the window is too small for it, also to whatever gets the keyboard."""
+
+    def __init__(self, parent: tk.Misc, looks: Looks, *, centred: bool) -> None:
+        self._looks = looks
+        self._centred = centred
+        self.frame = ttk.Frame(parent)
+        background = looks.style.lookup("TFrame", "background")
+        self._canvas = tk.Canvas(self.frame, highlightthickness=0, background=background, width=1, height=1)
+        self._scrollbar = ttk.Scrollbar(self.frame, command=self._canvas.yview)
+        self._canvas.configure(yscrollcommand=self._scrollbar.set)
+        self._canvas.pack(side="left", fill="both", expand=True)
+        self.inner = ttk.Frame(self._canvas, padding=2 * looks.em)
+        self._item = self._canvas.create_window(0, 0, window=self.inner, anchor="n")
+        self._canvas.bind("<Configure>", lambda _: self.fit())
+        self.inner.bind("<Configure>", lambda _: self.fit())
+
+    def fit(self) -> None:
+        canvas, height = self._canvas, self.inner.winfo_reqheight()
+        width, most = canvas.winfo_width(), (MOST_WIDE + 4) * self._looks.em
+        free = canvas.winfo_height() - height
+        top = max(0, free * 2 // 5) if self._centred else 0
+        canvas.coords(self._item, width // 2, top)
+        canvas.itemconfigure(self._item, width=min(width, most))
+        canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
+        if free < 0:
+            self._scrollbar.pack(side="right", fill="y")
+        else:
+            self._scrollbar.pack_forget()
+
+    def show(self, widget: tk.Misc) -> None:
+        """It has got the keyboard."""
+        if not str(widget).startswith(f"{self.inner}."):
+            return
+        height = max(self.inner.winfo_height(), 1)
+        top, bottom = self._canvas.yview()
+        first = (widget.winfo_rooty() - self.inner.winfo_rooty()) / height
+        last = first + widget.winfo_height() / height
+        if first < top or last > bottom:
+            self._canvas.yview_moveto(max(0.0, (first + last - (bottom - top)) / 2))
+
+
+def wrapped(parent: tk.Misc, style: str = "TLabel", **options: Any) -> ttk.Label:
+    """A label that breaks its text where it is as wide as it may be: to be filled in x."""
+    label = ttk.Label(parent, style=style, **options)
+    label.bind("<Configure>", lambda event: label.configure(wraplength=event.width))
+    return label
 
 
 class PasswordBox:
@@ -991,13 +1509,13 @@ class FirstPage:
     def __init__(self, app: App) -> None:
         self._app = app
         looks = app.looks
-        self.frame = ttk.Frame(app.root)
-        box = ttk.Frame(self.frame)
-        box.place(relx=0.5, rely=0.45, anchor="center")
-        ttk.Label(box, text=Words.program, style="Title.TLabel").pack()
-        ttk.Label(box, text=Words.slogan, style="Quiet.TLabel").pack(pady=(looks.em // 2, 3 * looks.em))
+        self.page = Scrolled(app.root, looks, centred=True)
+        self.frame, box = self.page.frame, self.page.inner
+        wrapped(box, "Title.TLabel", text=Words.program, anchor="center", justify="center").pack(fill="x")
+        slogan = wrapped(box, "Quiet.TLabel", text=Words.slogan, anchor="center", justify="center")
+        slogan.pack(fill="x", pady=(looks.em // 2, 3 * looks.em))
         ttk.Label(box, text=Words.your_name).pack(anchor="w")
-        self.name = ttk.Entry(box, font=looks.text, width=36)
+        self.name = ttk.Entry(box, font=looks.text, width=12)
         self.name.insert(0, app.name)
         self.name.pack(fill="x", pady=(looks.em // 3, looks.em))
         self._make_password(box, looks)
@@ -1005,8 +1523,8 @@ class FirstPage:
         self.host.pack(fill="x")
         self.join = button(box, Words.join, self._join)
         self.join.pack(fill="x", pady=looks.em)
-        self.message = ttk.Label(box, wraplength=44 * looks.em, justify="center")
-        self.message.pack(pady=looks.em)
+        self.message = wrapped(box, anchor="center", justify="center")
+        self.message.pack(fill="x", pady=looks.em)
         on_enter(self.name, self.host.focus_set)  # most people join: Enter alone must not open a room
 
     def _make_password(self, box: ttk.Frame, looks: Looks) -> None:
@@ -1016,8 +1534,8 @@ class FirstPage:
         self.password = PasswordBox(row, looks, self._app.password, self._warn)
         self.suggest = button(row, Words.suggest, self._suggest)
         self.suggest.pack(side="left", padx=(looks.em, 0))
-        self.password_note = ttk.Label(box, style="Quiet.TLabel", wraplength=56 * looks.em)
-        self.password_note.pack(anchor="w", pady=(looks.em // 3, looks.em))
+        self.password_note = wrapped(box, "Quiet.TLabel")
+        self.password_note.pack(fill="x", pady=(looks.em // 3, looks.em))
         on_enter(self.password.entry, lambda: self.host.focus_set())
         if not net.CAN_ENCRYPT:
             self.suggest.state(["disabled"])
@@ -1041,6 +1559,9 @@ class FirstPage:
 
     def close(self) -> None:
         self.frame.destroy()
+
+    def fit(self) -> None:
+        """Nothing to do: fonts and lengths change by themselves."""
 
     def flush(self) -> None:
         """Nothing comes by itself here."""
@@ -1083,9 +1604,8 @@ class JoinPage:
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
         looks = app.looks
-        self.frame = ttk.Frame(app.root)
-        box = ttk.Frame(self.frame)
-        box.place(relx=0.5, y=2 * looks.em, anchor="n")
+        self.page = Scrolled(app.root, looks, centred=False)
+        self.frame, box = self.page.frame, self.page.inner
         top = ttk.Frame(box)
         top.pack(fill="x", pady=(0, looks.em))
         ttk.Label(top, text=Words.join_title, style="Title.TLabel").pack(side="left")
@@ -1097,21 +1617,21 @@ class JoinPage:
         ttk.Label(box, text=Words.address).pack(anchor="w")
         row = ttk.Frame(box)
         row.pack(fill="x", pady=looks.em // 3)
-        self.address = ttk.Entry(row, font=looks.text, width=44)
+        self.address = ttk.Entry(row, font=looks.text, width=12)
         self.address.insert(0, app.address)
         self.address.pack(side="left", fill="x", expand=True)
         self.join = button(row, Words.join_button, self._join_typed, "Accent.TButton")
         self.join.pack(side="left", padx=(looks.em, 0))
-        ttk.Label(box, text=Words.address_help, style="Quiet.TLabel").pack(anchor="w")
+        wrapped(box, "Quiet.TLabel", text=Words.address_help).pack(fill="x")
         ttk.Label(box, text=Words.join_password).pack(anchor="w", pady=(looks.em, 0))
         row = ttk.Frame(box)
         row.pack(fill="x", pady=looks.em // 3)
         self.password = PasswordBox(row, looks, app.password, lambda: None)
         on_enter(self.password.entry, self._join_again)
         if not net.CAN_ENCRYPT:
-            ttk.Label(box, text=needs_new_python(), style="Quiet.TLabel").pack(anchor="w")
-        self.message = ttk.Label(box, wraplength=66 * looks.em)
-        self.message.pack(anchor="w", pady=looks.em)
+            wrapped(box, "Quiet.TLabel", text=needs_new_python()).pack(fill="x")
+        self.message = wrapped(box)
+        self.message.pack(fill="x", pady=looks.em)
         on_enter(self.address, self._join_typed)
         self._nothing_found = self.frame.after(NOTHING_FOUND_AFTER, self._tell_nothing_found)
 
@@ -1119,15 +1639,20 @@ class JoinPage:
         card = looks.card(box)
         card.pack(fill="x", pady=(looks.em // 3, looks.em))
         self.list = ttk.Treeview(card, columns=("title", "people", "password"), show="", height=4, selectmode="browse")
-        self.list.column("title", width=40 * looks.em, stretch=True)
-        self.list.column("people", width=12 * looks.em, stretch=False, anchor="e")
-        self.list.column("password", width=12 * looks.em, stretch=False, anchor="center")
         self.list.pack(side="left", fill="x", expand=True)
+        self.fit()
         scrollbar = ttk.Scrollbar(card, command=self.list.yview)
         scrollbar.pack(side="right", fill="y")
         self.list.configure(yscrollcommand=scrollbar.set)
         on_enter(self.list, self._join_chosen)
         self.list.bind("<ButtonRelease-1>", lambda event: self._join_room(self.list.identify_row(event.y)))
+
+    def fit(self) -> None:
+        """For the font as it is now."""
+        em = self._app.looks.em
+        self.list.column("title", width=14 * em, minwidth=8 * em, stretch=True)
+        self.list.column("people", width=11 * em, minwidth=8 * em, stretch=False, anchor="e")
+        self.list.column("password", width=11 * em, minwidth=4 * em, stretch=False, anchor="center")
 
     def focus(self) -> None:
         self.address.focus_set()
@@ -1245,89 +1770,109 @@ class JoinPage:
 
 
 class ChatPage:
-    """A room from within: header, messages, people, composer, status."""
+    """A room from within: header, messages, people, composer, status; for the host also the controls."""
 
     def __init__(self, app: App, session: Session, client: net.Client, welcome: net.Welcome) -> None:
-        self._app, self._client = app, client
+        self._app, self._client, self._server = app, client, session.server
         self._hosting = session.server is not None
         self._where = join_address(client.address, client.port)
         self._welcome = welcome
         self.title = drawable_name(welcome.title)
         self._people: dict[int, str] = {}
+        self._shown: list[tuple[int, bool]] = []  # number, is removed; of each line in the list of people
+        self._controls = net.Controls((), ())
         self._history_left = 0  # events that were before us, and are still to come
         self._changed_people = False
-        self._rejected: dict[int, str] = {}  # id -> text, for those that can be taken back
+        self._talk: collections.deque[Entry] = collections.deque()  # all of it, for saving
+        self._forgotten = 0  # of the talk, because there was too much
+        self._numbered: dict[int, Entry] = {}  # the room's number -> what it is about
+        self._is_muted = self._is_paused = False
+        self._last_own = ""
         self.over = False
         self._had_company = False
         self._shows_all_addresses = False
         self._reachable = session.reachable
+        self._saved_talks: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # path, what went wrong
+        self._folder = ""  # where the last file was chosen or saved
         looks = app.looks
         self.frame = ttk.Frame(app.root, padding=looks.em)
         self.frame.rowconfigure(2, weight=1)
         self.frame.columnconfigure(0, weight=1)
-        self._make_header(looks).grid(row=0, column=0, columnspan=2, sticky="ew")
-        self._make_secrecy(looks, session.password).grid(row=1, column=0, columnspan=2, sticky="ew", pady=(0, looks.em))
+        self._make_header(looks)
+        self._make_secrecy(looks, session.password)
         self.log = Log(self.frame, looks)
-        self.log.frame.grid(row=2, column=0, sticky="nsew")
-        self._make_people(looks).grid(row=2, column=1, sticky="ns", padx=(looks.em, 0))
-        self.notice = ttk.Label(self.frame, style="Quiet.TLabel")
-        self._question = self._make_question(looks)
+        self._make_people(looks)
+        self._find = FindBar(self.frame, looks, self.log, self._find_closed)
+        self.notice = wrapped(self.frame, "Quiet.TLabel")
+        self._make_question(looks)
         self.transfers = Transfers(self.frame, looks, client.cancel)
-        self.transfers.frame.grid(row=5, column=0, columnspan=2, sticky="ew", pady=(looks.em // 2, 0))
-        self._folder = ""  # where the last file was chosen or saved
         self._make_composer(looks)
-        self.status = ttk.Label(self.frame, style="Quiet.TLabel")
-        self.status.grid(row=7, column=0, sticky="ew", pady=(looks.em // 2, 0))
-        self.composer.problem.grid(row=7, column=1, sticky="e")
-        self.log.frame.bind("<Configure>", lambda event: self._wrap(event.width))
+        self.status = wrapped(self.frame, "Quiet.TLabel")
+        self.menu = tk.Menu(self.frame, tearoff=False, font=looks.text)
+        self._keys = Keys(self.log.frame, looks, self.focus)
+        self._is_narrow: bool | None = None
+        self._people_open = False  # in a narrow window
+        self._lay_out(False)
+        self._bind()
 
-    def _make_header(self, looks: Looks) -> ttk.Frame:
-        header = ttk.Frame(self.frame)
-        self.address = ttk.Label(header, text=self._where, style="Quiet.TLabel")
-        self.copy = button(header, Words.copy, lambda: self._copy(self.copy, self.address.cget("text")))
-        self.more = button(header, "", self._show_all_addresses)
+    # What it consists of.
+
+    def _make_header(self, looks: Looks) -> None:
+        self._header = Pair(self.frame, looks)
+        left, right = self._header.first, self._header.second
+        self._join_at = ttk.Label(left, text=Words.join_at)
+        self._name = ttk.Label(left, text=self.title, style="Bold.TLabel")
+        self.address = ttk.Label(left, text=self._where, style="Quiet.TLabel")
+        self.copy = button(left, Words.copy, lambda: self._copy(self.copy, self.address.cget("text")))
+        self.more = button(left, "", self._show_all_addresses)
         if self._hosting:
-            ttk.Label(header, text=Words.join_at).pack(side="left")
+            self._join_at.pack(side="left", padx=(0, looks.em))
             self.address.configure(font=looks.large, style="TLabel")
-            self.address.pack(side="left", padx=looks.em)
+            self.address.pack(side="left", padx=(0, looks.em))
             self.copy.pack(side="left")
         else:
-            ttk.Label(header, text=self.title, style="Bold.TLabel").pack(side="left")
-            self.address.pack(side="left", padx=looks.em)
-        self.leave_button = button(header, Words.leave, self._app.ask_to_leave)
+            self._name.pack(side="left", padx=(0, looks.em))
+            self.address.pack(side="left")
+            left.bind("<Configure>", lambda event: self._fit_title(event.width))
+        self.people_button = button(right, "", self._toggle_people)
+        self.menu_button = button(right, Words.menu, self._show_menu)
+        self.leave_button = button(right, Words.leave, self._app.ask_to_leave)
         self.leave_button.pack(side="right")
-        return header
+        self.menu_button.pack(side="right", padx=(0, looks.em // 2))
 
-    def _make_secrecy(self, looks: Looks, password: str) -> ttk.Frame:
+    def _make_secrecy(self, looks: Looks, password: str) -> None:
         """Encrypted or not; and the host's password, hidden until it is asked for."""
-        row = ttk.Frame(self.frame)
+        self._secrecy = Pair(self.frame, looks)
         words = Words.encrypted_room if password else Words.open_room
-        ttk.Label(row, text=words, style="Quiet.TLabel").pack(side="left")
-        self.password = ttk.Label(row, text=password, style="Bold.TLabel")
-        self.show_password = button(row, Words.show_password, self._toggle_password)
-        self.copy_password = button(row, Words.copy_password, lambda: self._copy(self.copy_password, password))
+        wrapped(self._secrecy.first, "Quiet.TLabel", text=words).pack(fill="x")
+        right = self._secrecy.second
+        self.password = ttk.Label(right, text=password, style="Bold.TLabel")
+        self.show_password = button(right, Words.show_password, self._toggle_password)
+        self.copy_password = button(right, Words.copy_password, lambda: self._copy(self.copy_password, password))
         if password and self._hosting:
-            self.show_password.pack(side="left", padx=looks.em)
+            self.show_password.pack(side="left", padx=(0, looks.em // 2))
             self.copy_password.pack(side="left")
-        return row
 
     def _toggle_password(self) -> None:
         if self.password.winfo_manager():
             self.password.pack_forget()
             self.show_password.configure(text=Words.show_password)
         else:
-            self.password.pack(side="left", padx=self._app.looks.em, before=self.show_password)
+            self.password.pack(side="left", padx=(0, self._app.looks.em), before=self.show_password)
             self.show_password.configure(text=Words.hide_password)
 
-    def _make_people(self, looks: Looks) -> ttk.Frame:
-        frame = ttk.Frame(self.frame)
+    def _make_people(self, looks: Looks) -> None:
+        self._people_frame = frame = ttk.Frame(self.frame)
         self.people_title = ttk.Label(frame, style="Bold.TLabel")
         self.people_title.pack(anchor="w", pady=(0, looks.em // 2))
+        if self._hosting:
+            self._make_bar(frame, looks)
         card = looks.card(frame)
         card.pack(fill="both", expand=True)
         self.people = tk.Listbox(
             card,
             width=PEOPLE_WIDTH,
+            height=1,
             font=looks.text,
             background=CARD,
             foreground=INK,
@@ -1342,32 +1887,117 @@ class ChatPage:
         scrollbar = ttk.Scrollbar(card, command=self.people.yview)
         scrollbar.pack(side="right", fill="y")
         self.people.configure(yscrollcommand=scrollbar.set)
-        return frame
+        looks.show_focus(card, self.people)
 
-    def _make_question(self, looks: Looks) -> ttk.Frame:
+    def _make_bar(self, frame: ttk.Frame, looks: Looks) -> None:
+        """The host's controls, for who is chosen in the list, and for all."""
+        bar = ttk.Frame(frame)
+        bar.pack(side="bottom", fill="x", pady=(looks.em // 2, 0))
+        bar.columnconfigure((0, 1), weight=1, uniform="bar")
+        self.mute = button(bar, Words.mute, self._mute)
+        self.mute.grid(row=0, column=0, sticky="ew")
+        self.remove = button(bar, Words.remove, self._remove)
+        self.remove.grid(row=0, column=1, sticky="ew", padx=(looks.em // 2, 0))
+        self.pause = button(bar, Words.pause, self._pause)
+        self.pause.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(looks.em // 2, 0))
+
+    def _make_question(self, looks: Looks) -> None:
         """Asked inside the window: is a room with people in it to be closed?"""
-        frame = ttk.Frame(self.frame)
-        self.question = ttk.Label(frame, style="Bold.TLabel")
-        self.question.pack(side="left")
-        self.close_yes = button(frame, Words.close_yes, self._app.leave_room, "Accent.TButton")
-        self.close_yes.pack(side="left", padx=looks.em)
-        self.close_no = button(frame, Words.close_no, self.stay)
+        self._question = Pair(self.frame, looks)
+        self.question = wrapped(self._question.first, "Bold.TLabel")
+        self.question.pack(fill="x")
+        right = self._question.second
+        self.close_yes = button(right, Words.close_yes, self._app.leave_room, "Accent.TButton")
+        self.close_yes.pack(side="left", padx=(0, looks.em // 2))
+        self.close_no = button(right, Words.close_no, self.stay)
         self.close_no.pack(side="left")
-        return frame
 
     def _make_composer(self, looks: Looks) -> None:
         self.composer = Composer(self.frame, looks, self._say)
-        self.composer.frame.grid(row=6, column=0, sticky="ew", pady=(looks.em // 2, 0))
-        buttons = ttk.Frame(self.frame)
-        buttons.grid(row=6, column=1, sticky="sew", padx=(looks.em, 0))
-        self.send = button(buttons, Words.send, self.composer.send, "Accent.TButton")
+        self._buttons = ttk.Frame(self.frame)
+        self.send = button(self._buttons, Words.send, self.composer.send, "Accent.TButton")
         self.send.pack(side="left", fill="x", expand=True)
-        self.file = button(buttons, Words.file, self._choose_files)
+        self.file = button(self._buttons, Words.file, self.choose_files)
         self.file.pack(side="left", fill="x", expand=True, padx=(looks.em // 2, 0))
 
-    def _wrap(self, width: int) -> None:
-        self.status.configure(wraplength=width)
-        self.notice.configure(wraplength=width)
+    def _bind(self) -> None:
+        box, log = self.composer.text, self.log.text
+        box.bind("<Prior>", lambda _: self._scroll(-1))
+        box.bind("<Next>", lambda _: self._scroll(1))
+        box.bind("<Up>", lambda _: self._write_last_again())
+        log.bind("<Key>", self._write_instead)
+        log.bind("<Tab>", lambda _: go_to(log.tk_focusNext()))
+        log.bind("<<ContextMenu>>", self._show_entry_menu)
+        log.bind("<Menu>", lambda _: self._show_entry_menu(None))
+        log.bind("<Shift-F10>", lambda _: self._show_entry_menu(None))
+        self.frame.bind("<Configure>", lambda event: self._lay_out(event.width < NARROW * self._app.looks.em))
+        if self._hosting:
+            self.people.bind("<<ListboxSelect>>", lambda _: self._show_bar())
+            self.people.bind("<<ContextMenu>>", self._show_person_menu)
+            for key in ("<Return>", "<KP_Enter>", "<Menu>", "<Shift-F10>"):
+                self.people.bind(key, lambda _: self._show_person_menu(None))
+
+    # Where it stands.
+
+    def _lay_out(self, is_narrow: bool) -> None:
+        """Wide: log, and people beside it. Narrow: the people come when they are asked for."""
+        if is_narrow == self._is_narrow:
+            return
+        self._is_narrow = is_narrow
+        gap = self._app.looks.em
+        for pair in (self._header, self._secrecy, self._question):
+            pair.stack(is_narrow)
+        self._header.frame.grid(row=0, column=0, columnspan=2, sticky="ew")
+        self._secrecy.frame.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap // 2, gap))
+        self.log.frame.grid(row=2, column=0, sticky="nsew")
+        self._show_people()
+        self.transfers.frame.grid(row=6, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
+        self.transfers.fit(is_narrow=is_narrow)
+        self.composer.frame.grid(row=7, column=0, columnspan=2 if is_narrow else 1, sticky="ew", pady=(gap // 2, 0))
+        if is_narrow:
+            self._buttons.grid(row=8, column=0, columnspan=2, sticky="ew", padx=0, pady=(gap // 2, 0))
+            self.people_button.pack(side="left", padx=(0, gap // 2))
+        else:
+            self._buttons.grid(row=7, column=1, sticky="sew", padx=(gap, 0), pady=(gap // 2, 0))
+            self.people_button.pack_forget()
+        self.status.grid(row=9, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
+        self.composer.problem.grid(row=10, column=0, columnspan=2, sticky="w")
+        if not self.composer.problem.cget("text"):
+            self.composer.problem.grid_remove()
+        if self._hosting:
+            self.address.configure(font=self._app.looks.bold if is_narrow else self._app.looks.large)
+            if is_narrow:
+                self._join_at.pack_forget()
+            else:
+                self._join_at.pack(side="left", padx=(0, gap), before=self.address)
+        self.log.fit(is_narrow=is_narrow)
+
+    def fit(self) -> None:
+        """For the font as it is now."""
+        self._is_narrow = None
+        self._changed_people = True
+        self._lay_out(self.frame.winfo_width() < NARROW * self._app.looks.em)
+        self.flush()
+
+    def _show_people(self) -> None:
+        gap = self._app.looks.em
+        if not self._is_narrow:
+            self._people_frame.grid(row=2, column=1, columnspan=1, sticky="nsew", padx=(gap, 0))
+        elif self._people_open:
+            self._people_frame.grid(row=2, column=0, columnspan=2, sticky="nsew", padx=0)
+            self._people_frame.lift()
+        else:
+            self._people_frame.grid_remove()
+
+    def _toggle_people(self) -> None:
+        self._people_open = not self._people_open
+        self._show_people()
+        (self.people if self._people_open else self.composer.text).focus_set()
+
+    def _fit_title(self, width: int) -> None:
+        looks = self._app.looks
+        free = max(width - looks.text.measure(self._where) - 2 * looks.em, 8 * looks.em)
+        self._name.configure(text=shortened(self.title, looks.bold, free))
 
     def focus(self) -> None:
         self.composer.text.focus_set()
@@ -1375,29 +2005,44 @@ class ChatPage:
     def close(self) -> None:
         self.frame.destroy()
 
-    # Where others can join.
+    # Where others can join, and what else is to be said below the log.
 
     def _show_addresses(self) -> None:
-        """The host's header, and what is to be said below the log."""
-        addresses = [join_address(address, self._client.port) for address in self._reachable.addresses]
+        addresses = self._addresses()
         self.address.configure(text=addresses[0] if addresses else Words.no_address)
+        self.copy.state(["!disabled" if addresses else "disabled"])
         if len(addresses) > 1:
             self.more.configure(text=Words.more_addresses.format(number=len(addresses) - 1))
             self.more.pack(side="left", padx=self._app.looks.em, after=self.copy)
         else:
             self.more.pack_forget()
+        self._show_notice()
+
+    def _addresses(self) -> list[str]:
+        return [join_address(address, self._client.port) for address in self._reachable.addresses]
+
+    def _show_notice(self) -> None:
+        sentences = self._about_addresses() if self._hosting else []
+        if self._is_paused:
+            sentences.append(Words.you_paused if self._hosting else Words.paused)
+        if self._is_muted:
+            sentences.append(Words.muted)
+        self.notice.configure(text="\n".join(sentences))
+        if sentences:
+            self.notice.grid(row=4, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
+        else:
+            self.notice.grid_remove()
+
+    def _about_addresses(self) -> list[str]:
         sentences = []
+        addresses = self._addresses()
         if self._shows_all_addresses and len(addresses) > 1:
             sentences.append(Words.also_at.format(addresses=", ".join(addresses[1:])))
         if addresses and not self._reachable.findable:
             sentences.append(Words.not_findable.format(address=addresses[0]))
         if addresses and not self._had_company:
             sentences.append(Words.nobody_yet.format(room=self.title, address=addresses[0]))
-        self.notice.configure(text="\n".join(sentences))
-        if sentences:
-            self.notice.grid(row=3, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
-        else:
-            self.notice.grid_remove()
+        return sentences
 
     def _show_all_addresses(self) -> None:
         self._shows_all_addresses = not self._shows_all_addresses
@@ -1409,10 +2054,31 @@ class ChatPage:
         if text.casefold() == "exit":
             self._app.ask_to_leave()
         else:
+            self._last_own = text
             self._client.say(text)
             self.log.go_to_end()
 
-    def _choose_files(self) -> None:
+    def _scroll(self, pages: int) -> str:
+        self.log.text.yview_scroll(pages, "pages")
+        return "break"
+
+    def _write_last_again(self) -> str | None:
+        if self.composer.get() or not self._last_own:
+            return None
+        self.composer.give_back(self._last_own)
+        return "break"
+
+    def _write_instead(self, event: tk.Event[tk.Text]) -> str | None:
+        """Whoever types while the log has the keyboard means the composer."""
+        if not event.char.isprintable() or not event.char or int(event.state) & 0x4 or self.composer.is_blocked:
+            return None
+        self.focus()
+        self.composer.text.insert("insert", event.char)
+        return "break"
+
+    def choose_files(self) -> None:
+        if self.composer.is_blocked:
+            return
         folder = self._folder or str(Path.home())
         paths = filedialog.askopenfilenames(
             parent=self.frame, title=Words.choose_files, initialdir=folder, filetypes=[(Words.all_files, "*")]
@@ -1426,16 +2092,19 @@ class ChatPage:
             self._client.share(path)
 
     def _choose_target(self, file: net.Shared) -> None:
+        path = self._ask_where(Words.save_as, net.clean_filename(file.filename))
+        if path:
+            self._client.save(file, path)
+
+    def _ask_where(self, title: str, name: str) -> str:
+        """A path; "" if the person has thought better of it."""
+        folder = self._folder or downloads_folder()
         path = filedialog.asksaveasfilename(
-            parent=self.frame,
-            title=Words.save_as,
-            initialdir=self._folder or downloads_folder(),
-            initialfile=net.clean_filename(file.filename),
-            filetypes=[(Words.all_files, "*")],
+            parent=self.frame, title=title, initialdir=folder, initialfile=name, filetypes=[(Words.all_files, "*")]
         )
         if path:
             self._folder = os.path.dirname(path)
-            self._client.save(file, path)
+        return path or ""
 
     def _show_folder(self, folder: str) -> None:
         try:
@@ -1443,10 +2112,39 @@ class ChatPage:
         except OSError:
             self.say(Words.cannot_open.format(folder=drawable_name(folder)), wrong=True)
 
-    def _take_back(self, number: int) -> None:
-        text = self._rejected.pop(number, None) if not self.over else None
-        if text is not None:
-            self.log.remove_rejected(number)
+    def save_talk(self) -> None:
+        """Asks where, and writes down all that this window has received; a thread does it, the disk may be slow."""
+        name = f"{self.title} {time.strftime('%Y-%m-%d')}.txt"
+        path = self._ask_where(Words.save_talk, net.clean_filename(name))
+        if path:
+            text = talk_text(self.title, list(self._talk), self._forgotten)
+            arguments = (path, text, self._saved_talks)
+            threading.Thread(target=save_text, args=arguments, name="saving the talk").start()
+
+    def find(self) -> None:
+        self._find.frame.grid(row=3, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
+        self._find.open()
+
+    def _find_closed(self) -> None:
+        self._find.frame.grid_remove()
+        self.focus()
+
+    def toggle_keys(self) -> None:
+        self._keys.toggle()
+
+    def escape(self) -> None:
+        """Puts away whatever was opened, and goes back to the composer."""
+        if self._find.frame.winfo_ismapped():
+            self._find.close()
+        self._keys.hide()
+        if self._people_open:
+            self._toggle_people()
+        self.stay()
+
+    def _take_back(self, entry: Entry, text: str) -> None:
+        """One's own line that was not sent: into the composer again."""
+        if not self.over and not self.composer.is_blocked:
+            self.log.remove(entry)
             self.composer.give_back(text)
 
     @staticmethod
@@ -1461,23 +2159,131 @@ class ChatPage:
     def ask(self) -> bool:
         """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
         others = len(self._people) - 1
-        if not self._hosting or others < 1 or self.over or self._question.winfo_ismapped():
+        if not self._hosting or others < 1 or self.over or self._question.frame.winfo_ismapped():
             return True
         words = Words.close_question if others > 1 else Words.close_question_1
         self.question.configure(text=words.format(number=others))
-        self._question.grid(row=4, column=0, columnspan=2, sticky="w", pady=(self._app.looks.em, 0))
-        self._question.update_idletasks()
+        self._question.frame.grid(row=5, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em, 0))
+        self._question.frame.update_idletasks()
         return False
 
     def stay(self) -> None:
-        self._question.grid_remove()
+        self._question.frame.grid_remove()
         self.focus()
+
+    # What the host does.
+
+    def _chosen(self) -> tuple[int, bool]:
+        """Number of the person who is chosen in the list, and whether they were removed; 0 for nobody, or oneself."""
+        line = self._chosen_line()
+        who, is_removed = (0, False) if line is None else self._shown[line]
+        return (who, is_removed) if who != self._welcome.who else (0, False)
+
+    def _chosen_line(self) -> int | None:
+        lines: tuple[int, ...] = self.people.curselection()  # type: ignore[no-untyped-call]
+        return lines[0] if lines else None
+
+    def _mute(self) -> None:
+        who, _ = self._chosen()
+        if who:
+            self._control(lambda server: server.mute(who, who not in self._controls.muted))
+
+    def _remove(self) -> None:
+        who, is_removed = self._chosen()
+        if who:
+            self._control(lambda server: server.remove(who, not is_removed))
+
+    def _pause(self) -> None:
+        self._control(lambda server: server.pause(not self._is_paused))
+
+    def _control(self, action: Callable[[net.Server], None]) -> None:
+        if self._server is not None and not self.over:
+            try:
+                action(self._server)
+            except ValueError as error:  # somebody who is not known any more
+                self.say(str(error), wrong=True)
+
+    def _show_bar(self) -> None:
+        who, is_removed = self._chosen()
+        self.mute.configure(text=Words.unmute if who in self._controls.muted else Words.mute)
+        self.mute.state(["!disabled" if who and not is_removed else "disabled"])
+        self.remove.configure(text=Words.let_in if is_removed else Words.remove)
+        self.remove.state(["!disabled" if who else "disabled"])
+        self.pause.configure(text=Words.go_on if self._is_paused else Words.pause)
+
+    def _show_person_menu(self, event: tk.Event[tk.Listbox] | None) -> str:
+        """Where the mouse is or, by keyboard, at the person who is chosen."""
+        if event is not None:
+            self.people.selection_clear(0, "end")
+            self.people.selection_set(f"@{event.x},{event.y}")
+            self.people.focus_set()
+        self._show_bar()
+        who, is_removed = self._chosen()
+        if who:
+            commands = [(str(self.remove.cget("text")), self._remove)]
+            if not is_removed:
+                commands.insert(0, (str(self.mute.cget("text")), self._mute))
+            x, y, _, height = self.people.bbox(self._chosen_line() or 0) or (0, 0, 0, 0)
+            self._show_commands(commands, self.people, event, (x, y + height))
+        return "break"
+
+    # Menus.
+
+    def _show_menu(self) -> None:
+        app = self._app
+        commands: list[tuple[str, Callable[[], object]]] = [
+            (Words.menu_find, self.find),
+            (Words.menu_save_talk, self.save_talk),
+            (Words.menu_larger, lambda: app.zoom(1)),
+            (Words.menu_smaller, lambda: app.zoom(-1)),
+            (Words.menu_full_screen, app.toggle_full_screen),
+            (Words.menu_keys, self.toggle_keys),
+        ]
+        if self._hosting:
+            commands.insert(0, (Words.go_on if self._is_paused else Words.pause, self._pause))
+        self._show_commands(commands, self.menu_button, None, (0, self.menu_button.winfo_height()))
+
+    def _show_entry_menu(self, event: tk.Event[tk.Text] | None) -> str:
+        """For the entry under the mouse or, by keyboard, the one that is chosen."""
+        log = self.log
+        entry = log.current() if event is None else log.entry_at(f"@{event.x},{event.y}")
+        commands: list[tuple[str, Callable[[], object]]] = []
+        if log.selected():
+            commands.append((Words.copy_selected, lambda: log.text.event_generate("<<Copy>>")))
+        if entry is not None:
+            commands.append((Words.copy_entry, lambda: self._copy_text(entry.plain())))
+            if entry.link is not None and not entry.taken_back:
+                commands.append(entry.link)
+            if self._hosting and entry.number and not entry.taken_back:
+                commands.append((Words.take_it_back, lambda: self._control(lambda room: room.take_back(entry.number))))
+        commands.append((Words.menu_save_talk, self.save_talk))
+        box = log.text.bbox("entry.first") if event is None and entry is not None else None
+        self._show_commands(commands, log.text, event, (box[0], box[1] + box[3]) if box else (0, 0))
+        return "break"
+
+    def _copy_text(self, text: str) -> None:
+        self.frame.clipboard_clear()
+        self.frame.clipboard_append(text)
+
+    def _show_commands(
+        self,
+        commands: Sequence[tuple[str, Callable[[], object]]],
+        widget: tk.Misc,
+        event: tk.Event[Any] | None,
+        place: tuple[int, int],
+    ) -> None:
+        """A menu at the mouse or, without one, at this place in the widget."""
+        self.menu.delete(0, "end")
+        for words, action in commands:
+            self.menu.add_command(label=words, command=action)
+        x, y = place if event is None else (event.x, event.y)
+        self.menu.tk_popup(widget.winfo_rootx() + x, widget.winfo_rooty() + y)
 
     # What the room says.
 
     def handle(self, event: net.Event) -> None:
         """Takes one event; it is seen after the next `flush`."""
-        if isinstance(event, (net.Said, net.Joined, net.Left, net.Shared)):
+        if isinstance(event, net.Numbered):
             is_history = self._history_left > 0
             self._history_left -= is_history
             self._handle_numbered(event, is_history)
@@ -1485,33 +2291,32 @@ class ChatPage:
         match event:
             case net.Welcome():
                 self._handle_welcome(event)
+            case net.Muted():
+                self._is_muted = event.on
+                self._silence()
             case net.Sending():
                 self.log.add_on_its_way(event.id, event.text)
             case net.Settled():
                 text = self.log.remove_on_its_way(event.id)
                 if text is not None:
-                    self.log.add_message(time.time(), self._welcome.who, self._welcome.name, text)
-                    self.log.add_note(Words.settled)
+                    self._add(Entry(time.time(), text, self._welcome.who, self._welcome.name))
+                    self._note(Words.settled)
             case net.Rejected():
                 self._handle_rejected(event)
             case net.Lost():
                 self._tell_trouble(event)
             case net.Refused() | net.Closed():
                 self._end(event)
-            case net.Progress():
-                self.transfers.show(event)
-            case net.Uploaded():
-                self.transfers.remove(event.transfer)
-            case net.Saved():
-                self.transfers.remove(event.transfer)
-                self._tell_saved(event.path)
-            case net.Failed():
-                self._tell_failed(event, self.transfers.remove(event.transfer))
+            case net.Progress() | net.Uploaded() | net.Saved() | net.Failed():
+                self._handle_transfer(event)
             case net.Reachable():
                 self._reachable = event
                 self._show_addresses()
             case net.WrongPassword():
-                self.log.add_note(Words.guessed.format(address=event.address, number=event.times))
+                self._note(Words.guessed.format(address=event.address, number=event.times))
+            case net.Controls():
+                self._controls = event
+                self._changed_people = True
             case net.Found():
                 pass  # for the join page, which has a queue of its own
             case _:
@@ -1522,55 +2327,127 @@ class ChatPage:
             case net.Said():
                 if event.who == self._welcome.who:
                     self.log.remove_on_its_way(event.id)
-                self.log.add_message(event.time, event.who, event.name, event.text)
+                entry = Entry(event.time, event.text, event.who, event.name, event.number, taken_back=event.taken_back)
+                self._add_heard(entry, is_history)
             case net.Shared():
-                name = drawable_name(net.clean_filename(event.filename))
-                text = Words.shared.format(filename=name, size=file_size(event.size))
-                self.log.add_file(event.time, event.who, event.name, text, lambda: self._choose_target(event))
+                self._add_heard(self._file_entry(event), is_history)
+            case net.TakenBack():
+                self._handle_taken_back(event.which)
+            case net.Paused():
+                if not is_history:  # the welcome has told how it is now
+                    self._is_paused = event.on
+                    self._note(Words.was_paused if event.on else Words.goes_on)
+                    self._silence()
             case net.Joined() | net.Left() if is_history:
                 pass  # the list of people is already as it was after them
             case net.Joined():
                 self._people[event.who] = event.name
                 self._changed_people = True
-                self.log.add_note(Words.joined.format(name=drawable_name(event.name)))
+                self._note(Words.joined.format(name=drawable_name(event.name)))
             case net.Left():
                 self._people.pop(event.who, None)
                 self._changed_people = True
                 words = Words.left.get(event.reason, Words.left["left"])
-                self.log.add_note(words.format(name=drawable_name(event.name)))
+                self._note(words.format(name=drawable_name(event.name)))
             case _:
                 assert_never(event)
 
     def _handle_welcome(self, welcome: net.Welcome) -> None:
         before, self._welcome = self._welcome, welcome
         if welcome is before:
-            self.log.add_note(Words.you_are_in.format(room=self.title, name=drawable_name(welcome.name)))
+            self._note(Words.you_are_in.format(room=self.title, name=drawable_name(welcome.name)))
             wanted = net.clean_name(self._app.name)
             if welcome.name != wanted:
                 names = {"wanted": drawable_name(wanted), "name": drawable_name(welcome.name)}
-                self.log.add_note(Words.renamed.format(**names))
+                self._note(Words.renamed.format(**names))
         elif welcome.room != before.room:
-            self.log.add_note(Words.reopened.format(room=self.title))
+            self._numbered.clear()
+            self._note(Words.reopened.format(room=self.title))
         if welcome.missed:
             words = Words.missed if welcome.missed > 1 else Words.missed_1
-            self.log.add_note(words.format(number=welcome.missed))
+            self._note(words.format(number=welcome.missed))
         self._history_left = welcome.history
         self._people = dict(welcome.people)
         self._changed_people = True
+        self._is_muted, self._is_paused = welcome.muted, welcome.paused
+        self._silence()
         self.say(Words.connected)
+
+    def _silence(self) -> None:
+        """Whether this person may write now."""
+        reason = Words.muted if self._is_muted else Words.paused if self._is_paused and not self._hosting else ""
+        if self.over:
+            reason = Words.over
+        self.composer.block(reason)
+        for each in (self.send, self.file):
+            each.state(["disabled" if reason else "!disabled"])
+        self._show_notice()
+        if self._hosting:
+            self._show_bar()
+
+    # What is kept and drawn.
+
+    def _add(self, entry: Entry) -> None:
+        self._talk.append(entry)
+        if entry.number:
+            self._numbered[entry.number] = entry
+        if len(self._talk) > TALK_ENTRIES:
+            self._forgotten += 1
+            self._numbered.pop(self._talk.popleft().number, None)
+        self.log.add(entry)
+
+    def _note(self, text: str) -> None:
+        self._add(Entry(time.time(), text))
+
+    def _add_heard(self, entry: Entry, is_history: bool) -> None:
+        """Somebody has said or shared something: perhaps whoever sits here looks elsewhere."""
+        is_own = entry.who == self._welcome.who
+        if not is_own and is_called(entry.text, self._welcome.name):
+            entry.tags = ("mention",)
+        self._add(entry)
+        if not is_own and not is_history:
+            self._app.notice()
+
+    def _file_entry(self, file: net.Shared) -> Entry:
+        name = drawable_name(net.clean_filename(file.filename))
+        text = "" if file.taken_back else Words.shared.format(filename=name, size=file_size(file.size))
+        link = (Words.save, lambda: self._choose_target(file))
+        return Entry(file.time, text, file.who, file.name, file.number, link=link, taken_back=file.taken_back)
+
+    def _handle_taken_back(self, number: int) -> None:
+        entry = self._numbered.get(number)
+        if entry is not None and not entry.taken_back:
+            entry.taken_back = True
+            if not self._hosting:  # whoever has taken it back may still look up what it was
+                entry.text = ""
+            self.log.redraw(entry)
 
     def _handle_rejected(self, rejected: net.Rejected) -> None:
         text = self.log.remove_on_its_way(rejected.id)
         if text is not None:
-            self._rejected[rejected.id] = text
-            reason = Words.not_sent.format(reason=Words.rejected.get(rejected.code, rejected.reason))
-            who, name = self._welcome.who, self._welcome.name
-            self.log.add_rejected(rejected.id, who, name, text, reason, lambda: self._take_back(rejected.id))
+            reason = Words.not_sent.format(reason=Words.rejected.get(rejected.code, drawable_name(rejected.reason)))
+            entry = Entry(time.time(), text, self._welcome.who, self._welcome.name, tags=("wrong",), reason=reason)
+            entry.link = (Words.take_back, lambda: self._take_back(entry, text))
+            self.log.add(entry)
+
+    def _handle_transfer(self, event: net.Progress | net.Uploaded | net.Saved | net.Failed) -> None:
+        match event:
+            case net.Progress():
+                self.transfers.show(event)
+            case net.Uploaded():
+                self.transfers.remove(event.transfer)
+            case net.Saved():
+                self.transfers.remove(event.transfer)
+                self._tell_saved(event.path)
+            case net.Failed():
+                self._tell_failed(event, self.transfers.remove(event.transfer))
+            case _:
+                assert_never(event)
 
     def _tell_saved(self, path: str) -> None:
         folder, name = os.path.split(os.path.abspath(path))
         text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
-        self.log.add_note_with_link(text, Words.open_folder, lambda: self._show_folder(folder))
+        self.log.add_note(text).link = (Words.open_folder, lambda: self._show_folder(folder))
 
     def _tell_failed(self, failed: net.Failed, progress: net.Progress | None) -> None:
         is_upload = progress is not None and progress.is_upload
@@ -1592,10 +2469,8 @@ class ChatPage:
 
     def _end(self, event: net.Refused | net.Closed) -> None:
         self.over = True
-        self.composer.enable(False)
-        self.send.state(["disabled"])
-        self.file.state(["disabled"])
-        self._question.grid_remove()
+        self._silence()
+        self._question.frame.grid_remove()
         self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
 
     def say(self, text: str, wrong: bool = False) -> None:
@@ -1605,29 +2480,53 @@ class ChatPage:
         """Shows all that was handled since the last time."""
         self.log.flush()
         self.transfers.flush()
+        while not self._saved_talks.empty():
+            path, problem = self._saved_talks.get()
+            if problem:
+                self.log.add_note(Words.talk_not_saved.format(reason=problem), wrong=True)
+            else:
+                self._tell_saved(path)
         if self._changed_people:
             self._changed_people = False
             self._had_company |= len(self._people) > 1
             if self._hosting:
                 self._show_addresses()
-            self.people_title.configure(text=Words.people.format(number=len(self._people)))
-            where = self.people.yview()[0]
-            self.people.delete(0, "end")
-            self.people.insert("end", *self._sorted_people())
-            self.people.yview_moveto(where)
+            self._show_list()
 
-    def _sorted_people(self) -> list[str]:
-        """The host, then the others in alphabetical order."""
-        host, looks = self._welcome.host or net.HOST, self._app.looks
+    def _show_list(self) -> None:
+        count = Words.people.format(number=len(self._people))
+        self.people_title.configure(text=count)
+        self.people_button.configure(text=count)
+        chosen = self._chosen()
+        where = self.people.yview()[0]
+        lines = self._sorted_people()
+        self._shown = [(who, is_removed) for who, is_removed, _ in lines]
+        self.people.delete(0, "end")
+        self.people.insert("end", *(words for _, _, words in lines))
+        for line, (who, is_removed) in enumerate(self._shown):
+            if is_removed or who in self._controls.muted:
+                self.people.itemconfigure(line, foreground=QUIET)
+        if chosen[0] and chosen in self._shown:
+            self.people.selection_set(self._shown.index(chosen))
+        self.people.yview_moveto(where)
+        if self._hosting:
+            self._show_bar()
+
+    def _sorted_people(self) -> list[tuple[int, bool, str]]:
+        """The host, the others in alphabetical order, and for the host those who were removed; each with its words."""
+        host, own = self._welcome.host or net.HOST, self._welcome.who
         marks = {(True, True): Words.host_and_you_mark, (True, False): Words.host_mark, (False, True): Words.you_mark}
-
-        def mark(who: int, name: str) -> str:
-            words = marks.get((who == host, who == self._welcome.who), "{name}")
-            width = (PEOPLE_WIDTH - len(words.format(name=""))) * looks.em
-            return words.format(name=shortened(drawable_name(name), looks.text, width))
-
         people = sorted(self._people.items(), key=lambda person: (person[0] != host, person[1].casefold()))
-        return [mark(who, name) for who, name in people]
+        lines = []
+        for who, name in people:
+            words = Words.muted_mark if who in self._controls.muted else marks.get((who == host, who == own), "{name}")
+            lines.append((who, False, self._marked(words, name)))
+        return lines + [(who, True, self._marked(Words.removed_mark, name)) for who, name in self._controls.removed]
+
+    def _marked(self, words: str, name: str) -> str:
+        looks = self._app.looks
+        width = PEOPLE_WIDTH * looks.em - looks.text.measure(words.format(name=""))
+        return words.format(name=shortened(drawable_name(name), looks.text, width))
 
 
 # ---------------------------------------------------------------------------------------------------------------- App
@@ -1706,16 +2605,52 @@ class App:
         width = min(95 * em, root.winfo_screenwidth() - 6 * em)
         height = min(62 * em, root.winfo_screenheight() - 10 * em)
         root.geometry(f"{width}x{height}")
-        root.minsize(min(40 * em, width), min(32 * em, height))
+        root.minsize(*SMALLEST)
         root.protocol("WM_DELETE_WINDOW", self._close_clicked)
-        root.bind("<Escape>", lambda _: self._escape())
+        self._title = Words.program
+        self._unread = 0
+        self._bind()
         root.report_callback_exception = self._report
         if root.tk.call("tk", "windowingsystem") == "aqua":
             root.createcommand("::tk::mac::Quit", self._close_clicked)
         self._show(FirstPage(self))
         self._next_poll = root.after(POLL, self.poll)
 
+    def _bind(self) -> None:
+        """The keys that work everywhere in the window."""
+        root = self.root
+        control = "Command" if root.tk.call("tk", "windowingsystem") == "aqua" else "Control"
+        steps = {"plus": 1, "equal": 1, "KP_Add": 1, "minus": -1, "KP_Subtract": -1, "Key-0": 0, "KP_0": 0}
+        for key, step in steps.items():
+            root.bind(f"<{control}-{key}>", lambda _, step=step: self.zoom(step))  # type: ignore[misc]
+        for place in ("Text", "Listbox", "Treeview", str(root)):  # in these the wheel would also scroll
+            root.bind_class(place, f"<{control}-MouseWheel>", self._zoom_by_wheel)
+            with contextlib.suppress(tk.TclError):  # from Tk 9 on there are no such buttons
+                root.bind_class(place, f"<{control}-Button-4>", lambda _: self.zoom(1))
+                root.bind_class(place, f"<{control}-Button-5>", lambda _: self.zoom(-1))
+        root.bind("<F11>", lambda _: self.toggle_full_screen())
+        root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))
+        root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
+        for key, action in (("f", ChatPage.find), ("s", ChatPage.save_talk), ("o", ChatPage.choose_files)):
+            root.bind_class(str(root), f"<{control}-{key}>", lambda _, action=action: self._in_room(action))  # type: ignore[misc]
+        root.bind("<FocusIn>", self._focus_came)
+
     # What people do.
+
+    def zoom(self, step: int) -> str:
+        """Larger, smaller or, with 0, as at first."""
+        nearest = min(range(len(ZOOMS)), key=lambda place: abs(ZOOMS[place] - self.looks.percent))
+        place = min(max(nearest + step, 0), len(ZOOMS) - 1) if step else ZOOMS.index(100)
+        self.looks.zoom(ZOOMS[place])
+        if self.page is not None:
+            self.page.fit()
+        return "break"
+
+    def _zoom_by_wheel(self, event: tk.Event[tk.Misc]) -> str:
+        return self.zoom(1 if event.delta > 0 else -1)
+
+    def toggle_full_screen(self) -> None:
+        self.root.attributes("-fullscreen", not self.root.attributes("-fullscreen"))
 
     def host(self, port: int = net.PORT) -> None:
         page = self.page if isinstance(self.page, FirstPage) else self._show(FirstPage(self))
@@ -1753,9 +2688,30 @@ class App:
         self._end_session()
         self._show(FirstPage(self)).say(message, wrong)
 
-    def _escape(self) -> None:
+    def _in_room(self, action: Callable[[ChatPage], None]) -> None:
         if isinstance(self.page, ChatPage):
-            self.page.stay()
+            action(self.page)
+
+    # Whether somebody looks at the window.
+
+    def notice(self) -> None:
+        """Something was said: where nobody looks, the title counts it, and the first one rings the bell."""
+        if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the keyboard
+            self._unread += 1
+            self._show_title()
+            if self._unread == 1:
+                self.root.bell()
+
+    def _focus_came(self, event: tk.Event[tk.Misc]) -> None:
+        if self._unread:
+            self._unread = 0
+            self._show_title()
+        if isinstance(self.page, (FirstPage, JoinPage)):
+            self.page.page.show(event.widget)
+
+    def _show_title(self) -> None:
+        words = Words.unread_title if self._unread else "{title}"
+        self.root.title(words.format(number=self._unread, title=self._title))
 
     def _close_clicked(self) -> None:
         if not isinstance(self.page, ChatPage) or self.page.ask():
@@ -1775,12 +2731,14 @@ class App:
 
     def _show(self, page: Page) -> Page:
         if self.page is not None:
+            self.looks.forget(self.page.frame)
             self.page.close()
         self.page = page
-        title = Words.program
+        self._unread = 0
+        self._title = Words.program
         if isinstance(page, ChatPage):
-            title = Words.title.format(room=page.title, program=Words.program)
-        self.root.title(title)
+            self._title = Words.title.format(room=page.title, program=Words.program)
+        self._show_title()
         page.frame.pack(fill="both", expand=True)
         page.focus()
         return page
