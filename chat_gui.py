@@ -62,7 +62,7 @@ class Words:
     """Every sentence that people read; to translate the program is to translate this table."""
 
     program = "Classroom chat"
-    slogan = "Talk with everybody on this network. Nothing to install, no account, no internet."
+    slogan = "Talk with everybody on this network: nothing to install, no account."
     your_name = "Your name"
     room_password = "Room password (optional)"
     suggest = "Suggest"
@@ -449,11 +449,6 @@ def show_page(address: str) -> None:
     threading.Thread(target=webbrowser.open, args=[address], name="browser opened", daemon=True).start()
 
 
-def is_called(text: str, name: str) -> bool:
-    """Whether the text has "@Ann" in it, for Ann, and not "@Anna" or "@Ann 2"."""
-    return name != "" and re.search(rf"@{re.escape(name)}(?!\w| ?\d)", text, re.IGNORECASE) is not None
-
-
 def talk_text(title: str, entries: list[Entry], forgotten: int) -> str:
     """The talk as a file. Lines that go on are indented, so that nobody can write a line in another one's name."""
     lines = [title, ""]
@@ -663,6 +658,7 @@ class Looks:
             "Accent.TButton",
             background=[("disabled", "#9db3e3"), ("pressed", "#1a4199"), ("active", "#1e4bad")],
             foreground=[("disabled", "white")],
+            bordercolor=[("disabled", "#9db3e3")],
         )
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
@@ -731,7 +727,9 @@ def _lengths_of(widget: tk.Misc) -> Lengths:
 
 
 def _pixels(widget: tk.Misc, value: object) -> tuple[float, ...]:
-    return tuple(widget.winfo_fpixels(str(length)) for length in widget.tk.splitlist(value))
+    """One or two lengths, in whichever way this version of Tk gives them."""
+    lengths = value if isinstance(value, tuple) else str(value).split()
+    return tuple(widget.winfo_fpixels(str(length)) for length in lengths)
 
 
 def shortened(text: str, text_font: font.Font, width: int) -> str:
@@ -815,7 +813,7 @@ class Log:
         self._jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
         self._follow = True  # until the reader scrolls up
         self._new = 0  # messages below what the reader sees
-        self._size: tuple[object, ...] = ()
+        self._top = (0, 0)  # line and column that were at the top when the view last changed
         self._entries: list[Entry] = []  # drawn, the oldest first
         self._added: list[Entry] = []  # to be drawn
         self._own_changed = False
@@ -824,6 +822,7 @@ class Log:
         self._link_numbers = itertools.count(1)
         self._names: dict[str, str] = {}  # name -> as it fits into its column
         self._is_narrow = False
+        self._marked = _WEB
         self.fit(is_narrow=False)
         self.text.mark_set("own", "end-1c")
         self.text.mark_gravity("own", "left")
@@ -859,13 +858,18 @@ class Log:
         text.tag_configure("sending", foreground=QUIET)
         text.tag_configure("wrong", foreground=WRONG)
         text.tag_configure("gone", foreground=QUIET, font=looks.italic)
-        text.tag_configure("mention", background=MENTION)
+        text.tag_configure("mention", background=MENTION, font=looks.bold)
         text.tag_configure("link", foreground=ACCENT, underline=True)
         for number, colour in enumerate(NAMES):
             text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
         text.tag_configure("found", background=FOUND)
         text.tag_configure("found now", background=FOUND_NOW)
         text.tag_raise("sel")
+
+    def call_out(self, name: str) -> None:
+        """From now on "@name" stands out; not "@Anna" or "@Ann 2" for Ann."""
+        called = rf"@{re.escape(drawable_name(name))}(?!\w| ?\d)"
+        self._marked = re.compile(f"{_WEB.pattern}|{called}", re.IGNORECASE)
 
     # What is added and changed.
 
@@ -902,6 +906,7 @@ class Log:
             return
         place = self._entries.index(entry)
         line = 1 + sum(earlier.height for earlier in self._entries[:place])
+        self._top = (0, 0)  # lines below may have other numbers now
         with self._writable():
             if by is not None:
                 self.text.delete(f"{line}.0", f"{line + entry.height - 1}.end")
@@ -942,14 +947,17 @@ class Log:
         return chunks
 
     def _line(self, line: str, tags: tuple[str, ...]) -> Chunks:
-        """Words, with links where addresses of the web are."""
-        if "://" not in line:
+        """Words, with links where addresses of the web are, and one's own name made to stand out."""
+        if "://" not in line and "@" not in line:
             return [line, tags]
         chunks: Chunks = []
         rest = 0
-        for match in _WEB.finditer(line):
+        for match in self._marked.finditer(line):
             chunks += [line[rest : match.start()], tags]
-            chunks += self._link(match[0], lambda address=match[0]: show_page(address), *tags)  # type: ignore[misc]
+            if match[0].startswith("@"):
+                chunks += [match[0], (*tags, "mention")]
+            else:
+                chunks += self._link(match[0], lambda address=match[0]: show_page(address), *tags)  # type: ignore[misc]
             rest = match.end()
         return [*chunks, line[rest:], tags]
 
@@ -1011,6 +1019,7 @@ class Log:
             height += self._entries[gone].height
             gone += 1
         del self._entries[:gone]
+        self._top = (0, 0)  # lines have other numbers now
         self.text.delete("1.0", f"{height + 1}.0")
         for tag in [tag for tag in self._links if not self.text.tag_ranges(tag)]:
             del self._links[tag]
@@ -1031,18 +1040,18 @@ class Log:
         self.text.see("end")
 
     def _scrolled(self, first: float, last: float) -> None:
-        """Tk tells what part is seen. Only the reader's scrolling ends the following: not a new size, nor new lines."""
+        """Tk tells what part is seen. Only scrolling up ends the following: no new size, no new lines, no other font."""
         self._scrollbar.set(first, last)
-        size = (self.text.winfo_width(), self.text.winfo_height(), self._looks.text.metrics("linespace"))
-        if size != self._size:
-            self._size = size
-            if self._follow:
-                self.text.after_idle(self._stay_at_end)
-            return
-        self._follow = float(last) >= 1.0
-        if self._follow:
+        line, _, column = self.text.index("@0,0").partition(".")
+        before, self._top = self._top, (int(line), int(column))
+        if float(last) >= 1.0:
+            self._follow = True
             self._new = 0
             self._jump.place_forget()
+        elif self._top < before:
+            self._follow = False
+        elif self._follow:
+            self.text.after_idle(self._stay_at_end)
 
     def _stay_at_end(self) -> None:
         if self.text.winfo_exists() and self._follow:
@@ -1428,7 +1437,7 @@ class Scrolled:
         self._scrollbar = ttk.Scrollbar(self.frame, command=self._canvas.yview)
         self._canvas.configure(yscrollcommand=self._scrollbar.set)
         self._canvas.pack(side="left", fill="both", expand=True)
-        self.inner = ttk.Frame(self._canvas, padding=2 * looks.em)
+        self.inner = ttk.Frame(self._canvas, padding=(2 * looks.em, looks.em))
         self._item = self._canvas.create_window(0, 0, window=self.inner, anchor="n")
         self._canvas.bind("<Configure>", lambda _: self.fit())
         self.inner.bind("<Configure>", lambda _: self.fit())
@@ -1469,15 +1478,15 @@ class PasswordBox:
     """An entry whose text is hidden, because the window may be on a projector, with a button that shows it."""
 
     def __init__(self, row: ttk.Frame, looks: Looks, text: str, changed: Callable[[], None]) -> None:
-        self.entry = ttk.Entry(row, font=looks.text, show=HIDDEN)
+        self.entry = ttk.Entry(row, font=looks.text, show=HIDDEN, width=8)
         self.entry.insert(0, text)
-        self.entry.pack(side="left", fill="x", expand=True)
         self.entry.bind("<KeyRelease>", lambda _: changed())
-        self._button = button(row, Words.show, self.toggle)
-        self._button.pack(side="left", padx=(looks.em, 0))
+        self.button = button(row, Words.show, self.toggle)
+        self.button.pack(side="right", padx=(looks.em, 0))
+        self.entry.pack(side="right", fill="x", expand=True)  # last: what is too narrow is narrow here
         if not net.CAN_ENCRYPT:
             self.entry.state(["disabled"])
-            self._button.state(["disabled"])
+            self.button.state(["disabled"])
 
     def get(self) -> str:
         return self.entry.get()
@@ -1489,7 +1498,7 @@ class PasswordBox:
     def toggle(self) -> None:
         is_hidden = str(self.entry.cget("show")) == HIDDEN
         self.entry.configure(show="" if is_hidden else HIDDEN)
-        self._button.configure(text=Words.hide if is_hidden else Words.show)
+        self.button.configure(text=Words.hide if is_hidden else Words.show)
 
 
 def is_blank(password: str) -> bool:
@@ -1533,7 +1542,7 @@ class FirstPage:
         row.pack(fill="x", pady=(looks.em // 3, 0))
         self.password = PasswordBox(row, looks, self._app.password, self._warn)
         self.suggest = button(row, Words.suggest, self._suggest)
-        self.suggest.pack(side="left", padx=(looks.em, 0))
+        self.suggest.pack(side="right", padx=(looks.em, 0), before=self.password.button)
         self.password_note = wrapped(box, "Quiet.TLabel")
         self.password_note.pack(fill="x", pady=(looks.em // 3, looks.em))
         on_enter(self.password.entry, lambda: self.host.focus_set())
@@ -1608,9 +1617,9 @@ class JoinPage:
         self.frame, box = self.page.frame, self.page.inner
         top = ttk.Frame(box)
         top.pack(fill="x", pady=(0, looks.em))
-        ttk.Label(top, text=Words.join_title, style="Title.TLabel").pack(side="left")
         self.back = button(top, Words.back, lambda: app.leave(""))
         self.back.pack(side="right")
+        ttk.Label(top, text=Words.join_title, style="Title.TLabel").pack(side="left")
         self.heading = ttk.Label(box, text=Words.looking)
         self.heading.pack(anchor="w")
         self._make_list(box, looks)
@@ -1650,8 +1659,8 @@ class JoinPage:
     def fit(self) -> None:
         """For the font as it is now."""
         em = self._app.looks.em
-        self.list.column("title", width=14 * em, minwidth=8 * em, stretch=True)
-        self.list.column("people", width=11 * em, minwidth=8 * em, stretch=False, anchor="e")
+        self.list.column("title", width=8 * em, minwidth=8 * em, stretch=True)
+        self.list.column("people", width=10 * em, minwidth=8 * em, stretch=False, anchor="e")
         self.list.column("password", width=11 * em, minwidth=4 * em, stretch=False, anchor="center")
 
     def focus(self) -> None:
@@ -1976,15 +1985,17 @@ class ChatPage:
         """For the font as it is now."""
         self._is_narrow = None
         self._changed_people = True
+        if not self._hosting:
+            self._fit_title(self._header.first.winfo_width())
         self._lay_out(self.frame.winfo_width() < NARROW * self._app.looks.em)
         self.flush()
 
     def _show_people(self) -> None:
         gap = self._app.looks.em
         if not self._is_narrow:
-            self._people_frame.grid(row=2, column=1, columnspan=1, sticky="nsew", padx=(gap, 0))
-        elif self._people_open:
-            self._people_frame.grid(row=2, column=0, columnspan=2, sticky="nsew", padx=0)
+            self._people_frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(gap, 0))
+        elif self._people_open:  # in front of everything down to the status
+            self._people_frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
             self._people_frame.lift()
         else:
             self._people_frame.grid_remove()
@@ -2023,10 +2034,10 @@ class ChatPage:
 
     def _show_notice(self) -> None:
         sentences = self._about_addresses() if self._hosting else []
-        if self._is_paused:
-            sentences.append(Words.you_paused if self._hosting else Words.paused)
-        if self._is_muted:
-            sentences.append(Words.muted)
+        if self._is_paused and self._hosting:
+            sentences.append(Words.you_paused)
+        elif self.composer.is_blocked and not self.over and self.composer.get():  # an empty box says it itself
+            sentences.append(Words.muted if self._is_muted else Words.paused)
         self.notice.configure(text="\n".join(sentences))
         if sentences:
             self.notice.grid(row=4, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
@@ -2366,6 +2377,7 @@ class ChatPage:
         if welcome.missed:
             words = Words.missed if welcome.missed > 1 else Words.missed_1
             self._note(words.format(number=welcome.missed))
+        self.log.call_out(welcome.name)
         self._history_left = welcome.history
         self._people = dict(welcome.people)
         self._changed_people = True
@@ -2401,11 +2413,8 @@ class ChatPage:
 
     def _add_heard(self, entry: Entry, is_history: bool) -> None:
         """Somebody has said or shared something: perhaps whoever sits here looks elsewhere."""
-        is_own = entry.who == self._welcome.who
-        if not is_own and is_called(entry.text, self._welcome.name):
-            entry.tags = ("mention",)
         self._add(entry)
-        if not is_own and not is_history:
+        if entry.who != self._welcome.who and not is_history:
             self._app.notice()
 
     def _file_entry(self, file: net.Shared) -> Entry:

@@ -535,13 +535,13 @@ class Display:
 
 
 @contextlib.contextmanager
-def own_screen(folder: Path) -> Iterator[Display]:
+def own_screen(folder: Path, size: str = "1280x900") -> Iterator[Display]:
     """Run an X server that keeps its screen as a file in the folder, and make DISPLAY name it."""
     ready, tell = os.pipe()
     # -displayfd: it takes a number that is free, and tells it when it is ready. -noreset: without it the server starts
     # afresh whenever its last window closes, which is slow, and loses its settings.
     command = ["Xvfb", "-displayfd", str(tell), "-noreset", "-nolisten", "tcp"]
-    command += ["-screen", "0", "1280x900x24", "-fbdir", str(folder)]
+    command += ["-screen", "0", f"{size}x24", "-fbdir", str(folder)]
     environment = dict(os.environ)
     with (folder / "Xvfb.log").open("w+") as log, subprocess.Popen(command, pass_fds=[tell], stderr=log) as server:
         os.close(tell)  # so that its end without a word is an end of file here

@@ -255,7 +255,7 @@ def test_own_lines_show_at_once_as_being_sent_and_firm_when_the_room_has_them(ho
         assert ann.said() == []
         host.say("meanwhile")
         proxy.speak()
-        ann.wait(lambda: not ann.on_their_way(), "both have arrived")
+        ann.wait(lambda: not ann.on_their_way() and len(ann.said()) == 3, "all have arrived")
         assert sorted(ann.said()) == ["meanwhile", "one", "two"]
         host.wait(lambda: host.said() == ann.said(), "the same order for both")
         ann.app.leave("")

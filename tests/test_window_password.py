@@ -144,18 +144,18 @@ def test_a_password_is_hidden_until_it_is_shown(person: Open) -> None:
     box = lee.first_page.password
     lee.click(lee.first_page.suggest)
     assert is_hidden(box)
-    lee.click(box._button)
+    lee.click(box.button)
     assert not is_hidden(box)
-    assert box._button.cget("text") == Words.hide
-    lee.click(box._button)
+    assert box.button.cget("text") == Words.hide
+    lee.click(box.button)
     assert is_hidden(box)
-    assert box._button.cget("text") == Words.show
+    assert box.button.cget("text") == Words.show
 
 
 @needs_tls
 def test_the_box_of_the_join_page_is_hidden_too(ann: Person) -> None:
     assert is_hidden(ann.join_page.password)
-    ann.click(ann.join_page.password._button)
+    ann.click(ann.join_page.password.button)
     assert not is_hidden(ann.join_page.password)
 
 
@@ -445,7 +445,7 @@ def test_on_an_older_python_the_boxes_are_closed_and_say_why(person: Open) -> No
     words = f"This computer has Python {VERSION}; a room password needs 3.13 or newer."
     assert words in ann.everything()
     page = ann.first_page
-    for each in (page.password.entry, page.password._button, page.suggest):
+    for each in (page.password.entry, page.password.button, page.suggest):
         assert each.instate(["disabled"])
     ann.click(page.suggest)
     ann.click(page.password.entry)
@@ -453,7 +453,7 @@ def test_on_an_older_python_the_boxes_are_closed_and_say_why(person: Open) -> No
     ann.click(page.join)
     assert words in ann.everything()
     assert ann.join_page.password.entry.instate(["disabled"])
-    assert ann.join_page.password._button.instate(["disabled"])
+    assert ann.join_page.password.button.instate(["disabled"])
 
 
 @pytest.mark.usefixtures("older_python")

@@ -15,7 +15,7 @@ from tests.helpers import Display, own_screen, screenshot, stay_at_home, window_
 from tests.windows import Person
 
 HERE = Path(__file__).parent
-SIZE = "900x560+20+20"
+SIZE, DOUBLE_SIZE, SMALL_SIZE = "900x560+20+20", "1800x1120+20+20", "320x400+20+20"
 ADDRESS = "192.168.1.20"  # as it looks at school, whatever this computer's is
 PROGRAM = "import socket\nfor n in range(3):\n    print(socket.gethostname())"
 LESSON = [
@@ -32,6 +32,7 @@ ROOMS = (
     net.FoundRoom("2", "Ms Kim's room", "192.168.1.30", 5252, 1, False),
     net.FoundRoom("3", "Chess club", ADDRESS, 5253, 7, True),
 )
+TITLE = "Mr Lee's room for everything about networks, and more of it"
 MORNING = time.mktime((2026, 11, 23, 10, 31, 0, 0, 0, -1))
 Picture = tuple[str, Person]
 PEOPLE = ((1, "Mr Lee"), (2, "Ann"), (3, "Bob"), (4, "Maximiliana Featherstonehaugh"))
@@ -143,6 +144,80 @@ def files_page() -> Iterator[Picture]:
     person.close()
 
 
+def lesson_pages() -> Iterator[Picture]:
+    """What a teacher can do, as the teacher sees it."""
+    person = open_window("Mr Lee")
+    person.host()
+    assert person.app.session is not None
+    controls = net.Controls((3,), ((6, "Dan"),))
+    map_png = net.Shared(110, MORNING + 290, 3, "Bob", "0" * 32, "map.png", 2_100_000, "0" * 64)
+    silly = net.Said(111, MORNING + 295, 3, "Bob", 1, "something silly")
+    fill(person, map_png, silly, controls, net.TakenBack(112, MORNING + 296, 111), net.Paused(113, MORNING, True))
+    person.chat.people.selection_set(3)
+    person.chat._show_bar()
+    yield "host-lesson", person
+    person.chat.find()
+    person.chat._find.entry.insert(0, "name")
+    person.chat._find.find()
+    yield "find", person
+    person.chat.escape()
+    person.chat.toggle_keys()
+    yield "keys", person
+    person.chat.escape()
+    person.close()
+
+
+def class_pages() -> Iterator[Picture]:
+    """And as the pupils see it; a class of forty, and the smallest window."""
+    host = Person("Mr Lee")
+    person = open_window("Ann")
+    person.join(host.host())
+    person.root.lift()
+    call = "@Ann, look at https://docs.python.org/3/library/socket.html, please"
+    called = net.Said(110, MORNING + 290, 1, "Mr Lee", 1, call)
+    gone = net.Said(111, MORNING + 294, 3, "Bob", 1, "", taken_back=True)
+    fill(person, called, gone, net.Muted(True))
+    yield "pupil-muted", person
+    for event in (net.Muted(False), net.Paused(112, MORNING + 296, True)):
+        person.chat.handle(event)
+    person.chat.flush()
+    yield "pupil-paused", person
+    person.close()
+    person = open_window("Ann")
+    person.join(port_of_session(host))
+    person.root.lift()
+    fill(person)
+    own = person.chat._welcome.who
+    person.chat.title = TITLE
+    person.chat._people = {1: "Mr Lee", own: "Ann", **{99 - number: f"Pupil {number}" for number in range(3, 41)}}
+    person.chat._changed_people = True
+    person.chat.fit()
+    yield "class-of-forty", person
+    person.close()
+    host.close()
+
+
+def small_pages() -> Iterator[Picture]:
+    person = open_window("Mr Lee")
+    person.root.geometry(SMALL_SIZE)
+    yield "small-first", person
+    person.app.show_join_page()
+    person.join_page.show_rooms(ROOMS)
+    yield "small-join", person
+    person.host()
+    fill(person)
+    yield "small-host", person
+    person.chat._toggle_people()
+    yield "small-people", person
+    person.close()
+
+
+def port_of_session(host: Person) -> int:
+    assert host.app.session is not None
+    assert host.app.session.server is not None
+    return host.app.session.server.port
+
+
 def hide_pointer(widget: tk.Misc) -> None:
     """It stands in the middle of the screen, and is nothing to look at."""
     widget.tk.call(widget, "configure", "-cursor", "none")
@@ -156,7 +231,7 @@ def make(display: Display) -> None:
     chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
     chat_gui.join_address = lambda *_: ADDRESS
     net.local_addresses = lambda: [ADDRESS]
-    stories = [first_page, join_page, host_page, pupil_page, files_page]
+    stories = [first_page, join_page, host_page, pupil_page, files_page, lesson_pages, class_pages, small_pages]
     if net.CAN_ENCRYPT:
         stories.append(secret_page)
     for story in stories:
@@ -164,11 +239,23 @@ def make(display: Display) -> None:
             hide_pointer(person.root)
             person.settle(0.2)
             screenshot(display, HERE / f"{name}.png", window_box(person.root))
+            size = person.root.geometry()
+            person.root.geometry(DOUBLE_SIZE if not name.startswith("small") else "640x800")
+            person.app.looks.zoom(200)
+            for _ in range(2):  # the sizes, and what follows from them
+                person.settle(0.1)
+                assert person.app.page is not None
+                person.app.page.fit()
+            person.settle(0.2)
+            screenshot(display, HERE / f"{name}-200.png", window_box(person.root))
+            person.app.zoom(0)
+            person.root.geometry(size)
+            person.settle(0.2)
             print(HERE / f"{name}.png")
 
 
 if __name__ == "__main__":
     if not sys.platform.startswith("linux"):
         sys.exit("The pictures are made on Linux, with Xvfb.")
-    with tempfile.TemporaryDirectory() as folder, own_screen(Path(folder)) as screen:
+    with tempfile.TemporaryDirectory() as folder, own_screen(Path(folder), "1920x1200") as screen:
         make(screen)
