@@ -721,17 +721,17 @@ _RESERVED_NAME = re.compile(
 
 def clean_filename(name: str) -> str:
     """A name that every system can store, and that shows what it is: no path, nothing unseen, not too long."""
-    name = unicodedata.normalize("NFC", _mend(name[-4 * MAX_TEXT :]))
-    name = re.split(r"[/\\]", name)[-1]
-    name = " ".join("".join(c for c in name if c.isspace() or _is_visible(c)).split())
-    name = re.sub(r'[<>:"|?*]', "_", name).rstrip(". ")
+    name = re.split(r"[/\\]", _mend(name))[-1][-8 * MAX_FILENAME :]
+    name = unicodedata.normalize("NFC", "".join(c for c in name if c.isspace() or _is_visible(c)))
+    name = re.sub(r'[<>:"|?*]', "_", " ".join(name.split())).rstrip(". ")
+    if _RESERVED_NAME.fullmatch(name):
+        name = f"_{name}"
     stem, dot, ending = name.rpartition(".")
     if not stem or len(ending) > 20:
         stem, dot, ending = name, "", ""
     while len(stem + dot + ending) > MAX_FILENAME or len((stem + dot + ending).encode()) > MAX_FILENAME_BYTES:
         stem = stem[:-1]
-    name = (stem.rstrip() + dot + ending) or "file"
-    return f"_{name}" if _RESERVED_NAME.fullmatch(name) else name
+    return (stem.rstrip() + dot + ending).rstrip(". ") or "file"
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
