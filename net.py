@@ -2623,6 +2623,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _remove_store(folder: str, lock: BinaryIO) -> None:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name != _STORE_LOCK:  # it goes last, so that the next program sees what this one did not get to
+                os.unlink(entry.path)
     shutil.rmtree(folder, ignore_errors=True)
     lock.close()
     shutil.rmtree(folder, ignore_errors=True)  # Windows removes no file that is open
