@@ -2399,7 +2399,7 @@ class StoredFile:
     size: int  # bytes
     path: str
     is_whole: bool = False
-    is_resting: bool = False  # broken off; perhaps the rest will come
+    resting_since: float | None = None  # monotonic s; broken off then, and perhaps the rest will come
     # The receiving thread's:
     done: int = 0  # bytes
     digest: hashlib._Hash = dataclasses.field(default_factory=hashlib.sha256)
@@ -2444,14 +2444,16 @@ class Files:
 
     def receive(self, connection: Connection, upload: Upload, share: Callable[[str, str], None]) -> None:
         """A file comes; `share` gets its name and hash when all of it is here. Raises ProtocolError, ConnectionLost."""
-        with self._turn(upload, connection) as is_newest:
+        with self._turn(upload, connection):
             file = self._begin(upload)
             try:
                 self._receive(connection, file, share)
+                return
             except ConnectionLost:
                 connection.close()
-                self._await_rest(upload.file, file, is_newest)
-                raise
+                broken_off_at = time.monotonic()
+                with self._lock:
+                    file.resting_since = None if file.is_whole else broken_off_at
             except ProtocolError:
                 self._forget(upload.file)
                 raise
@@ -2459,6 +2461,8 @@ class Files:
                 self._forget(upload.file)
                 log.warning("a file could not be stored: %s", error)
                 raise ProtocolError("The disk of the host's computer is full, or fails.", "space") from None
+        self._await_rest(upload.file, file, broken_off_at)
+        raise ConnectionLost
 
     def send(self, connection: Connection, download: Download) -> None:
         """A file goes. Raises ProtocolError, ConnectionLost."""
@@ -2480,8 +2484,8 @@ class Files:
                 raise ConnectionLost from error
 
     @contextlib.contextmanager
-    def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[Callable[[], bool]]:
-        """Returns when this connection is the only one for its token and file; gives a way to ask if it is the newest.
+    def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[None]:
+        """Returns when this connection is the only one for its token and file.
 
         Raises ConnectionLost if a newer one has come meanwhile.
         """
@@ -2496,7 +2500,7 @@ class Files:
         try:
             if turn[-1] is not connection:
                 raise ConnectionLost
-            yield lambda: turn[-1] is connection
+            yield
         finally:
             with self._lock:
                 turn.remove(connection)
@@ -2517,7 +2521,8 @@ class Files:
                 self._files[upload.file] = file
             elif (file.owner, file.size) != (upload.token, upload.size):
                 raise ProtocolError("This is the id of another file.")
-            file.is_resting = False
+            file.resting_since = None
+            self._changed.notify_all()
             return file
 
     def _check_limits(self, upload: Upload) -> str:
@@ -2526,7 +2531,7 @@ class Files:
             raise ProtocolError(f"A file has at most {self.max_file:,} bytes here.", "size")
         own = [name for name, file in self._files.items() if file.owner == upload.token and not file.is_whole]
         if len(own) >= MAX_UNFINISHED:
-            resting = [name for name in own if self._files[name].is_resting]
+            resting = [name for name in own if self._files[name].resting_since is not None]
             if not resting:
                 raise ProtocolError(f"At most {MAX_UNFINISHED} files of yours can be on their way at once.", "busy")
             self._drop(resting[0])
@@ -2554,17 +2559,15 @@ class Files:
             share(file.filename, file.digest.hexdigest())
         connection.send_first(Stored())
 
-    def _await_rest(self, name: str, file: StoredFile, is_newest: Callable[[], bool]) -> None:
+    def _await_rest(self, name: str, file: StoredFile, broken_off_at: float) -> None:
         """The upload broke off. If its rest does not come in time, what is here goes."""
 
         def is_settled() -> bool:
-            return self._stopping or not is_newest() or self._files.get(name) is not file
+            return self._stopping or file.resting_since != broken_off_at
 
         with self._lock:
-            if not file.is_whole:
-                file.is_resting = True
-                if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
-                    self._drop(name)
+            if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
+                self._drop(name)
 
     def _forget(self, name: str) -> None:
         with self._lock:
@@ -2575,6 +2578,7 @@ class Files:
         file = self._files.pop(name, None)
         self._changed.notify_all()
         if file is not None:
+            file.resting_since = None
             with contextlib.suppress(OSError):  # nothing was written yet
                 os.unlink(file.path)
 
