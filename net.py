@@ -2792,7 +2792,8 @@ class _Transfer:
         raise TransferFailed(code, refused.reason)
 
     def _expect(self, connection: Connection, kind: type[_Answer]) -> _Answer:
-        message = self._read(connection.first_line(connection.moving))
+        while isinstance(message := self._read(connection.first_line(connection.moving)), Unknown):
+            pass
         if not isinstance(message, kind):
             raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
         return message
