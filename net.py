@@ -2827,7 +2827,10 @@ class _Sharing(_Transfer):
         # With a small buffer, what has gone into it is nearly there: the progress is true.
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
         connection.send_first(Upload(self._client.token, self.file, self.filename, self._size))
-        self._done = self._expect(connection, Ready).offset
+        offset = self._expect(connection, Ready).offset
+        if offset > self._size:
+            raise ProtocolError("the room has more than there is")
+        self._done = offset
         digest = hashlib.sha256()
         disk.seek(0)
         for piece in _pieces(disk, self._done):  # which the room has already
