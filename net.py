@@ -2416,7 +2416,7 @@ class Files:
         self.max_file = max_file
         self._max_store = max_store
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # a connection comes or goes, a file goes, the room closes
+        self._changed = threading.Condition(self._lock)  # a connection comes, begins or goes; the room closes
         # Guarded by _lock:
         self._files: dict[str, StoredFile] = {}  # id -> file
         self._names = itertools.count(1)
@@ -2576,7 +2576,6 @@ class Files:
     def _drop(self, name: str) -> None:
         """Lock."""
         file = self._files.pop(name, None)
-        self._changed.notify_all()
         if file is not None:
             file.resting_since = None
             with contextlib.suppress(OSError):  # nothing was written yet

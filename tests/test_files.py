@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import secrets
@@ -125,6 +126,11 @@ def resting(room: net.Server) -> int:
     """How many uploads have broken off. Looking inside, because nothing outside shows when the room has noticed."""
     with room._files._lock:
         return sum(file.resting_since is not None for file in room._files._files.values())
+
+
+def threads(kind: str) -> list[str]:
+    """The room's, that carry a file."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{kind} ")]
 
 
 def ready(offset: int) -> Message:
@@ -291,6 +297,15 @@ def test_bytes_that_come_with_the_first_message_are_not_lost(ann: Member) -> Non
     assert ann.fetches(message["file"]) == DATA
 
 
+def test_a_file_may_come_with_its_first_and_last_message_at_once(ann: Member) -> None:
+    message = ann.upload(3)
+    with Wire(ann.room.port) as wire:
+        assert wire.hello()["type"] == "hello"
+        wire.send_bytes(json.dumps(message).encode() + b"\na\nb" + json.dumps(sent(b"a\nb")).encode() + b"\n")
+        assert wire.receive_all() == [ready(0), {"type": "stored"}]
+    assert ann.fetches(message["file"]) == b"a\nb"
+
+
 def test_a_file_goes_both_ways_in_pieces_and_never_as_a_whole(ann: Member, bob: Member) -> None:
     block = bytes(SENT_AT_ONCE)
     digest = hashlib.sha256()
@@ -411,6 +426,7 @@ def test_a_broken_off_upload_makes_room_for_a_fifth(
     fifth = stack.enter_context(ann.begins(ann.upload(10)))
     assert fifth.receive() == ready(0)
     until(lambda: sorted(kept(disk)) == [b"", b"", b"2", b"3"], "the one that has waited longest is gone")
+    until(lambda: len(threads("upload")) == 4, "and nobody waits for it any more")
     live.send_bytes(b"0123456789")
     live.send(sent(b"0123456789"))
     assert live.receive_all() == [{"type": "stored"}]
@@ -463,6 +479,50 @@ def test_said_again_after_the_end_it_is_stored_and_nobody_hears_of_it_twice(ann:
     assert bob.fetches(message["file"]) == DATA
 
 
+def test_last_words_arrive_because_the_room_reads_on_for_a_moment(ann: Member) -> None:
+    message = ann.upload(len(DATA), ann.shares())
+    with ann.begins(message) as wire:
+        assert wire.receive() == ready(len(DATA))
+        assert wire.receive() == {"type": "stored"}
+        for _ in range(3):
+            wire.send(sent(DATA))  # a connection that was closed would be reset by the first of them
+            assert wire.receive() is None
+
+
+def test_a_file_that_was_shared_is_kept_even_if_who_shared_it_does_not_hear_of_it(
+    ann: Member, bob: Member, monkeypatch: pytest.MonkeyPatch, disk: Path
+) -> None:
+    def encode(message: net.Message) -> bytes:
+        if isinstance(message, net.Stored):
+            raise net.ConnectionLost
+        return really_encode(message)
+
+    really_encode = net.encode
+    monkeypatch.setattr(net, "encode", encode)
+    monkeypatch.setattr(net, "UNFINISHED_KEPT", 0.0)
+    with ann.begins(ann.upload(len(DATA))) as wire:
+        wire.send_bytes(DATA)
+        wire.send(sent(DATA))
+        assert wire.receive_all() == [ready(0)]
+    until(lambda: not threads("upload"), "the room has ended the upload")
+    assert kept(disk) == [DATA]
+    assert bob.fetches(bob.receive_until("shared")["file"]) == DATA
+
+
+def test_a_file_can_be_saved_from_the_moment_at_which_everybody_is_told(
+    ann: Member, bob: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def share(room: net.Server, upload: net.Upload, filename: str, sha256: str) -> None:
+        really_share(room, upload, filename, sha256)
+        answers.append(bob.asks(bob.download(upload.file)))
+
+    answers: list[Message] = []
+    really_share = net.Server._share
+    monkeypatch.setattr(net.Server, "_share", share)
+    ann.shares()
+    assert answers == [{"type": "sending", "size": len(DATA)}]
+
+
 def test_the_newest_connection_of_an_upload_wins(ann: Member) -> None:
     message = ann.upload(len(DATA))
     with ann.begins(message) as old:
@@ -486,6 +546,57 @@ def test_of_many_connections_of_one_upload_the_last_one_wins(ann: Member, stack:
     assert last.receive_all() == [{"type": "stored"}]
     for other in others:
         assert other.receive_all() in ([], [ready(0)])
+
+
+def test_an_upload_is_written_by_one_connection_at_a_time(
+    ann: Member, monkeypatch: pytest.MonkeyPatch, stack: contextlib.ExitStack
+) -> None:
+    def write_all(file: io.FileIO, piece: bytes) -> None:
+        writing.set()
+        assert go_on.wait(LIMIT)
+        file.write(piece)
+
+    def begin(files: net.Files, upload: net.Upload) -> net.StoredFile:
+        begun.append(upload)
+        return really_begin(files, upload)
+
+    writing, go_on = threading.Event(), threading.Event()
+    begun: list[net.Upload] = []
+    really_begin = net.Files._begin
+    monkeypatch.setattr(net, "_write_all", write_all)
+    monkeypatch.setattr(net.Files, "_begin", begin)
+    message = ann.upload(4)
+    first = stack.enter_context(ann.begins(message))
+    try:
+        first.send_bytes(b"12")
+        assert writing.wait(LIMIT)
+        second = stack.enter_context(ann.begins(message))
+        until(lambda: len(ann.room._files._turns[ann.token, message["file"]]) == 2, "the second one is there")
+        third = stack.enter_context(ann.begins(message))
+        assert second.receive_all() == []
+        assert len(begun) == 1
+    finally:
+        go_on.set()
+    assert third.receive() == ready(2)
+    assert len(begun) == 2
+    third.send_bytes(b"34")
+    third.send(sent(b"1234"))
+    assert third.receive_all() == [{"type": "stored"}]
+    until(lambda: ann.room._files._turns == {}, "nothing is remembered of turns that have ended")
+
+
+def test_who_waited_for_the_rest_waits_no_more_when_it_comes(ann: Member) -> None:
+    message = ann.upload(len(DATA))
+    ann.breaks_off(message, DATA[:HALF])
+    assert len(threads("upload")) == 1
+    with ann.begins(message) as wire:
+        assert wire.receive() == ready(HALF)
+        until(lambda: len(threads("upload")) == 1, "the one that waited is gone")
+        assert resting(ann.room) == 0
+        wire.send_bytes(DATA[HALF:])
+        wire.send(sent(DATA))
+        assert wire.receive_all() == [{"type": "stored"}]
+    assert ann.fetches(message["file"]) == DATA
 
 
 def test_the_newest_connection_of_a_download_wins(ann: Member) -> None:
@@ -769,7 +880,7 @@ def test_who_takes_nothing_of_a_download_is_let_go(ann: Member) -> None:
     file = ann.shares(bytes(LARGE))
     with ann.begins(ann.download(file)) as stuck:
         assert stuck.receive() is not None
-        until(lambda: not downloads(), "the room gives up")
+        until(lambda: not threads("download"), "the room gives up")
         with contextlib.suppress(ConnectionError):
             assert len(stuck.receive_bytes(LARGE)) < LARGE
 
@@ -784,14 +895,10 @@ def test_who_takes_a_download_slowly_gets_all_of_it(ann: Member) -> None:
             assert len(slow.receive_bytes(LARGE // 16)) == LARGE // 16
 
 
-def downloads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("download")]
-
-
 def test_who_asks_and_is_gone_leaves_nothing_running(ann: Member) -> None:
     file = ann.shares(bytes(LARGE))
     ann.begins(ann.download(file)).close()
-    until(lambda: not downloads(), "the room ends the download")
+    until(lambda: not threads("download"), "the room ends the download")
 
 
 def test_a_file_s_connection_names_its_thread(ann: Member) -> None:
@@ -800,16 +907,17 @@ def test_a_file_s_connection_names_its_thread(ann: Member) -> None:
         assert "upload Ann" in [thread.name for thread in threading.enumerate()]
 
 
-def test_a_hundred_connections_of_one_address_may_carry_files(
+def test_who_saves_a_file_has_said_what_for_and_is_not_sent_away_by_strangers(
     ann: Member, monkeypatch: pytest.MonkeyPatch, stack: contextlib.ExitStack
 ) -> None:
     monkeypatch.setattr(net, "_is_loopback", lambda _address: False)
-    monkeypatch.setattr(net, "MAX_STRANGERS", 3)
-    files = [ann.shares(bytes(2 * SENT_AT_ONCE)) for _ in range(6)]
-    wires = [stack.enter_context(ann.begins(ann.download(file))) for file in files]
-    for wire in wires:
-        assert wire.receive() == {"type": "sending", "size": 2 * SENT_AT_ONCE}
-        assert wire.receive_bytes(2 * SENT_AT_ONCE) == bytes(2 * SENT_AT_ONCE)
+    monkeypatch.setattr(net, "MAX_STRANGERS", 2)
+    with ann.begins(ann.download(ann.shares(bytes(LARGE)))) as wire:
+        assert wire.receive() == {"type": "sending", "size": LARGE}
+        strangers = [stack.enter_context(contextlib.closing(Wire(ann.room.port))) for _ in range(4)]
+        assert strangers[-1].hello()["type"] == "hello"
+        assert strangers[0].receive_all() == []
+        assert wire.receive_bytes(LARGE) == bytes(LARGE)
 
 
 # The store -----------------------------------------------------------------------------------------------------------
@@ -940,7 +1048,8 @@ def test_what_is_not_a_rooms_is_left_alone(open_room: Open, disk: Path, tmp_path
     others = [disk / "room-chat", disk / "my-chat-room-1", tmp_path / "elsewhere"]
     for folder in others:
         folder.mkdir()
-        (folder / "lock").write_bytes(b"")
+        for name in ("lock", "precious"):
+            (folder / name).write_bytes(b"")
     (disk / "chat-room-a-file").write_bytes(b"")
     with contextlib.suppress(OSError):  # Windows may not allow it
         (disk / "chat-room-a-link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
@@ -948,7 +1057,7 @@ def test_what_is_not_a_rooms_is_left_alone(open_room: Open, disk: Path, tmp_path
     open_room().close()
     assert sorted(disk.iterdir()) == before
     for folder in others:
-        assert (folder / "lock").exists()
+        assert sorted(path.name for path in folder.iterdir()) == ["lock", "precious"]
 
 
 @pytest.mark.parametrize("thief", ["before the lock is there", "before it is locked", "while it is being locked"])

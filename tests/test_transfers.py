@@ -556,6 +556,24 @@ def test_a_room_that_closes_ends_what_is_on_its_way(
     ann.failed("over")
 
 
+def test_a_visit_that_is_over_ends_what_is_on_its_way_at_once(host: Host, picture: Path, saved: Path) -> None:
+    host.person.shares(picture)
+    host.person.saves(host.shared(), saved / "map.png")
+    for _ in range(2):
+        host.room.accepts().send({"type": "hello", "protocol": 1, "tls": False})
+    host.guest.send({"type": "closed", "reason": "That was all."})
+    assert {host.person.failed("over").transfer, host.person.failed("over").transfer} == {1, 2}
+    expect(host.person.events, net.Closed)
+    assert names(saved) == []
+
+
+def test_who_is_leaving_begins_nothing_new(host: Host, picture: Path) -> None:
+    host.person.client.close()
+    host.person.client.share(str(picture))
+    assert host.person.client._transfers == {}
+    host.person.failed("over")
+
+
 def test_who_leaves_leaves_nothing_half_behind(
     ann: Person, bob: Person, proxy: Proxy, film: Path, saved: Path
 ) -> None:
