@@ -2824,7 +2824,8 @@ class _Sharing(_Transfer):
 
     def _talk(self, connection: Connection, disk: io.FileIO, state: tuple[int, int]) -> None:
         # With a small buffer, what has gone into it is nearly there: the progress is true.
-        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
+        with contextlib.suppress(OSError):  # macOS, where it is gone already
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
         connection.send_first(Upload(self._client.token, self.file, self.filename, self._size))
         offset = self._expect(connection, Ready).offset
         if offset > self._size:
