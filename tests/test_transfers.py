@@ -11,6 +11,7 @@ import os
 import queue
 import re
 import secrets
+import socket
 import sys
 import tempfile
 import threading
@@ -1047,6 +1048,26 @@ def test_less_than_the_file_is_asked_for_again_from_there(host: Host, saved: Pat
     assert (saved / "map.png").read_bytes() == DATA
 
 
+def test_who_got_somewhere_tries_again_at_once_and_who_did_not_waits(
+    host: Host, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.3, 1_000.0))
+    host.person.saves(host.shared(), saved / "map.png")
+    for start in range(5):
+        guest, download = host.expects("download")
+        assert download["offset"] == start
+        guest.send(sending(len(DATA) - start))
+        guest.send_bytes(DATA[start : start + 1])
+        guest.close()
+    host.expects("download")[0].close()
+    begin = time.monotonic()
+    guest, _ = host.expects("download")
+    assert time.monotonic() - begin > 0.2
+    guest.send(sending(len(DATA) - 5))
+    guest.send_bytes(DATA[5:])
+    host.person.saved()
+
+
 @pytest.mark.parametrize("offset", [0, 1, HALF, len(DATA) - 1, len(DATA)])
 def test_an_upload_begins_where_the_room_wants_it(host: Host, picture: Path, offset: int) -> None:
     host.person.shares(picture)
@@ -1175,6 +1196,40 @@ def test_a_door_that_is_another_one_is_tried_again(host: Host, picture: Path, an
         guest.close()
     guest, _ = host.expects("upload")
     guest.send(refused("space"))
+    host.person.failed("space")
+
+
+def test_a_computer_without_a_socket_to_spare_tries_again(
+    ann: Person, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(_patience: net.Patience) -> net.Connection:
+        monkeypatch.undo()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(ann.client.door, "connect", connect)
+    ann.shares(picture)
+    ann.uploaded()
+
+
+def test_the_system_holds_little_of_an_upload_so_that_its_progress_is_true(host: Host, film: Path) -> None:
+    host.person.shares(film)
+    host.expects("upload")[0].send(ready(0))
+    host.person.moves()
+    connection = host.person.client._transfers[1]._connection
+    assert connection is not None
+    assert connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * net.MAX_PIECE  # Linux doubles it
+
+
+def test_a_connection_that_is_gone_before_it_can_be_set_up_is_no_trouble_of_the_disk(
+    host: Host, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setsockopt(_sock: socket.socket, _level: int, option: int, _value: int) -> None:
+        if option == socket.SO_SNDBUF:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # macOS, after a reset
+
+    monkeypatch.setattr(socket.socket, "setsockopt", setsockopt)
+    host.person.shares(picture)
+    host.expects("upload")[0].send(refused("space"))
     host.person.failed("space")
 
 
