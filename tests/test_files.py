@@ -208,6 +208,36 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "SILENCE", 0.2)
 
 
+# Messages ------------------------------------------------------------------------------------------------------------
+
+TOKEN = b"0123456789abcdef" * 2
+LINES_TO_ROOM = [
+    b'{"type":"upload","token":"%s","file":"%s","filename":"map.png","size":123}' % (TOKEN, TOKEN[::-1]),
+    b'{"type":"sent","sha256":"%s"}' % (2 * TOKEN),
+    b'{"type":"download","token":"%s","file":"%s","offset":0}' % (TOKEN, TOKEN[::-1]),
+]
+LINES_FROM_ROOM = [
+    b'{"type":"hello","protocol":1,"tls":false}',
+    b'{"type":"ready","offset":0}',
+    b'{"type":"stored"}',
+    b'{"type":"sending","size":123}',
+    b'{"type":"refused","code":"hash","reason":"changed"}',
+]
+EVERY_LINE = [(line, net.TO_ROOM) for line in LINES_TO_ROOM]
+EVERY_LINE += [(line, net.FILE_FROM_ROOM) for line in LINES_FROM_ROOM]
+
+
+@pytest.mark.parametrize(("line", "types"), EVERY_LINE)
+def test_each_line_of_the_design_is_read_and_written_back_byte_for_byte(line: bytes, types: net.Types) -> None:
+    message = net.decode(line, types)
+    assert not isinstance(message, net.Unknown)
+    assert net.encode(message) == line + b"\n"
+
+
+def test_the_design_has_a_line_for_everything_that_a_room_says_to_a_file_s_connection() -> None:
+    assert {json.loads(line)["type"] for line in LINES_FROM_ROOM} == set(net.FILE_FROM_ROOM)
+
+
 # Sharing -------------------------------------------------------------------------------------------------------------
 
 
@@ -1213,7 +1243,3 @@ def test_the_room_cleans_the_name_that_everybody_sees(ann: Member, bob: Member) 
 def test_two_files_of_one_name_are_two_files(ann: Member) -> None:
     files = [ann.shares(data) for data in (b"1", b"2")]
     assert [ann.fetches(file) for file in files] == [b"1", b"2"]
-
-
-def test_nothing_takes_longer_than_the_tests_wait() -> None:
-    assert LIMIT > net.LAST_WORDS
