@@ -1040,7 +1040,7 @@ class Log:
         self.text.see("end")
 
     def _scrolled(self, first: float, last: float) -> None:
-        """Tk tells what part is seen. Only scrolling up ends the following: no new size, no new lines, no other font."""
+        """Tk tells what part is seen. Only scrolling up ends the following: no new size, lines or fonts."""
         self._scrollbar.set(first, last)
         line, _, column = self.text.index("@0,0").partition(".")
         before, self._top = self._top, (int(line), int(column))

@@ -760,17 +760,17 @@ _RESERVED_NAME = re.compile(
 
 def clean_filename(name: str) -> str:
     """A name that every system can store, and that shows what it is: no path, nothing unseen, not too long."""
-    name = unicodedata.normalize("NFC", _mend(name[-4 * MAX_TEXT :]))
-    name = re.split(r"[/\\]", name)[-1]
-    name = " ".join("".join(c for c in name if c.isspace() or _is_visible(c)).split())
-    name = re.sub(r'[<>:"|?*]', "_", name).rstrip(". ")
+    name = re.split(r"[/\\]", _mend(name))[-1][-8 * MAX_FILENAME :]
+    name = unicodedata.normalize("NFC", "".join(c for c in name if c.isspace() or _is_visible(c)))
+    name = re.sub(r'[<>:"|?*]', "_", " ".join(name.split())).rstrip(". ")
+    if _RESERVED_NAME.fullmatch(name):
+        name = f"_{name}"
     stem, dot, ending = name.rpartition(".")
     if not stem or len(ending) > 20:
         stem, dot, ending = name, "", ""
     while len(stem + dot + ending) > MAX_FILENAME or len((stem + dot + ending).encode()) > MAX_FILENAME_BYTES:
         stem = stem[:-1]
-    name = (stem.rstrip() + dot + ending) or "file"
-    return f"_{name}" if _RESERVED_NAME.fullmatch(name) else name
+    return (stem.rstrip() + dot + ending).rstrip(". ") or "file"
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
@@ -2627,7 +2627,7 @@ class StoredFile:
     size: int  # bytes
     path: str
     is_whole: bool = False
-    is_resting: bool = False  # broken off; perhaps the rest will come
+    resting_since: float | None = None  # monotonic s; broken off then, and perhaps the rest will come
     # The receiving thread's:
     done: int = 0  # bytes
     digest: hashlib._Hash = dataclasses.field(default_factory=hashlib.sha256)
@@ -2644,7 +2644,7 @@ class Files:
         self.max_file = max_file
         self._max_store = max_store
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # a connection comes or goes, a file goes, the room closes
+        self._changed = threading.Condition(self._lock)  # a connection comes, begins or goes; the room closes
         # Guarded by _lock:
         self._files: dict[str, StoredFile] = {}  # id -> file
         self._names = itertools.count(1)
@@ -2687,14 +2687,16 @@ class Files:
 
     def receive(self, connection: Connection, upload: Upload, share: Callable[[str, str], None]) -> None:
         """A file comes; `share` gets its name and hash when all of it is here. Raises ProtocolError, ConnectionLost."""
-        with self._turn(upload, connection) as is_newest:
+        with self._turn(upload, connection):
             file = self._begin(upload)
             try:
                 self._receive(connection, file, share)
+                return
             except ConnectionLost:
                 connection.close()
-                self._await_rest(upload.file, file, is_newest)
-                raise
+                broken_off_at = time.monotonic()
+                with self._lock:
+                    file.resting_since = None if file.is_whole else broken_off_at
             except ProtocolError:
                 self._forget(upload.file)
                 raise
@@ -2702,6 +2704,8 @@ class Files:
                 self._forget(upload.file)
                 log.warning("a file could not be stored: %s", error)
                 raise ProtocolError("The disk of the host's computer is full, or fails.", "space") from None
+        self._await_rest(upload.file, file, broken_off_at)
+        raise ConnectionLost
 
     def send(self, connection: Connection, download: Download) -> None:
         """A file goes. Raises ProtocolError, ConnectionLost."""
@@ -2724,8 +2728,8 @@ class Files:
                 raise ConnectionLost from error
 
     @contextlib.contextmanager
-    def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[Callable[[], bool]]:
-        """Returns when this connection is the only one for its token and file; gives a way to ask if it is the newest.
+    def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[None]:
+        """Returns when this connection is the only one for its token and file.
 
         Raises ConnectionLost if a newer one has come meanwhile.
         """
@@ -2740,7 +2744,7 @@ class Files:
         try:
             if turn[-1] is not connection:
                 raise ConnectionLost
-            yield lambda: turn[-1] is connection
+            yield
         finally:
             with self._lock:
                 turn.remove(connection)
@@ -2761,7 +2765,8 @@ class Files:
                 self._files[upload.file] = file
             elif (file.owner, file.size) != (upload.token, upload.size):
                 raise ProtocolError("This is the id of another file.")
-            file.is_resting = False
+            file.resting_since = None
+            self._changed.notify_all()
             return file
 
     def _check_limits(self, upload: Upload) -> str:
@@ -2770,7 +2775,7 @@ class Files:
             raise ProtocolError(f"A file has at most {self.max_file:,} bytes here.", "size")
         own = [name for name, file in self._files.items() if file.owner == upload.token and not file.is_whole]
         if len(own) >= MAX_UNFINISHED:
-            resting = [name for name in own if self._files[name].is_resting]
+            resting = [name for name in own if self._files[name].resting_since is not None]
             if not resting:
                 raise ProtocolError(f"At most {MAX_UNFINISHED} files of yours can be on their way at once.", "busy")
             self._drop(resting[0])
@@ -2798,17 +2803,15 @@ class Files:
             share(file.filename, file.digest.hexdigest())
         connection.send_first(Stored())
 
-    def _await_rest(self, name: str, file: StoredFile, is_newest: Callable[[], bool]) -> None:
+    def _await_rest(self, name: str, file: StoredFile, broken_off_at: float) -> None:
         """The upload broke off. If its rest does not come in time, what is here goes."""
 
         def is_settled() -> bool:
-            return self._stopping or not is_newest() or self._files.get(name) is not file
+            return self._stopping or file.resting_since != broken_off_at
 
         with self._lock:
-            if not file.is_whole:
-                file.is_resting = True
-                if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
-                    self._drop(name)
+            if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
+                self._drop(name)
 
     def _forget(self, name: str) -> None:
         with self._lock:
@@ -2817,8 +2820,8 @@ class Files:
     def _drop(self, name: str) -> None:
         """Lock."""
         file = self._files.pop(name, None)
-        self._changed.notify_all()
         if file is not None:
+            file.resting_since = None
             with contextlib.suppress(OSError):  # nothing was written yet
                 os.unlink(file.path)
 
@@ -2867,6 +2870,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _remove_store(folder: str, lock: BinaryIO) -> None:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name != _STORE_LOCK:  # it goes last, so that the next program sees what this one did not get to
+                os.unlink(entry.path)
     shutil.rmtree(folder, ignore_errors=True)
     lock.close()
     shutil.rmtree(folder, ignore_errors=True)  # Windows removes no file that is open
@@ -3028,7 +3035,8 @@ class _Transfer:
         raise TransferFailed(code, refused.reason)
 
     def _expect(self, connection: Connection, kind: type[_Answer]) -> _Answer:
-        message = self._read(connection.first_line(connection.moving))
+        while isinstance(message := self._read(connection.first_line(connection.moving)), Unknown):
+            pass
         if not isinstance(message, kind):
             raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
         return message
@@ -3061,7 +3069,10 @@ class _Sharing(_Transfer):
     def _talk(self, connection: Connection, disk: io.FileIO, state: tuple[int, int]) -> None:
         connection.keep_buffer_small()
         connection.send_first(Upload(self._client.token, self.file, self.filename, self._size))
-        self._done = self._expect(connection, Ready).offset
+        offset = self._expect(connection, Ready).offset
+        if offset > self._size:
+            raise ProtocolError("the room has more than there is")
+        self._done = offset
         digest = hashlib.sha256()
         disk.seek(0)
         for piece in _pieces(disk, self._done):  # which the room has already
