@@ -542,8 +542,8 @@ def test_a_file_that_was_shared_is_kept_even_if_who_shared_it_does_not_hear_of_i
 def test_a_file_can_be_saved_from_the_moment_at_which_everybody_is_told(
     ann: Member, bob: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def share(room: net.Server, upload: net.Upload, filename: str, sha256: str) -> None:
-        really_share(room, upload, filename, sha256)
+    def share(room: net.Server, connection: net.Connection, upload: net.Upload, *file: str) -> None:
+        really_share(room, connection, upload, *file)
         answers.append(bob.asks(bob.download(upload.file)))
 
     answers: list[Message] = []
@@ -601,7 +601,7 @@ def test_an_upload_is_written_by_one_connection_at_a_time(
         first.send_bytes(b"12")
         assert writing.wait(LIMIT)
         second = stack.enter_context(ann.begins(message))
-        until(lambda: len(ann.room._files._turns[ann.token, message["file"]]) == 2, "the second one is there")
+        until(lambda: len(ann.room._files._turns[net.Upload, ann.token, message["file"]]) == 2, "the second one is there")
         third = stack.enter_context(ann.begins(message))
         assert second.receive_all() == []
         assert len(begun) == 1

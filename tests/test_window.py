@@ -614,11 +614,11 @@ def test_the_address_last_typed_is_offered_again(person: Open, listener: socket.
 
 
 def test_an_error_in_one_event_costs_that_event_only(host: Person, caplog: pytest.LogCaptureFixture) -> None:
-    broken: Any = net.Said(51, 0.0, 7, "Bob", 1, None)  # type: ignore[arg-type]
+    broken: Any = net.Lost(None, 0.0)  # type: ignore[arg-type]
     feed(host, said(50, "before"), broken, said(52, "after"))
     assert host.said() == ["before", "after"]
     assert [record.message[:30] for record in caplog.records if record.levelname == "ERROR"] == [
-        "an event could not be shown: S"
+        "an event could not be shown: L"
     ]
     caplog.clear()
 
