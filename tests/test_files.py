@@ -601,7 +601,8 @@ def test_an_upload_is_written_by_one_connection_at_a_time(
         first.send_bytes(b"12")
         assert writing.wait(LIMIT)
         second = stack.enter_context(ann.begins(message))
-        until(lambda: len(ann.room._files._turns[net.Upload, ann.token, message["file"]]) == 2, "the second one is there")
+        turn = ann.room._files._turns[net.Upload, ann.token, message["file"]]
+        until(lambda: len(turn) == 2, "the second one is there")
         third = stack.enter_context(ann.begins(message))
         assert second.receive_all() == []
         assert len(begun) == 1
