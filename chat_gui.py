@@ -113,12 +113,20 @@ class Words:
     )
     not_findable = "This room cannot be found by itself: the others have to type {address}."
     menu = "Menu"
-    menu_find = "Find   Ctrl+F"
-    menu_save_talk = "Save the talk...   Ctrl+S"
-    menu_larger = "Larger   Ctrl +"
-    menu_smaller = "Smaller   Ctrl -"
-    menu_full_screen = "Full screen   F11"
-    menu_keys = "Keys   F1"
+    menu_find = "Find"
+    menu_save_talk = "Save the talk..."
+    menu_larger = "Larger"
+    menu_smaller = "Smaller"
+    menu_full_screen = "Full screen"
+    menu_keys = "Keys"
+    key_of: ClassVar = {
+        menu_find: "Ctrl+F",
+        menu_save_talk: "Ctrl+S",
+        menu_larger: "Ctrl +",
+        menu_smaller: "Ctrl -",
+        menu_full_screen: "F11",
+        menu_keys: "F1",
+    }
     keys: ClassVar = (
         ("Enter", "send;  Shift+Enter: a new line"),
         ("Up", "in an empty box: your last message again"),
@@ -658,7 +666,7 @@ class Looks:
             "Accent.TButton",
             background=[("disabled", "#9db3e3"), ("pressed", "#1a4199"), ("active", "#1e4bad")],
             foreground=[("disabled", "white")],
-            bordercolor=[("disabled", "#9db3e3")],
+            **{part: [("disabled", "#9db3e3")] for part in ("bordercolor", "lightcolor", "darkcolor")},
         )
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
@@ -679,6 +687,13 @@ class Looks:
     def card(self, parent: tk.Misc) -> tk.Frame:
         """A white field with a thin line around it."""
         return tk.Frame(parent, background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
+
+    def menu(self, parent: tk.Misc) -> tk.Menu:
+        menu = tk.Menu(parent, tearoff=False, font=self.text)
+        if self.is_x11:  # elsewhere it looks like the system's
+            menu.configure(background=CARD, foreground=INK, activebackground=SELECTION, activeforeground=INK)
+            menu.configure(relief="solid", borderwidth=1, activeborderwidth=self.em // 2)
+        return menu
 
     @staticmethod
     def show_focus(card: tk.Frame, widget: tk.Misc) -> None:
@@ -1817,7 +1832,7 @@ class ChatPage:
         self.transfers = Transfers(self.frame, looks, client.cancel)
         self._make_composer(looks)
         self.status = wrapped(self.frame, "Quiet.TLabel")
-        self.menu = tk.Menu(self.frame, tearoff=False, font=looks.text)
+        self.menu = looks.menu(self.frame)
         self._keys = Keys(self.log.frame, looks, self.focus)
         self._is_narrow: bool | None = None
         self._people_open = False  # in a narrow window
@@ -2286,7 +2301,7 @@ class ChatPage:
         """A menu at the mouse or, without one, at this place in the widget."""
         self.menu.delete(0, "end")
         for words, action in commands:
-            self.menu.add_command(label=words, command=action)
+            self.menu.add_command(label=f"{words} ", accelerator=Words.key_of.get(words, ""), command=action)
         x, y = place if event is None else (event.x, event.y)
         self.menu.tk_popup(widget.winfo_rootx() + x, widget.winfo_rooty() + y)
 
