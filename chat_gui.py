@@ -662,11 +662,14 @@ class Looks:
             bordercolor=ACCENT,
             focuscolor="white",
         )
+        pale = [("disabled", "#9db3e3")]
         style.map(
             "Accent.TButton",
-            background=[("disabled", "#9db3e3"), ("pressed", "#1a4199"), ("active", "#1e4bad")],
+            background=[*pale, ("pressed", "#1a4199"), ("active", "#1e4bad")],
             foreground=[("disabled", "white")],
-            **{part: [("disabled", "#9db3e3")] for part in ("bordercolor", "lightcolor", "darkcolor")},
+            bordercolor=pale,
+            lightcolor=pale,
+            darkcolor=pale,
         )
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
@@ -2301,7 +2304,7 @@ class ChatPage:
         """A menu at the mouse or, without one, at this place in the widget."""
         self.menu.delete(0, "end")
         for words, action in commands:
-            self.menu.add_command(label=f"{words} ", accelerator=Words.key_of.get(words, ""), command=action)
+            self.menu.add_command(label=f"{words} ", accelerator=f"{Words.key_of.get(words, '')} ", command=action)
         x, y = place if event is None else (event.x, event.y)
         self.menu.tk_popup(widget.winfo_rootx() + x, widget.winfo_rooty() + y)
 
