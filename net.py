@@ -1543,9 +1543,9 @@ class Server:
 
     def _tell_controls(self) -> None:
         """Room lock. Tells the host, if there is something new."""
-        names = {person.who: person.name for person in self._people.values()}
-        removed = tuple((who, names.get(who, "")) for who in self._removed.people)
-        controls = Controls(self._muted_people(), removed)
+        out = self._removed.people
+        removed = [(person.who, person.name) for person in self._people.values() if person.who in out] if out else []
+        controls = Controls(self._muted_people(), tuple(sorted(removed)))
         if controls != self._controls:
             self._controls = controls
             if self._events is not None:
