@@ -2258,7 +2258,7 @@ _Found = TypeVar("_Found")
 class Client:
     """One person's way into a room, and back into it after each break. Made by `run_client`.
 
-    `say`, `share`, `save`, `cancel` and `close` are for any thread and return at once; what happens arrives in `events`.
+    `say`, `share`, `save`, `cancel` and `close` are for any thread, and return at once; what happens comes in `events`.
     """
 
     def __init__(
