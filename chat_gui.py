@@ -2659,7 +2659,9 @@ class App:
         root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))
         root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
         for key, action in (("f", ChatPage.find), ("s", ChatPage.save_talk), ("o", ChatPage.choose_files)):
-            root.bind_class(str(root), f"<{control}-{key}>", lambda _, action=action: self._in_room(action))  # type: ignore[misc]
+            for place in ("Text", "TEntry", str(root)):  # in these the same keys move the cursor
+                for each in (key, key.upper()):  # Caps Lock
+                    root.bind_class(place, f"<{control}-{each}>", lambda _, action=action: self._in_room(action))  # type: ignore[misc]
         root.bind("<FocusIn>", self._focus_came)
 
     # What people do.
@@ -2715,9 +2717,10 @@ class App:
         self._end_session()
         self._show(FirstPage(self)).say(message, wrong)
 
-    def _in_room(self, action: Callable[[ChatPage], None]) -> None:
+    def _in_room(self, action: Callable[[ChatPage], None]) -> str:
         if isinstance(self.page, ChatPage):
             action(self.page)
+        return "break"
 
     # Whether somebody looks at the window.
 
