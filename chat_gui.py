@@ -2718,7 +2718,8 @@ class App:
         self._show(FirstPage(self)).say(message, wrong)
 
     def _in_room(self, action: Callable[[ChatPage], None]) -> str:
-        if isinstance(self.page, ChatPage):
+        in_dialog = self.root.tk.call("grab", "current", self.root)  # on X11 they are windows of this program
+        if isinstance(self.page, ChatPage) and not in_dialog:
             action(self.page)
         return "break"
 
