@@ -1461,15 +1461,10 @@ class Server:
         """
         with self._room_lock:
             person = self._find(who)
-            before = self._muted_people()
             if on:
                 self._muted.add(person)
             else:
                 self._muted.lift(person)
-            after = self._muted_people()
-            for changed in (other for other in self._people.values() if (other.who in before) != (other.who in after)):
-                if changed.connection is not None:
-                    self._tell(changed.connection, encode(Muted(changed.who in after)), self._history.next)
             self._tell_controls()
         self._sender.wake()
 
@@ -1542,10 +1537,14 @@ class Server:
         self._came_back.notify_all()
 
     def _tell_controls(self) -> None:
-        """Room lock. Tells the host, if there is something new."""
+        """Room lock. Tells those who are muted or unmuted by what has happened, and the host, if there is news."""
+        muted = self._muted_people()
+        for person in self._people.values():
+            if person.connection is not None and (person.who in muted) != (person.who in self._controls.muted):
+                self._tell(person.connection, encode(Muted(person.who in muted)), self._history.next)
         names = {person.who: person.name for person in self._people.values()}
         removed = tuple((who, names.get(who, "")) for who in self._removed.people)
-        controls = Controls(self._muted_people(), removed)
+        controls = Controls(muted, removed)
         if controls != self._controls:
             self._controls = controls
             if self._events is not None:
@@ -1715,16 +1714,17 @@ class Server:
             person = self._people.get(join.token)
             if person is None or not person.present:
                 person = self._add_to_list(join, person, is_host)
-            old, person.connection = person.connection, connection
+            old, person.connection = person.connection, None
             person.visits += 1
             person.address = connection.address
+            self._tell_controls()  # the welcome tells this person
+            person.connection = connection
             if old is not None:
                 self._end(old, Closed("You have joined this room from somewhere else."), old.place)
             self._welcome(connection, join, person)
             del self._strangers[connection]
             self._connections.add(connection)
             self._came_back.notify_all()
-            self._tell_controls()
         self._sender.wake()
         return person
 
