@@ -1474,11 +1474,11 @@ class Server:
             person = self._find(who)
             if on:
                 self._removed.add(person)
+                for other in list(self._people.values()):
+                    if other.present and self._is_banned(self._removed, other):
+                        self._throw_out(other)
             else:
                 self._removed.lift(person)
-            for other in list(self._people.values()):
-                if other.present and self._is_banned(self._removed, other):
-                    self._throw_out(other)
             self._tell_controls()
         self._sender.wake()
 
