@@ -1752,7 +1752,8 @@ class Server:
         person.present = True
         self._people[join.token] = person
         if len(self._people) > MAX_REMEMBERED:
-            gone = (other.token for other in self._people.values() if not other.present)
+            kept = self._removed.people  # the host may want to let them in again
+            gone = (other.token for other in self._people.values() if not other.present and other.who not in kept)
             self._people.pop(next(gone, ""), None)
         self.broadcast(Joined(self._history.next, _now(), person.who, name))
         return person
