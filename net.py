@@ -1802,7 +1802,7 @@ class Server:
     def _carry_file(self, connection: Connection, first: Upload | Download) -> None:
         with self._room_lock:
             person = self._present(first.token, connection)
-            if isinstance(first, Upload):
+            if isinstance(first, Upload) and first.file not in self._shared.values():  # else it only asks for `stored`
                 self._check_may_write(person)
             del self._strangers[connection]
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
