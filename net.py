@@ -2651,6 +2651,7 @@ class Files:
         self._changed = threading.Condition(self._lock)  # a connection comes, begins or goes; the room closes
         # Guarded by _lock:
         self._files: dict[str, StoredFile] = {}  # id -> file
+        self._taken_back: dict[str, StoredFile] = {}  # id -> what was one; who has shared it may ask once more
         self._names = itertools.count(1)
         self._turns: dict[_Key, list[Connection]] = {}  # connections, the newest is the last
         self._stopping = False
@@ -2685,6 +2686,7 @@ class Files:
             for (_, _, file), turn in self._turns.items():
                 for connection in turn if file == name else ():
                     connection.abort()
+            self._taken_back[name] = self._files[name]
             self._drop(name)
 
     # Reader threads.
@@ -2761,7 +2763,7 @@ class Files:
         if not _TOKEN.fullmatch(upload.file):
             raise ProtocolError("a file's id is 32 hex digits")
         with self._lock:
-            file = self._files.get(upload.file)
+            file = self._files.get(upload.file) or self._taken_back.get(upload.file)
             if file is None:
                 folder = self._check_limits(upload)
                 path = os.path.join(folder, str(next(self._names)))
