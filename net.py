@@ -1342,6 +1342,7 @@ _TOKEN = re.compile("[0-9a-fA-F]{32}")
 _REMOVED = "The host has removed you from this room."
 _MUTED = ("muted", "The host has muted you.")
 _PAUSED = ("paused", "The host has paused the room.")
+_NO_CONTROLS = Controls((), ())
 _PING = encode(Ping())
 
 
@@ -1398,7 +1399,7 @@ class Server:
         self._removed = Ban()
         self._paused = False
         self._shared: dict[int, str] = {}  # number of the event -> file
-        self._controls = Controls((), ())  # as last told
+        self._controls = _NO_CONTROLS  # as last told
         self._people: dict[str, Person] = {}  # token -> person; the longest gone first
         self._numbers = itertools.count(HOST + 1)
         self._connections: set[Connection] = set()  # the joined ones
@@ -1461,15 +1462,10 @@ class Server:
         """
         with self._room_lock:
             person = self._find(who)
-            before = self._muted_people()
             if on:
                 self._muted.add(person)
             else:
                 self._muted.lift(person)
-            after = self._muted_people()
-            for changed in (other for other in self._people.values() if (other.who in before) != (other.who in after)):
-                if changed.connection is not None:
-                    self._tell(changed.connection, encode(Muted(changed.who in after)), self._history.next)
             self._tell_controls()
         self._sender.wake()
 
@@ -1479,11 +1475,11 @@ class Server:
             person = self._find(who)
             if on:
                 self._removed.add(person)
+                for other in list(self._people.values()):
+                    if other.present and self._is_banned(self._removed, other):
+                        self._throw_out(other)
             else:
                 self._removed.lift(person)
-            for other in list(self._people.values()):
-                if other.present and self._is_banned(self._removed, other):
-                    self._throw_out(other)
             self._tell_controls()
         self._sender.wake()
 
@@ -1542,10 +1538,15 @@ class Server:
         self._came_back.notify_all()
 
     def _tell_controls(self) -> None:
-        """Room lock. Tells the host, if there is something new."""
-        out = self._removed.people
-        removed = [(person.who, person.name) for person in self._people.values() if person.who in out] if out else []
-        controls = Controls(self._muted_people(), tuple(sorted(removed)))
+        """Room lock. Tells those who are muted or unmuted by what has happened, and the host, if there is news."""
+        muted, out = self._muted_people(), self._removed.people
+        if not muted and not out and self._controls == _NO_CONTROLS:  # as nearly always: whoever comes asks
+            return
+        for person in self._people.values():
+            if person.connection is not None and (person.who in muted) != (person.who in self._controls.muted):
+                self._tell(person.connection, encode(Muted(person.who in muted)), self._history.next)
+        removed = sorted((person.who, person.name) for person in self._people.values() if person.who in out)
+        controls = Controls(muted, tuple(removed))
         if controls != self._controls:
             self._controls = controls
             if self._events is not None:
@@ -1715,16 +1716,17 @@ class Server:
             person = self._people.get(join.token)
             if person is None or not person.present:
                 person = self._add_to_list(join, person, is_host)
-            old, person.connection = person.connection, connection
+            old, person.connection = person.connection, None
             person.visits += 1
             person.address = connection.address
+            self._tell_controls()  # the welcome tells this person
+            person.connection = connection
             if old is not None:
                 self._end(old, Closed("You have joined this room from somewhere else."), old.place)
             self._welcome(connection, join, person)
             del self._strangers[connection]
             self._connections.add(connection)
             self._came_back.notify_all()
-            self._tell_controls()
         self._sender.wake()
         return person
 
@@ -1752,7 +1754,8 @@ class Server:
         person.present = True
         self._people[join.token] = person
         if len(self._people) > MAX_REMEMBERED:
-            gone = (other.token for other in self._people.values() if not other.present)
+            kept = self._removed.people  # the host may want to let them in again
+            gone = (other.token for other in self._people.values() if not other.present and other.who not in kept)
             self._people.pop(next(gone, ""), None)
         self.broadcast(Joined(self._history.next, _now(), person.who, name))
         return person
@@ -1801,7 +1804,7 @@ class Server:
     def _carry_file(self, connection: Connection, first: Upload | Download) -> None:
         with self._room_lock:
             person = self._present(first.token, connection)
-            if isinstance(first, Upload):
+            if isinstance(first, Upload) and first.file not in self._shared.values():  # else it only asks for `stored`
                 self._check_may_write(person)
             del self._strangers[connection]
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
@@ -2650,6 +2653,7 @@ class Files:
         self._changed = threading.Condition(self._lock)  # a connection comes, begins or goes; the room closes
         # Guarded by _lock:
         self._files: dict[str, StoredFile] = {}  # id -> file
+        self._taken_back: dict[str, StoredFile] = {}  # id -> what was one; who has shared it may ask once more
         self._names = itertools.count(1)
         self._turns: dict[_Key, list[Connection]] = {}  # connections, the newest is the last
         self._stopping = False
@@ -2684,6 +2688,7 @@ class Files:
             for (_, _, file), turn in self._turns.items():
                 for connection in turn if file == name else ():
                     connection.abort()
+            self._taken_back[name] = self._files[name]
             self._drop(name)
 
     # Reader threads.
@@ -2760,7 +2765,7 @@ class Files:
         if not _TOKEN.fullmatch(upload.file):
             raise ProtocolError("a file's id is 32 hex digits")
         with self._lock:
-            file = self._files.get(upload.file)
+            file = self._files.get(upload.file) or self._taken_back.get(upload.file)
             if file is None:
                 folder = self._check_limits(upload)
                 path = os.path.join(folder, str(next(self._names)))

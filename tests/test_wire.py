@@ -48,6 +48,16 @@ LINES_FROM_ROOM = [
         b'{"type":"shared","number":10,"time":1732.5,"who":2,"name":"Ann","file":"ffeeddccbbaa99887766554433221100",'
         b'"filename":"map.png","size":123,"sha256":"' + 32 * b"0f" + b'"}'
     ),
+    b'{"type":"said","number":7,"time":1732.5,"who":2,"name":"Ann","id":1,"text":"","taken_back":true}',
+    (
+        b'{"type":"shared","number":10,"time":1732.5,"who":2,"name":"Ann","file":"ffeeddccbbaa99887766554433221100",'
+        b'"filename":"","size":0,"sha256":"","taken_back":true}'
+    ),
+    b'{"type":"paused","number":11,"time":1732.5,"on":true}',
+    b'{"type":"taken_back","number":12,"time":1732.5,"which":7}',
+    b'{"type":"muted","on":true}',
+    b'{"type":"rejected","id":5,"code":"muted","reason":"you are muted"}',
+    b'{"type":"refused","code":"removed","reason":"you are out"}',
     b'{"type":"rejected","id":5,"code":"long","reason":"too long"}',
     b'{"type":"refused","code":"full","reason":"it is full"}',
     b'{"type":"refused","code":"wait","reason":"not so often","seconds":7}',
@@ -114,6 +124,34 @@ def test_every_message_comes_out_as_it_went_in(sample: tuple[net.Message, net.Ty
 
 def test_keys_that_are_not_known_are_ignored() -> None:
     assert net.decode(b'{"type":"say","id":1,"text":"hi","colour":"red","more":[{}]}', net.TO_ROOM) == net.Say(1, "hi")
+
+
+def test_what_was_not_taken_back_does_not_say_so_and_what_does_not_say_so_was_not_taken_back() -> None:
+    line = b'{"type":"said","number":7,"time":1732.5,"who":2,"name":"Ann","id":1,"text":"x","taken_back":false}'
+    said = net.decode(line, net.FROM_ROOM)
+    assert said == net.Said(7, 1732.5, 2, "Ann", 1, "x") == net.Said(7, 1732.5, 2, "Ann", 1, "x", taken_back=False)
+    assert b"taken_back" not in net.encode(net.Said(7, 1732.5, 2, "Ann", 1, "x"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"said","number":7,"time":1.5,"who":2,"name":"Ann","id":1,"text":"","taken_back":1}',
+        b'{"type":"said","number":7,"time":1.5,"who":2,"name":"Ann","id":1,"text":"","taken_back":null}',
+        b'{"type":"said","number":7,"time":1.5,"who":2,"name":"Ann","id":1,"taken_back":true}',
+        b'{"type":"paused","number":11,"time":1732.5}',
+        b'{"type":"paused","number":11,"time":1732.5,"on":1}',
+        b'{"type":"paused","time":1732.5,"on":true}',
+        b'{"type":"taken_back","number":12,"time":1732.5,"which":null}',
+        b'{"type":"taken_back","number":12,"time":1732.5,"which":7.0}',
+        b'{"type":"taken_back","number":true,"time":1732.5,"which":7}',
+        b'{"type":"muted"}',
+        b'{"type":"muted","on":"yes"}',
+    ],
+)
+def test_a_room_s_line_with_a_missing_or_wrong_key_is_a_protocol_error(line: bytes) -> None:
+    with pytest.raises(net.ProtocolError, match="missing or wrong"):
+        net.decode(line, net.FROM_ROOM)
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character_and_a_whole_one_what_it_stands_for() -> None:
@@ -315,6 +353,13 @@ def say(**changed: object) -> bytes:
 MALFORMED_IN_THE_ROOM = {
     "an unknown type": b'{"type":"dance"}',
     "a type of the room's own": LINES_FROM_ROOM[3],
+    "paused": b'{"type":"paused","number":11,"time":1732.5,"on":true}',
+    "taken back": b'{"type":"taken_back","number":12,"time":1732.5,"which":1}',
+    "muted": b'{"type":"muted","on":true}',
+    "pause": b'{"type":"pause","on":true}',
+    "take back": b'{"type":"take_back","number":1}',
+    "mute": b'{"type":"mute","who":2,"on":true}',
+    "remove": b'{"type":"remove","who":2,"on":true}',
     "a type that is no string": b'{"type":7}',
     "no type": b"{}",
     "a missing id": b'{"type":"say","text":"bad"}',
