@@ -2291,6 +2291,7 @@ class Client:
         self._who = 0  # one's own number
         self._last = 0  # number of the newest event
         self._catch_up_to = 0  # number of the newest event at the time of the welcome
+        self._missed = 0  # events that were no longer kept, since all that could be had was in; perhaps by two welcomes
         self._host_name: str | None = None
         self._home = ("", "")  # title and host's name of the room that the pending lines are for
         self._moved = False  # this room has another id than that one
@@ -2457,9 +2458,10 @@ class Client:
         self._who = welcome.who
         if before is not None and before.room != welcome.room:
             self._moved = True
-            self._last = 0
+            self._last = self._missed = 0
             self._host_name = None
         self._last += welcome.missed
+        self._missed += welcome.missed
         self._catch_up_to = self._last + welcome.history
         if welcome.host is not None:
             self._host_name = dict(welcome.people).get(welcome.host)
@@ -2510,22 +2512,22 @@ class Client:
         not_ours = self._moved and home != self._home
         with self._lock:
             for number in list(self._pending):
-                answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome)
+                answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome.last_id)
                 if answer is not None:
                     del self._pending[number]
                     self.events.put(answer)
             self._unsent = collections.deque(self._pending)
             self._caught_up = True
-        self._home, self._moved = home, False
+        self._home, self._moved, self._missed = home, False, 0
         self._sender.wake()
 
-    def _settle(self, number: int, welcome: Welcome) -> Rejected | Settled | None:
+    def _settle(self, number: int, last_id: int) -> Rejected | Settled | None:
         """What became of a pending line that is not among the events: None if the room has not had it yet."""
-        if number > welcome.last_id:
+        if number > last_id:
             return None
         if number > self._sent_up_to:  # the id was another client's, with the same token and a clock ahead of ours
             return Rejected(number, *_NOT_SENT)
-        return Settled(number) if welcome.missed else Rejected(number, *_ANSWER_LOST)
+        return Settled(number) if self._missed else Rejected(number, *_ANSWER_LOST)
 
     # Transfers.
 
