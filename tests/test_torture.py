@@ -16,13 +16,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 import net
 from tests.conftest import DESCRIPTORS, TOP
-from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, expect, until
+from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, until
+
+Kind = TypeVar("Kind")
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these limits")
 
@@ -76,47 +78,156 @@ class Person:
         self.name = name
         self.events: net.Events = queue.Queue()
         self.seen: list[net.Event] = []
+        self.lines: list[net.Said] = []
+        self.answered: list[int] = []  # ids
+        self.number = 0  # of the newest event
         self.client = net.run_client(LOOPBACK, name, self.events, port=port)
 
-    def lines(self) -> list[net.Said]:
-        return [event for event in self.seen if isinstance(event, net.Said)]
+    def take(self) -> net.Event:
+        """The next event."""
+        event = self.events.get(timeout=LIMIT)
+        self.seen.append(event)
+        if isinstance(event, net.Said):
+            self.lines.append(event)
+        if isinstance(event, net.Numbered):
+            self.number = event.number
+        if isinstance(event, net.Rejected | net.Settled) or (isinstance(event, net.Said) and event.name == self.name):
+            self.answered.append(event.id)
+        return event
 
-    def hears(self, count: int) -> None:
-        """Waits for so many lines in all."""
-        while len(self.lines()) < count:
-            self.seen.append(self.events.get(timeout=LIMIT))
+    def all(self, kind: type[Kind]) -> list[Kind]:
+        """What happened of this kind."""
+        return [event for event in self.seen if isinstance(event, kind)]
 
     def close(self) -> None:
         self.client.close()
         assert self.client.join(LIMIT)
 
 
-def test_in_a_storm_no_line_is_lost_doubled_or_swapped(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ten people write a hundred lines each, while their connections are cut at random."""
-    seed = int(os.environ.get("CHAT_TEST_SEED") or random.randrange(2**32))
-    print(f"CHAT_TEST_SEED={seed}")  # shown if the test fails
+class BadWeather:
+    """A thread that does something to the network every few milliseconds: it cuts, stalls, splits, delays."""
+
+    def __init__(self, proxy: Proxy, chance: random.Random, mean_bytes: int) -> None:
+        self._proxy = proxy
+        self._chance = random.Random(chance.random())
+        proxy.storm(chance.randrange(2**32), mean_bytes)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bad weather")
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._chance.uniform(0, 0.05)):
+            self._chance.choice([self._stall, self._split, self._delay])()
+
+    def _stall(self) -> None:
+        self._proxy.silence()
+        self._ending.wait(self._chance.uniform(0, 0.1))
+        self._proxy.speak(drop=self._chance.random() < 0.2)
+
+    def _split(self) -> None:
+        self._proxy.chop(self._chance.choice([7, 100, 1500, 65536]))
+
+    def _delay(self) -> None:
+        self._proxy.delay(self._chance.choice([0.0, 0.001, 0.01, 0.05]))
+
+    def close(self) -> None:
+        """The sun comes out."""
+        self._ending.set()
+        self._thread.join(LIMIT)
+        self._proxy.chop()
+        self._proxy.delay()
+        self._proxy.calm()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has the time to wait between two tries."""
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02))
-    room = open_room()
+
+
+CLASS = 30  # people
+LINES = 200 if LONG else 20  # of each
+Record = list[net.Numbered]
+
+
+def record_all(room: net.Server) -> Record:
+    """All that happens in this room from now on."""
+    record: Record = []
+    broadcast = room.broadcast
+
+    def broadcast_and_record(event: net.Numbered) -> None:
+        broadcast(event)
+        record.append(event)
+
+    room.broadcast = broadcast_and_record  # type: ignore[method-assign]
+    return record
+
+
+def talk_in_bad_weather(
+    room: net.Server, chance: random.Random, stack: contextlib.ExitStack
+) -> tuple[Record, list[Person]]:
+    """A class in which everybody writes LINES lines, and then is told all that happened, or how much is missing."""
+    record = record_all(room)
     proxy = stack.enter_context(Proxy(room.port))
-    observer = stack.enter_context(contextlib.closing(Person("Observer", room.port)))
-    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", proxy.port))) for i in range(10)]
-    proxy.storm(seed, mean_bytes=15_000)
-    for tenth in range(10):
-        for number in range(10 * tenth, 10 * tenth + 10):
+    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", proxy.port))) for i in range(CLASS)]
+    with contextlib.closing(BadWeather(proxy, chance, mean_bytes=CLASS * LINES * 20)):
+        for number in range(LINES):
             for person in people:
                 person.client.say(f"{person.name}: {number}")
-        observer.hears(100 * (tenth + 1))  # not all at once, so that each is in at many different places when cut
-    proxy.calm()
-    lines = observer.lines()
+            if number % 4 == 3:  # not all at once, so that each is in at many different places when cut
+                until(lambda: len(lines_in(record)) >= CLASS * (number + 1), "all lines are in the room")  # noqa: B023
     for person in people:
-        person.hears(1000)
-        assert person.lines() == lines
-        own = [line.text for line in lines if line.name == person.name]
-        assert own == [f"{person.name}: {number}" for number in range(100)]
-        assert not any(isinstance(event, net.Rejected | net.Settled | net.Left | net.Closed) for event in person.seen)
-    assert sum(isinstance(event, net.Lost) for person in people for event in person.seen) > 20
+        while len(person.answered) < LINES or person.number < record[-1].number:
+            person.take()
+        assert [line.text for line in lines_in(record) if line.name == person.name] == own_lines(person)
+    return record, people
+
+
+def lines_in(record: Record) -> list[net.Said]:
+    return [event for event in record.copy() if isinstance(event, net.Said)]
+
+
+def own_lines(person: Person) -> list[str]:
+    return [f"{person.name}: {number}" for number in range(LINES)]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_in_a_storm_no_line_is_lost_doubled_or_swapped(
+    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, chance: random.Random
+) -> None:
+    """Thirty people write, while their connections are cut, stalled, split and delayed at random."""
+    record, people = talk_in_bad_weather(open_room(history=10**5), chance, stack)
+    for person in people:
+        assert [event for event in person.seen if isinstance(event, net.Numbered)] == record
+        assert not any(isinstance(event, net.Rejected | net.Settled | net.Closed) for event in person.seen)
+    assert not any(isinstance(event, net.Left) for event in record)
+    assert sum(isinstance(event, net.Lost) for person in people for event in person.seen) > CLASS
+
+
+SHORT = 40  # events
+
+
+@pytest.mark.usefixtures("impatient")
+def test_in_a_storm_a_room_that_forgets_tells_everybody_exactly_how_much_they_missed(
+    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, chance: random.Random
+) -> None:
+    """Each event is either seen, in its place, or counted as missed; and no more are missed than have to be."""
+    record, people = talk_in_bad_weather(open_room(history=SHORT), chance, stack)
+    missed = 0
+    for person in people:
+        last = 0
+        for event in person.seen:
+            if isinstance(event, net.Welcome):
+                last += event.missed
+                missed += event.missed
+                assert event.missed == 0 or event.history == SHORT
+            elif isinstance(event, net.Numbered):
+                assert event == record[last]
+                last += 1
+            assert not isinstance(event, net.Rejected | net.Closed)
+            assert not isinstance(event, net.Lost) or event.reason is not net.Trouble.GAP
+        assert len(set(person.answered)) == len(person.answered) == LINES
+    assert missed > 0
 
 
 # Stuck computers -----------------------------------------------------------------------------------------------------
