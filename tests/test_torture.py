@@ -14,8 +14,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -51,6 +53,16 @@ class Member(Wire):
         return message
 
 
+@pytest.fixture(autouse=True)
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files is this test's own, also for the processes that it starts."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
 @pytest.fixture
 def open_room(stack: contextlib.ExitStack) -> Callable[..., net.Server]:
     def open_one(**settings: Any) -> net.Server:
@@ -79,6 +91,9 @@ class Person:
         self.events: net.Events = queue.Queue()
         self.seen: list[net.Event] = []
         self.lines: list[net.Said] = []
+        self.room = ""
+        self.lines_here: list[net.Said] = []  # in this room
+        self.said = 0  # lines
         self.answered: list[int] = []  # ids
         self.number = 0  # of the newest event
         self.client = net.run_client(LOOPBACK, name, self.events, port=port)
@@ -87,8 +102,11 @@ class Person:
         """The next event."""
         event = self.events.get(timeout=LIMIT)
         self.seen.append(event)
+        if isinstance(event, net.Welcome) and event.room != self.room:
+            self.room, self.lines_here = event.room, []
         if isinstance(event, net.Said):
             self.lines.append(event)
+            self.lines_here.append(event)
         if isinstance(event, net.Numbered):
             self.number = event.number
         if isinstance(event, net.Rejected | net.Settled) or (isinstance(event, net.Said) and event.name == self.name):
@@ -294,15 +312,23 @@ def test_somebody_cut_off_for_being_slow_comes_back_and_is_told_what_is_missing(
 # Many ----------------------------------------------------------------------------------------------------------------
 
 
+ROUNDS = 1000 if LONG else 200
+
+
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="only Linux lists a process's descriptors")
-def test_two_hundred_rooms_with_somebody_in_them_leave_nothing_behind() -> None:
+def test_hundreds_of_rooms_with_somebody_in_them_leave_nothing_behind(disk: Path) -> None:
+    """No thread, no descriptor, no file."""
     threads, descriptors = threading.active_count(), len(os.listdir(DESCRIPTORS))
-    for _ in range(200):
+    for _ in range(ROUNDS):
         events: net.Events = queue.Queue()
         with net.run_server("Room", host=LOOPBACK, port=0) as room:
             with net.run_client(LOOPBACK, "Ann", events, port=room.port) as client:
                 expect(events, net.Joined)
+                client.share(__file__)
+                expect(events, net.Uploaded)
             assert client.join(LIMIT)
+            assert len(list(disk.iterdir())) == 1
+        assert list(disk.iterdir()) == []
     assert threading.active_count() <= threads
     assert len(os.listdir(DESCRIPTORS)) <= descriptors
 
@@ -431,25 +457,59 @@ def test_a_room_opened_again_after_a_crash_is_at_the_same_port(
     enter(port, "Alice")
 
 
+CRASHES = 20 if LONG else 3
+LINES_BETWEEN_CRASHES = 20  # of each
+
+
+def serve_with_host(port: int) -> None:
+    with (
+        net.run_server("Room", host=LOOPBACK, port=port, rate=None, history=10**5) as room,
+        net.run_client(LOOPBACK, "Host", queue.Queue(), port=room.port, token=room.token),
+    ):
+        print(room.port, flush=True)
+        input()
+
+
 @posix
-def test_the_people_of_a_room_that_crashed_are_in_the_one_opened_again(
-    start: Callable[..., RoomProcess],
-    stack: contextlib.ExitStack,
-    open_room: Callable[..., net.Server],
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.usefixtures("impatient")
+def test_of_what_a_room_acknowledged_that_was_killed_and_opened_again_nothing_is_lost_or_doubled(
+    stack: contextlib.ExitStack, chance: random.Random
 ) -> None:
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
-    room = start(serve, lasting_port())
-    ann = stack.enter_context(contextlib.closing(Person("Ann", room.port)))
-    before = expect(ann.events, net.Welcome)
-    expect(ann.events, net.Joined)
-    room.process.kill()
-    assert expect(ann.events, net.Lost).retry_in == 0.0
-    room.process.wait(LIMIT)
-    open_room(port=room.port)
-    after = expect(ann.events, net.Welcome)
-    assert before.room != after.room
-    assert after.people == ((2, "Ann"),)
+    """Everybody is back by themselves, in the middle of what they write, and the new room has the rest of it."""
+    port = lasting_port()
+    room = RoomProcess(serve_with_host, port)
+    stack.callback(lambda: room.close())
+    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", port))) for i in range(CLASS)]
+    for person in people:
+        while not person.number:
+            person.take()
+    for crash in range(1, CRASHES + 1):
+        for _ in range(LINES_BETWEEN_CRASHES):
+            for person in people:
+                person.client.say(f"{person.name}: {person.said}")
+                person.said += 1
+        witness = chance.choice(people)
+        heard = chance.randrange(len(witness.answered), LINES_BETWEEN_CRASHES * crash)
+        while len(witness.answered) <= heard:
+            witness.take()
+        room.process.kill()
+        room.process.wait(LIMIT)
+        room.close()
+        room = RoomProcess(serve_with_host, port)
+    for person in people:
+        while len(person.answered) < person.said:
+            person.take()
+    observer = stack.enter_context(contextlib.closing(Person("Observer", port)))
+    observer.client.say("the end")
+    for person in [observer, *people]:
+        while not person.lines or person.lines[-1].text != "the end":
+            person.take()
+    for person in people:
+        assert person.room == observer.room
+        own = [line.text for line in person.lines if line.name == person.name]
+        assert own == [f"{person.name}: {number}" for number in range(person.said)]  # acknowledged once each, in order
+        assert person.lines_here == observer.lines
+    assert len({line.text for line in observer.lines}) == len(observer.lines)
 
 
 @posix
