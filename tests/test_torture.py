@@ -6,6 +6,7 @@ What is random is printed and can be repeated: CHAT_TEST_SEED=123 python -m test
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import queue
@@ -16,15 +17,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 import net
-from tests.conftest import DESCRIPTORS, TOP
-from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, until
+from tests.conftest import DESCRIPTORS, TOP, open_sockets
+from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, until
 
 Kind = TypeVar("Kind")
 
@@ -86,7 +88,7 @@ def enter(stack: contextlib.ExitStack) -> Enter:
 class Person:
     """Somebody with the program, and all that happened to them."""
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, token: str | None = None) -> None:
         self.name = name
         self.events: net.Events = queue.Queue()
         self.seen: list[net.Event] = []
@@ -96,7 +98,7 @@ class Person:
         self.said = 0  # lines
         self.answered: list[int] = []  # ids
         self.number = 0  # of the newest event
-        self.client = net.run_client(LOOPBACK, name, self.events, port=port)
+        self.client = net.run_client(LOOPBACK, name, self.events, port=port, token=token)
 
     def take(self) -> net.Event:
         """The next event."""
@@ -116,6 +118,10 @@ class Person:
     def all(self, kind: type[Kind]) -> list[Kind]:
         """What happened of this kind."""
         return [event for event in self.seen if isinstance(event, kind)]
+
+    def hears(self, text: str) -> None:
+        while not isinstance(event := self.take(), net.Said) or event.text != text:
+            pass
 
     def close(self) -> None:
         self.client.close()
@@ -333,6 +339,165 @@ def test_hundreds_of_rooms_with_somebody_in_them_leave_nothing_behind(disk: Path
     assert len(os.listdir(DESCRIPTORS)) <= descriptors
 
 
+# Too little of everything --------------------------------------------------------------------------------------------
+
+
+def open_a_room() -> None:
+    net.run_server("Room", host=LOOPBACK, port=0, events=queue.Queue()).close()
+
+
+def come_in() -> None:
+    with net.run_client(LOOPBACK, "Ann", queue.Queue(), port=free_port()) as client:
+        pass
+    assert client.join(LIMIT)
+
+
+def look_for_rooms() -> None:
+    with net.find_rooms(queue.Queue()) as finder:
+        pass
+    assert finder.join(LIMIT)
+
+
+EVERYTHING = pytest.mark.parametrize("begin", [open_a_room, come_in, look_for_rooms])
+
+
+def fails_until_there_is_enough(
+    begin: Callable[[], None], leaving: Callable[[int], contextlib.AbstractContextManager[None]]
+) -> None:
+    """With nothing left, one left, two ...: it fails in words, and leaves nothing behind, until it does not fail."""
+    threads, count = set(threading.enumerate()), 0
+    error: OSError | None = OSError()
+    while error is not None:
+        sockets = open_sockets()
+        error = None
+        try:
+            with leaving(count):
+                begin()
+        except OSError as failure:
+            error = failure
+        assert error is None or error.strerror
+        assert set(threading.enumerate()) == threads
+        assert open_sockets() <= sockets
+        count += 1
+    assert count > 1
+
+
+@EVERYTHING
+def test_without_threads_nothing_is_begun_and_nothing_left_behind(
+    begin: Callable[[], None], disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def leaving(count: int) -> Iterator[None]:
+        def start(thread: threading.Thread) -> None:
+            if len(started) >= count:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            really_start(thread)
+
+        started: list[threading.Thread] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            yield
+
+    really_start = threading.Thread.start
+    fails_until_there_is_enough(begin, leaving)
+    assert list(disk.iterdir()) == []
+
+
+@posix
+@EVERYTHING
+def test_without_descriptors_nothing_is_begun_and_nothing_left_behind(
+    begin: Callable[[], None], disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a folder, which the next room clears away: who cannot open it cannot empty it."""
+    import resource
+
+    @contextlib.contextmanager
+    def leaving(count: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            taken = [stack.enter_context(open(os.devnull))]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 100, hard))
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(stack.enter_context(open(os.devnull)))
+            for file in taken[-count:] if count else []:
+                file.close()
+            yield
+
+    monkeypatch.setattr(net, "_raise_file_limit", lambda _files: None)
+    fails_until_there_is_enough(begin, leaving)
+    open_a_room()
+    assert list(disk.iterdir()) == []
+
+
+@posix
+def test_without_descriptors_a_client_tries_again_and_comes_in_once_there_are_some(
+    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_how: object, **_more: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
+    room = open_room()
+    proxy = stack.enter_context(Proxy(room.port))
+    ann = stack.enter_context(contextlib.closing(Person("Ann", proxy.port)))
+    expect(ann.events, net.Joined)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        proxy.cut()
+        for _ in range(3):
+            expect(ann.events, net.Lost)
+        ann.client.say("here again")
+    expect(ann.events, net.Said)
+
+
+def test_a_clock_that_is_set_back_an_hour_changes_nothing_but_the_times_that_are_shown(
+    open_room: Callable[..., net.Server],
+    stack: contextlib.ExitStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those who are in go on, also after a break; the host's window is opened again; others come, and save files."""
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
+    room = open_room(rate=net.RATE)
+    proxy = stack.enter_context(Proxy(room.port))
+    ann = stack.enter_context(contextlib.closing(Person("Ann", proxy.port)))
+    host = stack.enter_context(contextlib.closing(Person("Host", room.port, token=room.token)))
+    for person in (ann, host):
+        person.client.say(f"{person.name}, before")
+        ann.hears(f"{person.name}, before")
+    host.close()
+    with monkeypatch.context() as patch:
+        set_clock(patch, -3600)
+        host = stack.enter_context(contextlib.closing(Person("Host", room.port, token=room.token)))
+        bob = stack.enter_context(contextlib.closing(Person("Bob", room.port)))
+        for person in (ann, bob, host):
+            while not any(isinstance(event, net.Welcome) for event in person.seen):
+                person.take()
+            person.client.say(f"{person.name}, after")
+            ann.hears(f"{person.name}, after")
+        proxy.cut()
+        ann.client.say("Ann, after a break")
+        for person in (bob, host):
+            person.hears("Ann, after a break")
+            assert [line.text for line in person.lines] == [
+                *("Ann, before", "Host, before", "Ann, after", "Bob, after", "Host, after", "Ann, after a break"),
+            ]
+            assert person.lines[0].time - person.lines[5].time > 3500
+            assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
+        bob.client.share(__file__)
+        ann.client.save(expect(ann.events, net.Shared), str(tmp_path / "saved"))
+        expect(ann.events, net.Saved)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    clock, fine_clock = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: clock() + seconds)
+    monkeypatch.setattr(time, "time_ns", lambda: fine_clock() + seconds * 10**9)
+
+
 # A room in a process of its own --------------------------------------------------------------------------------------
 
 
@@ -502,8 +667,7 @@ def test_of_what_a_room_acknowledged_that_was_killed_and_opened_again_nothing_is
     observer = stack.enter_context(contextlib.closing(Person("Observer", port)))
     observer.client.say("the end")
     for person in [observer, *people]:
-        while not person.lines or person.lines[-1].text != "the end":
-            person.take()
+        person.hears("the end")
     for person in people:
         assert person.room == observer.room
         own = [line.text for line in person.lines if line.name == person.name]
