@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import queue
 import random
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +29,7 @@ import pytest
 
 import net
 from tests.conftest import DESCRIPTORS, TOP, open_sockets
-from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, until
+from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, skip_or_fail, until
 
 Kind = TypeVar("Kind")
 
@@ -38,6 +41,7 @@ class Member(Wire):
 
     def __init__(self, port: int, name: str) -> None:
         super().__init__(port)
+        self.port = port
         self.last_id = 0
         self.join(name)
 
@@ -504,10 +508,10 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
 class RoomProcess:
     """Runs one of the functions below in a process of its own, and talks with it line by line."""
 
-    def __init__(self, serve: Callable[[int], None], port: int = 0) -> None:
-        code = f"from tests import test_torture; test_torture.{serve.__name__}({port})"
+    def __init__(self, serve: Callable[[int], None], port: int = 0, inside: Sequence[str] = ()) -> None:
+        command = [*inside, sys.executable, "-c", f"from tests import test_torture as t; t.{serve.__name__}({port})"]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen(command, cwd=TOP, stdin=pipe, stdout=pipe, text=True)
         self._end = threading.Timer(3 * LIMIT, self.process.kill)  # so that nobody waits for its words for ever
         self._end.start()
         self.port = int(self.hears(""))
@@ -601,6 +605,75 @@ def test_out_of_files_those_who_are_in_go_on_and_others_come_in_later(
     room.tell("give them back")
     ann.join("Ann")
     alice.receive_until("joined")
+
+
+def serve_on_a_small_disk(port: int) -> None:
+    """Does what it is told: fill the disk, empty it, or save the last file there."""
+    events: net.Events = queue.Queue()
+    filler, saved = (Path(tempfile.gettempdir()) / name for name in ("filler", "saved"))
+    with (
+        net.run_server("Room", host=LOOPBACK, port=port, rate=None) as room,
+        net.run_client(LOOPBACK, "Host", events, port=room.port, token=room.token) as client,
+    ):
+        print(room.port, flush=True)
+        while wish := input():
+            if wish == "fill":
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                    while file.write(bytes(4096)):
+                        pass
+                print("filled", shutil.disk_usage(saved.parent).free, flush=True)
+            elif wish == "empty":
+                filler.unlink()
+                print("emptied", flush=True)
+            elif wish == "save":
+                client.save(expect(events, net.Shared), str(saved))
+                end = expect(events, object, lambda event: isinstance(event, net.Saved | net.Failed))
+                print("end:", getattr(end, "code", "saved"), sorted(saved.parent.glob("saved*")), flush=True)
+
+
+SMALL_DISK = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m none "$TMPDIR" && exec "$0" "$@"']
+
+
+@posix
+def test_on_a_full_disk_files_fail_in_words_and_chat_goes_on(start: Callable[..., RoomProcess], enter: Enter) -> None:
+    """A real one: a file that comes, a file that is saved, and both again when there is space."""
+    if subprocess.run([*SMALL_DISK, "true"], capture_output=True, check=False).returncode != 0:
+        skip_or_fail("a small disk of one's own needs Linux, root and unshare")
+    room = start(serve_on_a_small_disk, 0, SMALL_DISK)
+    ann, bob = enter(room.port, "Ann"), enter(room.port, "Bob")
+    data = secrets.token_bytes(2**20)
+    assert give_file(ann, data)["type"] == "stored"
+
+    def fill() -> None:
+        room.tell("fill")
+        room.hears("filled 0")
+
+    answer = give_file(ann, data, meanwhile=fill)
+    assert (answer["type"], answer["code"]) == ("refused", "space")
+    ann.say("still here")
+    bob.hears("still here")
+    room.tell("save")
+    assert room.hears("end:") == "end: disk_full []\n"
+    room.tell("empty")
+    room.hears("emptied")
+    assert give_file(ann, data)["type"] == "stored"
+    room.tell("save")
+    assert room.hears("end:").startswith("end: saved [")
+
+
+def give_file(member: Member, data: bytes, meanwhile: Callable[[], None] = lambda: None) -> Message:
+    """Shares it, and does something else in the middle of it; the room's last word."""
+    half = len(data) // 2
+    with Wire(member.port) as wire:
+        wire.hello()
+        message = {"type": "upload", "token": member.token, "file": secrets.token_hex(16)}
+        wire.send({**message, "filename": "map.png", "size": len(data)})
+        wire.receive_until("ready")
+        wire.send_bytes(data[:half])
+        meanwhile()
+        wire.send_bytes(data[half:])
+        wire.send({"type": "sent", "sha256": hashlib.sha256(data).hexdigest()})
+        return wire.receive_all()[-1]
 
 
 @posix
