@@ -1165,6 +1165,16 @@ class WakeUp:
             self._sender.close()
 
 
+def _start_thread(run: Callable[[], None], name: str) -> threading.Thread:
+    """Raises OSError where the system has no thread left."""
+    thread = threading.Thread(target=run, name=name)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "This computer cannot start another thread.") from error
+    return thread
+
+
 # ------------------------------------------------------------------------------------------------------------- sender
 
 Due = list[tuple[Connection, bytes]]  # a piece for each connection that has none; an empty piece ends the writing
@@ -1174,18 +1184,19 @@ class Sender:
     """The one thread that writes to joined connections, and closes them in the end. It never blocks.
 
     `due` is asked, on that thread, what there is to write now. A connection that cannot take more is watched until it
-    can, and costs nothing meanwhile.
+    can, and costs nothing meanwhile. To make one raises OSError where the system has no descriptor or thread left.
     """
 
     def __init__(self, name: str, due: Callable[[], Due]) -> None:
         self._due = due
-        self._wake_up = WakeUp()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
         self._released: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=name)
-        self._thread.start()
+        with contextlib.ExitStack() as undo:
+            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
+            self._selector = undo.enter_context(selectors.DefaultSelector())
+            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
+            self._thread = _start_thread(self._run, name)
+            undo.pop_all()
 
     def wake(self) -> None:
         """Any thread: there may be something due."""
@@ -1388,8 +1399,6 @@ class Server:
         self._rate = rate
         self._limit = limit
         _raise_file_limit(limit + 2 * SPARE_CONNECTIONS)
-        self._listener = _listen(host, port)
-        self.port: int = self._listener.getsockname()[1]
 
         self._room_lock = threading.Lock()
         self._came_back = threading.Condition(self._room_lock)  # somebody did, or the room closes
@@ -1409,13 +1418,20 @@ class Server:
         self._guesses: dict[str, tuple[int, float]] = {}  # address -> wrong passwords, when it may try again
         self._handshakes: collections.Counter[str] = collections.Counter()  # address -> how many are under way
 
-        self._files = Files(max_file, max_store)
         self._closing = threading.Event()
-        self._wake_accept = WakeUp()
-        self._accept_thread = threading.Thread(target=self._accept, name=f"accept {self.port}")
-        self._sender = Sender(f"sender {self.port}", self._due)
-        self._accept_thread.start()
-        self._answerer = _Answerer(host, self.port, self._describe, events)
+        with contextlib.ExitStack() as undo:  # all of this, or nothing
+            self._listener = undo.enter_context(_listen(host, port))
+            self.port: int = self._listener.getsockname()[1]
+            self._files = undo.enter_context(contextlib.closing(Files(max_file, max_store)))
+            self._sender = Sender(f"sender {self.port}", self._due)
+            undo.callback(self._sender.stop)
+            self._answerer = undo.enter_context(contextlib.closing(_Answerer(host, self.port, self._describe, events)))
+            self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
+            self._arrivals = undo.enter_context(selectors.DefaultSelector())
+            for sock in (self._listener, self._wake_accept.receiver):
+                self._arrivals.register(sock, selectors.EVENT_READ)
+            self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
+            undo.pop_all()
 
     def __enter__(self) -> Server:
         return self
@@ -1555,20 +1571,18 @@ class Server:
     # Accept thread.
 
     def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(self._wake_accept.receiver, selectors.EVENT_READ)
-            while not self._closing.is_set():
-                selector.select()
-                try:
-                    sock, _ = self._listener.accept()
-                except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
-                    continue
-                except OSError as error:  # out of descriptors: those who are in go on
-                    log.warning("cannot accept a connection: %s", error)
-                    self._closing.wait(OUT_OF_FILES)
-                    continue
-                self._start_reader(sock)
+        while not self._closing.is_set():
+            self._arrivals.select()
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
+                continue
+            except OSError as error:  # out of descriptors: those who are in go on
+                log.warning("cannot accept a connection: %s", error)
+                self._closing.wait(OUT_OF_FILES)
+                continue
+            self._start_reader(sock)
+        self._arrivals.close()
         self._wake_accept.close()
 
     def _start_reader(self, sock: socket.socket) -> None:
@@ -2294,6 +2308,7 @@ class Client:
         self._who = 0  # one's own number
         self._last = 0  # number of the newest event
         self._catch_up_to = 0  # number of the newest event at the time of the welcome
+        self._missed = 0  # events that were no longer kept, since all that could be had was in; perhaps by two welcomes
         self._host_name: str | None = None
         self._home = ("", "")  # title and host's name of the room that the pending lines are for
         self._moved = False  # this room has another id than that one
@@ -2302,8 +2317,11 @@ class Client:
         self._closing = threading.Event()
         self._deadline = math.inf  # monotonic s; when a close stops being polite
         self._sender = Sender("client sender", self._due)
-        self._reader = threading.Thread(target=self.receive_messages, name="client reader")
-        self._reader.start()
+        try:
+            self._reader = _start_thread(self.receive_messages, "client reader")
+        except OSError:
+            self._sender.stop()
+            raise
 
     def __enter__(self) -> Client:
         return self
@@ -2460,9 +2478,10 @@ class Client:
         self._who = welcome.who
         if before is not None and before.room != welcome.room:
             self._moved = True
-            self._last = 0
+            self._last = self._missed = 0
             self._host_name = None
         self._last += welcome.missed
+        self._missed += welcome.missed
         self._catch_up_to = self._last + welcome.history
         if welcome.host is not None:
             self._host_name = dict(welcome.people).get(welcome.host)
@@ -2513,22 +2532,22 @@ class Client:
         not_ours = self._moved and home != self._home
         with self._lock:
             for number in list(self._pending):
-                answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome)
+                answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome.last_id)
                 if answer is not None:
                     del self._pending[number]
                     self.events.put(answer)
             self._unsent = collections.deque(self._pending)
             self._caught_up = True
-        self._home, self._moved = home, False
+        self._home, self._moved, self._missed = home, False, 0
         self._sender.wake()
 
-    def _settle(self, number: int, welcome: Welcome) -> Rejected | Settled | None:
+    def _settle(self, number: int, last_id: int) -> Rejected | Settled | None:
         """What became of a pending line that is not among the events: None if the room has not had it yet."""
-        if number > welcome.last_id:
+        if number > last_id:
             return None
         if number > self._sent_up_to:  # the id was another client's, with the same token and a clock ahead of ours
             return Rejected(number, *_NOT_SENT)
-        return Settled(number) if welcome.missed else Rejected(number, *_ANSWER_LOST)
+        return Settled(number) if self._missed else Rejected(number, *_ANSWER_LOST)
 
     # Transfers.
 
@@ -3188,15 +3207,17 @@ class _Answerer:
     def __init__(self, host: str, port: int, describe: Callable[[], Room], events: Events | None) -> None:
         self._describe = describe
         self._events = events
-        self._socket = _open_udp(host, port)
-        self._wake_up = WakeUp()
-        self._selector = selectors.DefaultSelector()
-        for sock in (self._wake_up.receiver, self._socket):
-            if sock is not None:
-                self._selector.register(sock, selectors.EVENT_READ)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"finder {port}")
-        self._thread.start()
+        with contextlib.ExitStack() as undo:
+            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
+            self._selector = undo.enter_context(selectors.DefaultSelector())
+            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
+            self._socket = _open_udp(host, port)
+            if self._socket is not None:
+                undo.enter_context(self._socket)
+                self._selector.register(self._socket, selectors.EVENT_READ)
+            self._thread = _start_thread(self._run, f"finder {port}")
+            undo.pop_all()
 
     def close(self) -> None:
         """Any thread but its own; returns when it is gone."""
@@ -3240,12 +3261,13 @@ class Finder:
         self._sockets: dict[tuple[str, str], socket.socket] = {}  # way -> from where it is asked
         self._rooms: dict[str, tuple[FoundRoom, float]] = {}  # id -> room, when it was heard; the first found first
         self._told: tuple[FoundRoom, ...] = ()
-        self._wake_up = WakeUp()
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="finder")
-        self._thread.start()
+        with contextlib.ExitStack() as undo:
+            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
+            self._selector = undo.enter_context(selectors.DefaultSelector())
+            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
+            self._thread = _start_thread(self._run, "finder")
+            undo.pop_all()
 
     def __enter__(self) -> Finder:
         return self
@@ -3422,7 +3444,7 @@ def run_server(
 
     It may take 2 s where a port is still held by a room that crashed, and 1 s with a password. Raises ValueError for a
     title or host's name in which nothing can be read, for a password where this Python cannot encrypt; OSError if
-    there is no port.
+    there is no port, or the system has no descriptor or thread left.
     """
     return Server(title, host_name, host, port, password, rate, history, limit, max_file, max_store, events)
 
@@ -3443,7 +3465,8 @@ def run_client(
     events      gets all that happens, until the client is gone: `Welcome` when it is in, `Lost` before each new
                 attempt, `Refused` or `Closed` when there will be none
 
-    Raises ValueError for an empty address, a port out of range, a password where this Python cannot encrypt.
+    Raises ValueError for an empty address, a port out of range, a password where this Python cannot encrypt; OSError
+    where the system has no descriptor or thread left.
     """
     if not address.strip():
         raise ValueError("expected an address")
@@ -3454,6 +3477,8 @@ def run_client(
 
 def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
     """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
+
+    Raises OSError where the system has no descriptor or thread left.
 
     ways        (own address to ask from, address to ask) of each way out; None: from each adapter to everybody on its
                 network, and this computer itself

@@ -11,6 +11,7 @@ import gc
 import importlib.util
 import logging
 import os
+import random
 import shutil
 import socket
 import sys
@@ -122,6 +123,14 @@ def stack() -> Iterator[contextlib.ExitStack]:
     """Whoever was opened last is closed first: people, and then their rooms."""
     with contextlib.ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """All that is random in a test. Its seed is shown if the test fails, and CHAT_TEST_SEED repeats it."""
+    seed = int(os.environ.get("CHAT_TEST_SEED") or random.randrange(2**32))
+    print(f"CHAT_TEST_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ Box = tuple[int, int, int, int]  # x, y, width, height
 # Seconds to wait for what should come at once. Only a test that fails waits so long; a slow computer may set it higher.
 LIMIT = float(os.environ.get("CHAT_TEST_LIMIT", "20"))
 LOOPBACK = "127.0.0.1"
+# CHAT_TORTURE=long: the tests that torture the program take minutes instead of seconds.
+LONG = os.environ.get("CHAT_TORTURE") == "long"
 EVERYBODY = LOOPBACK if sys.platform == "darwin" else "127.255.255.255"  # on this computer; macOS has no such address
 
 

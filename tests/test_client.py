@@ -426,6 +426,29 @@ def test_a_line_that_the_room_has_but_no_longer_keeps_is_settled(fake: FakeRoom,
     assert guest.expects("say")["text"] == "two"
 
 
+def test_a_line_is_settled_even_if_the_connection_breaks_again_before_all_that_was_missed_is_in(
+    fake: FakeRoom, come: Come
+) -> None:
+    ann = come("Ann", fake.port)
+    guest = fake.accepts()
+    guest.lets_in()
+    number = ann.says("one")
+    guest.expects("say")
+    guest.close()
+    guest = fake.accepts()
+    guest.lets_in(said(4, "much later"), missed=3, history=2, last_id=number)
+    ann.hears("much later")
+    guest.close()
+    guest = fake.accepts()
+    guest.lets_in(said(5, "later still"), last_id=number)
+    assert ann.expects(net.Settled).id == number
+    two = ann.says("two")
+    guest.expects("say")
+    guest.close()
+    fake.accepts().lets_in(last_id=two)  # this time nothing was missed
+    assert ann.expects(net.Rejected).code == "unknown"
+
+
 def test_a_line_whose_rejection_was_lost_is_rejected_all_the_same(fake: FakeRoom, come: Come) -> None:
     ann = come("Ann", fake.port)
     guest = fake.accepts()

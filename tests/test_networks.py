@@ -6,22 +6,33 @@ line for each thing that it sees, and the tests wait for these lines. It takes L
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
+import math
 import queue
+import random
 import secrets
+import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import net
 from tests.conftest import TOP
-from tests.helpers import LIMIT, expect, skip_or_fail, until
+from tests.helpers import LIMIT, LONG, LOOPBACK, expect, skip_or_fail, until
 
+LOSS, DELAY = 0.2, 0.3 if LONG else 0.1  # of a bad cable, each way; DELAY in s
+SAY_EVERY = 0.1  # s
+BAD_LINES = 100 if LONG else 5  # of each
+OUT = 10.0 if LONG else 1.0  # s that a cable is out
+SOL_PACKET, PACKET_VNET_HDR, ETH_P_ALL = 263, 15, 3  # packet(7); Python has no names for them
 NEAR, OTHER = "near", "other"  # the switches; by their computers' addresses they are 10.1.0.0/24 and 10.2.0.0/24
 
 
@@ -30,6 +41,7 @@ class Program:
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, text=True)
+        self.printed: list[str] = []  # so far
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="reads what a program prints")
         self._reader.start()
@@ -37,11 +49,16 @@ class Program:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.put(line.rstrip("\n"))
+            self.printed.append(line.rstrip("\n"))
+            self._lines.put(self.printed[-1])
 
-    def expect(self, line: str) -> None:
+    def expect(self, line: str, limit: float = LIMIT) -> None:
         """Wait until it prints this line; those before it are dropped."""
-        expect(self._lines, str, lambda printed: printed == line)
+        expect(self._lines, str, lambda printed: printed == line, limit)
+
+    def expect_all_lines(self) -> list[str]:
+        """Wait until it has heard all that is said; what that is."""
+        return expect(self._lines, str, lambda printed: printed.startswith("all: "), 6 * LIMIT).split()[1:]
 
     def end(self) -> None:
         with self._process:
@@ -51,30 +68,34 @@ class Program:
 
 class Computer:
     def __init__(self, name: str, network: Network) -> None:
-        self._name = name  # of its namespace
+        self.name = name  # of its namespace
         self._network = network
         self.ip("link set lo up")
 
     def ip(self, command: str) -> None:
-        ip(f"-n {self._name} {command}")
+        ip(f"-n {self.name} {command}")
 
     def plug(self, address: str, *, switch: str = NEAR, adapter: str = "lan") -> None:
         """A cable from a new adapter with this address to the switch. No default route comes with it."""
-        self._network.lay_cable(switch, adapter, self._name)
+        self._network.lay_cable(switch, adapter, self.name)
         self.ip(f"addr add {address}/24 brd + dev {adapter}")
         self.ip(f"link set {adapter} up")
+
+    def pull_cable(self, on: bool = True) -> None:
+        """What is sent is lost, and nobody is told; or put it back."""
+        self._network.ip(f"link set {self._network.ports[self.name]} {'down' if on else 'up'}")
 
     def drop_tcp(self, on: bool = True) -> None:
         """A firewall's work: who tries to join hears nothing, not even a refusal."""
         if shutil.which("iptables") is not None:
             rule = f"iptables {'--append' if on else '--delete'} INPUT --in-interface lan --protocol tcp --jump DROP"
-            ip(f"netns exec {self._name} {rule}")
+            ip(f"netns exec {self.name} {rule}")
         else:  # no way back for TCP does the same
             self.ip(f"rule {'add' if on else 'delete'} ipproto tcp blackhole")
 
     def run(self, function: Callable[..., None], *arguments: object) -> Program:
         code = f"from tests import test_networks; test_networks.{function.__name__}(*{arguments!r})"
-        return self._network.start(["ip", "netns", "exec", self._name, sys.executable, "-c", code])
+        return self._network.start(["ip", "netns", "exec", self.name, sys.executable, "-c", code])
 
 
 class Network:
@@ -84,6 +105,7 @@ class Network:
         self._stack = stack
         self._name = f"chat-{secrets.token_hex(4)}"
         self._cables = itertools.count()
+        self.ports: dict[str, str] = {}  # computer -> the switch's end of its newest cable
         self._switches = self._namespace("switches")
         for switch in (NEAR, OTHER):
             ip(f"-n {self._switches} link add {switch} type bridge")
@@ -105,6 +127,32 @@ class Network:
         port = f"port{next(self._cables)}"
         ip(f"-n {self._switches} link add {port} type veth peer name {adapter} netns {namespace}")
         ip(f"-n {self._switches} link set {port} master {switch} up")
+        self.ports[namespace] = port
+
+    def ip(self, command: str) -> None:
+        ip(f"-n {self._switches} {command}")
+
+    def make_bad(self, computers: list[Computer], seed: int) -> None:
+        """Their cables lose and delay, by our own hands: netem is a part of Linux that few virtual machines have."""
+        ends = []
+        for computer in computers:
+            port = self.ports[computer.name]
+            self.ip(f"link set {port} nomaster")
+            self.ip(f"link add {port}-far type veth peer name {port}-near")
+            for end in (f"{port}-far", f"{port}-near master {NEAR}"):
+                self.ip(f"link set {end} up")
+            ends.append((port, f"{port}-far"))
+        code = f"from tests import test_networks; test_networks.on_it_bad_cables({ends!r}, {seed})"
+        self.start(["ip", "netns", "exec", self._switches, sys.executable, "-c", code]).expect("bad")
+
+    def make_bad_with_netem(self, computers: list[Computer]) -> None:
+        for computer in computers:
+            for namespace, end in ((self._switches, self.ports[computer.name]), (computer.name, "lan")):
+                netem = f"netem loss {LOSS:.0%} delay {DELAY * 1000:.0f}ms limit 10000"
+                command = f"ip netns exec {namespace} tc qdisc add dev {end} root {netem}"
+                result = subprocess.run(command.split(), capture_output=True, text=True, timeout=LIMIT, check=False)
+                if result.returncode != 0:
+                    pytest.skip(f"this Linux has no netem: {result.stderr.strip()}")
 
     def start(self, command: list[str]) -> Program:
         program = Program(command)
@@ -160,6 +208,64 @@ def on_it_join(address: str, port: int = net.PORT, connect_time: float = net.CON
                 print(f"in {title}", flush=True)
             case net.Lost(reason=trouble):
                 print(trouble.name, flush=True)
+
+
+def on_it_talk(address: str, name: str, lines: int, total: int, silence: float = net.SILENCE) -> None:
+    """Says a line every so often. Prints "in", "lost SILENT", and all lines once as many as these were heard."""
+    net.SILENCE, net.PING_AFTER = silence, silence / 3
+    events: net.Events = queue.Queue()
+    heard: list[str] = []
+    said, say_at = 0, math.inf
+    token = None
+    if not address:  # the host
+        room = net.run_server("Blue")
+        address, token = LOOPBACK, room.token
+    client = net.run_client(address, name, events, token=token)
+    while len(heard) < total:
+        with contextlib.suppress(queue.Empty):
+            match events.get(timeout=SAY_EVERY):
+                case net.Welcome():
+                    print("in", flush=True)
+                    say_at = time.monotonic()
+                case net.Lost(reason=trouble):
+                    print("lost", trouble.name, flush=True)
+                case net.Said(text=text):
+                    heard.append(text)
+                case net.Left() | net.Rejected() | net.Settled() as wrong:
+                    print(wrong, flush=True)
+                    heard.append("wrong")
+        if said < lines and time.monotonic() >= say_at:
+            client.say(f"{name}-{said}")
+            said += 1
+            say_at += SAY_EVERY
+    print("all:", *heard, flush=True)
+    threading.Event().wait()  # those who have missed something may still need it
+
+
+def on_it_bad_cables(ends: list[tuple[str, str]], seed: int) -> None:
+    """Carries every packet from one end of a cable to the other: late, or not at all. It sees no order in them."""
+    chance = random.Random(seed)
+    selector = selectors.DefaultSelector()
+    for pair in ends:
+        sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in pair]
+        for sock, end in zip(sockets, pair, strict=True):
+            # With PACKET_VNET_HDR a packet travels with what the network card still has to do: split it, sum it up.
+            sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+            sock.bind((end, ETH_P_ALL))
+        selector.register(sockets[0], selectors.EVENT_READ, sockets[1])
+        selector.register(sockets[1], selectors.EVENT_READ, sockets[0])
+    print("bad", flush=True)
+    late: collections.deque[tuple[float, socket.socket, bytes]] = collections.deque()
+    while True:
+        wait = None if not late else max(0.0, late[0][0] - time.monotonic())
+        for key, _ in selector.select(wait):
+            assert isinstance(key.fileobj, socket.socket)
+            packet, address = key.fileobj.recvfrom(2**17)
+            if address[2] != socket.PACKET_OUTGOING and chance.random() >= LOSS:
+                late.append((time.monotonic() + DELAY, key.data, packet))
+        while late and late[0][0] <= time.monotonic():
+            _, sock, packet = late.popleft()
+            sock.send(packet)
 
 
 def on_it_addresses() -> None:
@@ -306,6 +412,83 @@ def test_who_has_no_network_is_told_so_and_gets_in_once_there_is_one(network: Ne
     joining.expect("NO_NETWORK")
     pupil.plug("10.1.0.9")
     joining.expect("in Blue")
+
+
+# Bad cables ----------------------------------------------------------------------------------------------------------
+
+
+class Talk:
+    """A teacher and three pupils, who each say so many lines once they are in; pupils come when they are told to."""
+
+    def __init__(self, network: Network, lines: int, silence: float = net.SILENCE) -> None:
+        self._names = ["Teacher", "Ann", "Bob", "Eve"]
+        self._lines = lines
+        self._silence = silence
+        self.teacher, *self.pupils = self.computers = [network.computer(f"10.1.0.{number}") for number in range(1, 5)]
+        self.programs: list[Program] = []
+        self._begin(self.teacher, "")
+
+    def come_in(self) -> None:
+        for pupil in self.pupils:
+            self._begin(pupil, "10.1.0.1")
+        for program in self.programs[1:]:
+            program.expect("in", 3 * LIMIT)
+
+    def _begin(self, computer: Computer, address: str) -> None:
+        name, total = self._names[len(self.programs)], self._lines * len(self._names)
+        self.programs.append(computer.run(on_it_talk, address, name, self._lines, total, self._silence))
+        if not address:
+            self.programs[0].expect("in")
+
+    def all_have_heard_all(self) -> None:
+        """Once each, in one order, which is that of each speaker too."""
+        heard = [program.expect_all_lines() for program in self.programs]
+        for others in heard[1:]:
+            assert others == heard[0]
+        for name in self._names:
+            own = [line for line in heard[0] if line.startswith(name)]
+            assert own == [f"{name}-{number}" for number in range(self._lines)]
+
+    def losses(self) -> list[str]:
+        return [line for program in self.programs for line in program.printed if line.startswith("lost ")]
+
+
+@pytest.mark.parametrize("means", ["netem", "our own hands"])
+def test_with_a_fifth_of_all_packets_lost_and_the_others_late_nothing_is_lost_doubled_or_swapped(
+    network: Network, means: str, chance: random.Random
+) -> None:
+    talk = Talk(network, BAD_LINES)
+    if means == "netem":
+        network.make_bad_with_netem(talk.pupils)
+    else:
+        network.make_bad(talk.pupils, chance.randrange(2**32))
+    talk.come_in()
+    talk.all_have_heard_all()
+
+
+def test_a_cable_that_is_out_for_a_while_costs_time_alone(network: Network) -> None:
+    """Shorter than the 15 s after which a connection is over: nobody notices anything but the pause."""
+    talk = Talk(network, int(2 * OUT / SAY_EVERY))
+    talk.come_in()
+    for pupil in talk.pupils[:2]:
+        pupil.pull_cable()
+    time.sleep(OUT)
+    for pupil in talk.pupils[:2]:
+        pupil.pull_cable(False)
+    talk.all_have_heard_all()
+    assert talk.losses() == []
+
+
+def test_a_cable_that_is_out_until_it_is_noticed_loses_doubles_and_swaps_nothing(network: Network) -> None:
+    """The teacher's: all lose the room, and are back by themselves."""
+    talk = Talk(network, 50, silence=1.0)
+    talk.come_in()
+    talk.teacher.pull_cable()
+    for program in talk.programs[1:]:
+        program.expect("lost SILENT")
+    talk.teacher.pull_cable(False)
+    talk.all_have_heard_all()
+    assert len(talk.losses()) >= 3
 
 
 # The program itself --------------------------------------------------------------------------------------------------

@@ -6,23 +6,32 @@ What is random is printed and can be repeated: CHAT_TEST_SEED=123 python -m test
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import logging
 import os
 import queue
 import random
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 import net
-from tests.conftest import DESCRIPTORS, TOP
-from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, expect, until
+from tests.conftest import DESCRIPTORS, TOP, open_sockets
+from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, skip_or_fail, until
+
+Kind = TypeVar("Kind")
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these limits")
 
@@ -32,6 +41,7 @@ class Member(Wire):
 
     def __init__(self, port: int, name: str) -> None:
         super().__init__(port)
+        self.port = port
         self.last_id = 0
         self.join(name)
 
@@ -47,6 +57,16 @@ class Member(Wire):
         message = self.receive()
         assert message is not None, "the connection ended"
         return message
+
+
+@pytest.fixture(autouse=True)
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files is this test's own, also for the processes that it starts."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -72,51 +92,170 @@ def enter(stack: contextlib.ExitStack) -> Enter:
 class Person:
     """Somebody with the program, and all that happened to them."""
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, token: str | None = None) -> None:
         self.name = name
         self.events: net.Events = queue.Queue()
         self.seen: list[net.Event] = []
-        self.client = net.run_client(LOOPBACK, name, self.events, port=port)
+        self.lines: list[net.Said] = []
+        self.room = ""
+        self.lines_here: list[net.Said] = []  # in this room
+        self.said = 0  # lines
+        self.answered: list[int] = []  # ids
+        self.number = 0  # of the newest event
+        self.client = net.run_client(LOOPBACK, name, self.events, port=port, token=token)
 
-    def lines(self) -> list[net.Said]:
-        return [event for event in self.seen if isinstance(event, net.Said)]
+    def take(self) -> net.Event:
+        """The next event."""
+        event = self.events.get(timeout=LIMIT)
+        self.seen.append(event)
+        if isinstance(event, net.Welcome) and event.room != self.room:
+            self.room, self.lines_here = event.room, []
+        if isinstance(event, net.Said):
+            self.lines.append(event)
+            self.lines_here.append(event)
+        if isinstance(event, net.Numbered):
+            self.number = event.number
+        if isinstance(event, net.Rejected | net.Settled) or (isinstance(event, net.Said) and event.name == self.name):
+            self.answered.append(event.id)
+        return event
 
-    def hears(self, count: int) -> None:
-        """Waits for so many lines in all."""
-        while len(self.lines()) < count:
-            self.seen.append(self.events.get(timeout=LIMIT))
+    def all(self, kind: type[Kind]) -> list[Kind]:
+        """What happened of this kind."""
+        return [event for event in self.seen if isinstance(event, kind)]
+
+    def hears(self, text: str) -> None:
+        while not isinstance(event := self.take(), net.Said) or event.text != text:
+            pass
 
     def close(self) -> None:
         self.client.close()
         assert self.client.join(LIMIT)
 
 
-def test_in_a_storm_no_line_is_lost_doubled_or_swapped(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ten people write a hundred lines each, while their connections are cut at random."""
-    seed = int(os.environ.get("CHAT_TEST_SEED") or random.randrange(2**32))
-    print(f"CHAT_TEST_SEED={seed}")  # shown if the test fails
+class BadWeather:
+    """A thread that does something to the network every few milliseconds: it cuts, stalls, splits, delays."""
+
+    def __init__(self, proxy: Proxy, chance: random.Random, mean_bytes: int) -> None:
+        self._proxy = proxy
+        self._chance = random.Random(chance.random())
+        proxy.storm(chance.randrange(2**32), mean_bytes)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bad weather")
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._chance.uniform(0, 0.05)):
+            self._chance.choice([self._stall, self._split, self._delay])()
+
+    def _stall(self) -> None:
+        self._proxy.silence()
+        self._ending.wait(self._chance.uniform(0, 0.1))
+        self._proxy.speak(drop=self._chance.random() < 0.2)
+
+    def _split(self) -> None:
+        self._proxy.chop(self._chance.choice([7, 100, 1500, 65536]))
+
+    def _delay(self) -> None:
+        self._proxy.delay(self._chance.choice([0.0, 0.001, 0.01, 0.05]))
+
+    def close(self) -> None:
+        """The sun comes out."""
+        self._ending.set()
+        self._thread.join(LIMIT)
+        self._proxy.chop()
+        self._proxy.delay()
+        self._proxy.calm()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has the time to wait between two tries."""
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02))
-    room = open_room()
+
+
+CLASS = 30  # people
+LINES = 200 if LONG else 20  # of each
+Record = list[net.Numbered]
+
+
+def record_all(room: net.Server) -> Record:
+    """All that happens in this room from now on."""
+    record: Record = []
+    broadcast = room.broadcast
+
+    def broadcast_and_record(event: net.Numbered) -> None:
+        broadcast(event)
+        record.append(event)
+
+    room.broadcast = broadcast_and_record  # type: ignore[method-assign]
+    return record
+
+
+def talk_in_bad_weather(
+    room: net.Server, chance: random.Random, stack: contextlib.ExitStack
+) -> tuple[Record, list[Person]]:
+    """A class in which everybody writes LINES lines, and then is told all that happened, or how much is missing."""
+    record = record_all(room)
     proxy = stack.enter_context(Proxy(room.port))
-    observer = stack.enter_context(contextlib.closing(Person("Observer", room.port)))
-    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", proxy.port))) for i in range(10)]
-    proxy.storm(seed, mean_bytes=15_000)
-    for tenth in range(10):
-        for number in range(10 * tenth, 10 * tenth + 10):
+    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", proxy.port))) for i in range(CLASS)]
+    with contextlib.closing(BadWeather(proxy, chance, mean_bytes=CLASS * LINES * 20)):
+        for number in range(LINES):
             for person in people:
                 person.client.say(f"{person.name}: {number}")
-        observer.hears(100 * (tenth + 1))  # not all at once, so that each is in at many different places when cut
-    proxy.calm()
-    lines = observer.lines()
+            if number % 4 == 3:  # not all at once, so that each is in at many different places when cut
+                until(lambda: len(lines_in(record)) >= CLASS * (number + 1), "all lines are in the room")  # noqa: B023
     for person in people:
-        person.hears(1000)
-        assert person.lines() == lines
-        own = [line.text for line in lines if line.name == person.name]
-        assert own == [f"{person.name}: {number}" for number in range(100)]
-        assert not any(isinstance(event, net.Rejected | net.Settled | net.Left | net.Closed) for event in person.seen)
-    assert sum(isinstance(event, net.Lost) for person in people for event in person.seen) > 20
+        while len(person.answered) < LINES or person.number < record[-1].number:
+            person.take()
+        assert [line.text for line in lines_in(record) if line.name == person.name] == own_lines(person)
+    return record, people
+
+
+def lines_in(record: Record) -> list[net.Said]:
+    return [event for event in record.copy() if isinstance(event, net.Said)]
+
+
+def own_lines(person: Person) -> list[str]:
+    return [f"{person.name}: {number}" for number in range(LINES)]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_in_a_storm_no_line_is_lost_doubled_or_swapped(
+    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, chance: random.Random
+) -> None:
+    """Thirty people write, while their connections are cut, stalled, split and delayed at random."""
+    record, people = talk_in_bad_weather(open_room(history=10**5), chance, stack)
+    for person in people:
+        assert [event for event in person.seen if isinstance(event, net.Numbered)] == record
+        assert not any(isinstance(event, net.Rejected | net.Settled | net.Closed) for event in person.seen)
+    assert not any(isinstance(event, net.Left) for event in record)
+    assert sum(isinstance(event, net.Lost) for person in people for event in person.seen) > CLASS
+
+
+SHORT = 40  # events
+
+
+@pytest.mark.usefixtures("impatient")
+def test_in_a_storm_a_room_that_forgets_tells_everybody_exactly_how_much_they_missed(
+    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, chance: random.Random
+) -> None:
+    """Each event is either seen, in its place, or counted as missed; and no more are missed than have to be."""
+    record, people = talk_in_bad_weather(open_room(history=SHORT), chance, stack)
+    missed = 0
+    for person in people:
+        last = 0
+        for event in person.seen:
+            if isinstance(event, net.Welcome):
+                last += event.missed
+                missed += event.missed
+                assert event.missed == 0 or event.history == SHORT
+            elif isinstance(event, net.Numbered):
+                assert event == record[last]
+                last += 1
+            assert not isinstance(event, net.Rejected | net.Closed)
+            assert not isinstance(event, net.Lost) or event.reason is not net.Trouble.GAP
+        assert len(set(person.answered)) == len(person.answered) == LINES
+    assert missed > 0
 
 
 # Stuck computers -----------------------------------------------------------------------------------------------------
@@ -183,17 +322,184 @@ def test_somebody_cut_off_for_being_slow_comes_back_and_is_told_what_is_missing(
 # Many ----------------------------------------------------------------------------------------------------------------
 
 
+ROUNDS = 1000 if LONG else 200
+
+
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="only Linux lists a process's descriptors")
-def test_two_hundred_rooms_with_somebody_in_them_leave_nothing_behind() -> None:
+def test_hundreds_of_rooms_with_somebody_in_them_leave_nothing_behind(disk: Path) -> None:
+    """No thread, no descriptor, no file."""
     threads, descriptors = threading.active_count(), len(os.listdir(DESCRIPTORS))
-    for _ in range(200):
+    for _ in range(ROUNDS):
         events: net.Events = queue.Queue()
         with net.run_server("Room", host=LOOPBACK, port=0) as room:
             with net.run_client(LOOPBACK, "Ann", events, port=room.port) as client:
                 expect(events, net.Joined)
+                client.share(__file__)
+                expect(events, net.Uploaded)
             assert client.join(LIMIT)
+            assert len(list(disk.iterdir())) == 1
+        assert list(disk.iterdir()) == []
     assert threading.active_count() <= threads
     assert len(os.listdir(DESCRIPTORS)) <= descriptors
+
+
+# Too little of everything --------------------------------------------------------------------------------------------
+
+
+def open_a_room() -> None:
+    net.run_server("Room", host=LOOPBACK, port=0, events=queue.Queue()).close()
+
+
+def come_in() -> None:
+    with net.run_client(LOOPBACK, "Ann", queue.Queue(), port=free_port()) as client:
+        pass
+    assert client.join(LIMIT)
+
+
+def look_for_rooms() -> None:
+    with net.find_rooms(queue.Queue()) as finder:
+        pass
+    assert finder.join(LIMIT)
+
+
+EVERYTHING = pytest.mark.parametrize("begin", [open_a_room, come_in, look_for_rooms])
+
+
+def fails_until_there_is_enough(
+    begin: Callable[[], None], leaving: Callable[[int], contextlib.AbstractContextManager[None]]
+) -> None:
+    """With nothing left, one left, two ...: it fails in words, and leaves nothing behind, until it does not fail."""
+    threads, count = set(threading.enumerate()), 0
+    error: OSError | None = OSError()
+    while error is not None:
+        sockets = open_sockets()
+        error = None
+        try:
+            with leaving(count):
+                begin()
+        except OSError as failure:
+            error = failure
+        assert error is None or error.strerror
+        assert set(threading.enumerate()) == threads
+        assert open_sockets() <= sockets
+        count += 1
+    assert count > 1
+
+
+@EVERYTHING
+def test_without_threads_nothing_is_begun_and_nothing_left_behind(
+    begin: Callable[[], None], disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def leaving(count: int) -> Iterator[None]:
+        def start(thread: threading.Thread) -> None:
+            if len(started) >= count:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            really_start(thread)
+
+        started: list[threading.Thread] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            yield
+
+    really_start = threading.Thread.start
+    fails_until_there_is_enough(begin, leaving)
+    assert list(disk.iterdir()) == []
+
+
+@posix
+@EVERYTHING
+def test_without_descriptors_nothing_is_begun_and_nothing_left_behind(
+    begin: Callable[[], None], disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for a folder, which the next room clears away: who cannot open it cannot empty it."""
+    import resource
+
+    @contextlib.contextmanager
+    def leaving(count: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+            taken = [stack.enter_context(open(os.devnull))]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 100, hard))
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(stack.enter_context(open(os.devnull)))
+            for file in taken[-count:] if count else []:
+                file.close()
+            yield
+
+    monkeypatch.setattr(net, "_raise_file_limit", lambda _files: None)
+    fails_until_there_is_enough(begin, leaving)
+    open_a_room()
+    assert list(disk.iterdir()) == []
+
+
+@posix
+def test_without_descriptors_a_client_tries_again_and_comes_in_once_there_are_some(
+    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_how: object, **_more: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
+    room = open_room()
+    proxy = stack.enter_context(Proxy(room.port))
+    ann = stack.enter_context(contextlib.closing(Person("Ann", proxy.port)))
+    expect(ann.events, net.Joined)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        proxy.cut()
+        for _ in range(3):
+            expect(ann.events, net.Lost)
+        ann.client.say("here again")
+    expect(ann.events, net.Said)
+
+
+def test_a_clock_that_is_set_back_an_hour_changes_nothing_but_the_times_that_are_shown(
+    open_room: Callable[..., net.Server],
+    stack: contextlib.ExitStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those who are in go on, also after a break; the host's window is opened again; others come, and save files."""
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
+    room = open_room(rate=net.RATE)
+    proxy = stack.enter_context(Proxy(room.port))
+    ann = stack.enter_context(contextlib.closing(Person("Ann", proxy.port)))
+    host = stack.enter_context(contextlib.closing(Person("Host", room.port, token=room.token)))
+    for person in (ann, host):
+        person.client.say(f"{person.name}, before")
+        ann.hears(f"{person.name}, before")
+    host.close()
+    with monkeypatch.context() as patch:
+        set_clock(patch, -3600)
+        host = stack.enter_context(contextlib.closing(Person("Host", room.port, token=room.token)))
+        bob = stack.enter_context(contextlib.closing(Person("Bob", room.port)))
+        for person in (ann, bob, host):
+            while not any(isinstance(event, net.Welcome) for event in person.seen):
+                person.take()
+            person.client.say(f"{person.name}, after")
+            ann.hears(f"{person.name}, after")
+        proxy.cut()
+        ann.client.say("Ann, after a break")
+        for person in (bob, host):
+            person.hears("Ann, after a break")
+            assert [line.text for line in person.lines] == [
+                *("Ann, before", "Host, before", "Ann, after", "Bob, after", "Host, after", "Ann, after a break"),
+            ]
+            assert person.lines[0].time - person.lines[5].time > 3500
+            assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
+        bob.client.share(__file__)
+        ann.client.save(expect(ann.events, net.Shared), str(tmp_path / "saved"))
+        expect(ann.events, net.Saved)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    clock, fine_clock = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: clock() + seconds)
+    monkeypatch.setattr(time, "time_ns", lambda: fine_clock() + seconds * 10**9)
 
 
 # A room in a process of its own --------------------------------------------------------------------------------------
@@ -202,10 +508,10 @@ def test_two_hundred_rooms_with_somebody_in_them_leave_nothing_behind() -> None:
 class RoomProcess:
     """Runs one of the functions below in a process of its own, and talks with it line by line."""
 
-    def __init__(self, serve: Callable[[int], None], port: int = 0) -> None:
-        code = f"from tests import test_torture; test_torture.{serve.__name__}({port})"
+    def __init__(self, serve: Callable[[int], None], port: int = 0, inside: Sequence[str] = ()) -> None:
+        command = [*inside, sys.executable, "-c", f"from tests import test_torture as t; t.{serve.__name__}({port})"]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen(command, cwd=TOP, stdin=pipe, stdout=pipe, text=True)
         self._end = threading.Timer(3 * LIMIT, self.process.kill)  # so that nobody waits for its words for ever
         self._end.start()
         self.port = int(self.hears(""))
@@ -301,6 +607,75 @@ def test_out_of_files_those_who_are_in_go_on_and_others_come_in_later(
     alice.receive_until("joined")
 
 
+def serve_on_a_small_disk(port: int) -> None:
+    """Does what it is told: fill the disk, empty it, or save the last file there."""
+    events: net.Events = queue.Queue()
+    filler, saved = (Path(tempfile.gettempdir()) / name for name in ("filler", "saved"))
+    with (
+        net.run_server("Room", host=LOOPBACK, port=port, rate=None) as room,
+        net.run_client(LOOPBACK, "Host", events, port=room.port, token=room.token) as client,
+    ):
+        print(room.port, flush=True)
+        while wish := input():
+            if wish == "fill":
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                    while file.write(bytes(4096)):
+                        pass
+                print("filled", shutil.disk_usage(saved.parent).free, flush=True)
+            elif wish == "empty":
+                filler.unlink()
+                print("emptied", flush=True)
+            elif wish == "save":
+                client.save(expect(events, net.Shared), str(saved))
+                end = expect(events, object, lambda event: isinstance(event, net.Saved | net.Failed))
+                print("end:", getattr(end, "code", "saved"), sorted(saved.parent.glob("saved*")), flush=True)
+
+
+SMALL_DISK = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m none "$TMPDIR" && exec "$0" "$@"']
+
+
+@posix
+def test_on_a_full_disk_files_fail_in_words_and_chat_goes_on(start: Callable[..., RoomProcess], enter: Enter) -> None:
+    """A real one: a file that comes, a file that is saved, and both again when there is space."""
+    if subprocess.run([*SMALL_DISK, "true"], capture_output=True, check=False).returncode != 0:
+        skip_or_fail("a small disk of one's own needs Linux, root and unshare")
+    room = start(serve_on_a_small_disk, 0, SMALL_DISK)
+    ann, bob = enter(room.port, "Ann"), enter(room.port, "Bob")
+    data = secrets.token_bytes(2**20)
+    assert give_file(ann, data)["type"] == "stored"
+
+    def fill() -> None:
+        room.tell("fill")
+        room.hears("filled 0")
+
+    answer = give_file(ann, data, meanwhile=fill)
+    assert (answer["type"], answer["code"]) == ("refused", "space")
+    ann.say("still here")
+    bob.hears("still here")
+    room.tell("save")
+    assert room.hears("end:") == "end: disk_full []\n"
+    room.tell("empty")
+    room.hears("emptied")
+    assert give_file(ann, data)["type"] == "stored"
+    room.tell("save")
+    assert room.hears("end:").startswith("end: saved [")
+
+
+def give_file(member: Member, data: bytes, meanwhile: Callable[[], None] = lambda: None) -> Message:
+    """Shares it, and does something else in the middle of it; the room's last word."""
+    half = len(data) // 2
+    with Wire(member.port) as wire:
+        wire.hello()
+        message = {"type": "upload", "token": member.token, "file": secrets.token_hex(16)}
+        wire.send({**message, "filename": "map.png", "size": len(data)})
+        wire.receive_until("ready")
+        wire.send_bytes(data[:half])
+        meanwhile()
+        wire.send_bytes(data[half:])
+        wire.send({"type": "sent", "sha256": hashlib.sha256(data).hexdigest()})
+        return wire.receive_all()[-1]
+
+
 @posix
 def test_a_room_opened_again_after_a_crash_is_at_the_same_port(
     start: Callable[..., RoomProcess],
@@ -320,25 +695,58 @@ def test_a_room_opened_again_after_a_crash_is_at_the_same_port(
     enter(port, "Alice")
 
 
+CRASHES = 20 if LONG else 3
+LINES_BETWEEN_CRASHES = 20  # of each
+
+
+def serve_with_host(port: int) -> None:
+    with (
+        net.run_server("Room", host=LOOPBACK, port=port, rate=None, history=10**5) as room,
+        net.run_client(LOOPBACK, "Host", queue.Queue(), port=room.port, token=room.token),
+    ):
+        print(room.port, flush=True)
+        input()
+
+
 @posix
-def test_the_people_of_a_room_that_crashed_are_in_the_one_opened_again(
-    start: Callable[..., RoomProcess],
-    stack: contextlib.ExitStack,
-    open_room: Callable[..., net.Server],
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.usefixtures("impatient")
+def test_of_what_a_room_acknowledged_that_was_killed_and_opened_again_nothing_is_lost_or_doubled(
+    stack: contextlib.ExitStack, chance: random.Random
 ) -> None:
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
-    room = start(serve, lasting_port())
-    ann = stack.enter_context(contextlib.closing(Person("Ann", room.port)))
-    before = expect(ann.events, net.Welcome)
-    expect(ann.events, net.Joined)
-    room.process.kill()
-    assert expect(ann.events, net.Lost).retry_in == 0.0
-    room.process.wait(LIMIT)
-    open_room(port=room.port)
-    after = expect(ann.events, net.Welcome)
-    assert before.room != after.room
-    assert after.people == ((2, "Ann"),)
+    """Everybody is back by themselves, in the middle of what they write, and the new room has the rest of it."""
+    port = lasting_port()
+    room = RoomProcess(serve_with_host, port)
+    stack.callback(lambda: room.close())
+    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", port))) for i in range(CLASS)]
+    for person in people:
+        while not person.number:
+            person.take()
+    for crash in range(1, CRASHES + 1):
+        for _ in range(LINES_BETWEEN_CRASHES):
+            for person in people:
+                person.client.say(f"{person.name}: {person.said}")
+                person.said += 1
+        witness = chance.choice(people)
+        heard = chance.randrange(len(witness.answered), LINES_BETWEEN_CRASHES * crash)
+        while len(witness.answered) <= heard:
+            witness.take()
+        room.process.kill()
+        room.process.wait(LIMIT)
+        room.close()
+        room = RoomProcess(serve_with_host, port)
+    for person in people:
+        while len(person.answered) < person.said:
+            person.take()
+    observer = stack.enter_context(contextlib.closing(Person("Observer", port)))
+    observer.client.say("the end")
+    for person in [observer, *people]:
+        person.hears("the end")
+    for person in people:
+        assert person.room == observer.room
+        own = [line.text for line in person.lines if line.name == person.name]
+        assert own == [f"{person.name}: {number}" for number in range(person.said)]  # acknowledged once each, in order
+        assert person.lines_here == observer.lines
+    assert len({line.text for line in observer.lines}) == len(observer.lines)
 
 
 @posix
