@@ -2517,6 +2517,7 @@ class ChatPage:
                 self.people.itemconfigure(line, foreground=QUIET)
         if chosen[0] and chosen in self._shown:
             self.people.selection_set(self._shown.index(chosen))
+            self.people.activate(self._shown.index(chosen))  # from there the arrow keys go on
         self.people.yview_moveto(where)
         if self._hosting:
             self._show_bar()
