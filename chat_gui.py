@@ -157,6 +157,7 @@ class Words:
     you_paused = "You have paused the room: only you can write."
     was_paused = "The host has paused the room."
     goes_on = "All can write again."
+    not_known = "The room does not know this any more."
     over = "The visit to this room is over."
     muted_mark = "{name} (muted)"
     removed_mark = "{name} (removed)"
@@ -2211,8 +2212,8 @@ class ChatPage:
         if self._server is not None and not self.over:
             try:
                 action(self._server)
-            except ValueError as error:  # somebody who is not known any more
-                self.say(str(error), wrong=True)
+            except ValueError:  # somebody, or something, that is not known any more
+                self.say(Words.not_known, wrong=True)
 
     def _show_bar(self) -> None:
         who, is_removed = self._chosen()
