@@ -165,6 +165,7 @@ class Words:
     you_paused = "You have paused the room: only you can write."
     was_paused = "The host has paused the room."
     goes_on = "All can write again."
+    not_known = "The room does not know this any more."
     over = "The visit to this room is over."
     muted_mark = "{name} (muted)"
     removed_mark = "{name} (removed)"
@@ -2229,8 +2230,8 @@ class ChatPage:
         if self._server is not None and not self.over:
             try:
                 action(self._server)
-            except ValueError as error:  # somebody who is not known any more
-                self.say(str(error), wrong=True)
+            except ValueError:  # somebody, or something, that is not known any more
+                self.say(Words.not_known, wrong=True)
 
     def _show_bar(self) -> None:
         who, is_removed = self._chosen()
@@ -2535,6 +2536,7 @@ class ChatPage:
                 self.people.itemconfigure(line, foreground=QUIET)
         if chosen[0] and chosen in self._shown:
             self.people.selection_set(self._shown.index(chosen))
+            self.people.activate(self._shown.index(chosen))  # from there the arrow keys go on
         self.people.yview_moveto(where)
         if self._hosting:
             self._show_bar()

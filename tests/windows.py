@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 import tkinter as tk
@@ -66,6 +67,25 @@ class Person:
         y = widget.winfo_height() // 2 if y is None else y
         for event in ("<Enter>", "<Motion>", "<ButtonPress-1>", "<ButtonRelease-1>"):
             widget.event_generate(event, x=x, y=y)
+        self.root.update()
+
+    def right_click(self, widget: tk.Misc, x: int, y: int) -> None:
+        """Opens a menu, which is not posted: it would wait for a real mouse."""
+        button = 2 if sys.platform == "darwin" else 3
+        self.root.update()
+        widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
+        widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
+        self.root.update()
+
+    def menu(self) -> list[str]:
+        """What the menu that was opened last offers."""
+        menu = self.chat.menu
+        last = menu.index("end")
+        return [] if last is None else [str(menu.entrycget(line, "label")) for line in range(last + 1)]
+
+    def choose(self, words: str) -> None:
+        """A command of the menu that was opened last."""
+        self.chat.menu.invoke(self.menu().index(words))
         self.root.update()
 
     def press(self, *keys: str) -> None:
