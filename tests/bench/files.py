@@ -13,8 +13,8 @@ turns in each round, so that they meet the same noise; told are the medians of n
 
 Then somebody writes 50 messages a second, and others in another process see how old each is when it is in their queue:
 in a quiet room; while *another* room, in a process of its own, has an upload and ten downloads at once (which tells
-what this computer's cores cost); while the room itself has them. What is downloaded is received and dropped, by one
-process for all ten.
+what this computer's cores cost); while the room itself has them; and while they come and go no faster than a Gigabit network carries them.
+What is downloaded is received and dropped, by one process for all ten.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ PASSWORD = "qw36-q2gw-xmfz"
 PIECE = 256 * 1024
 LISTENERS, DOWNLOADS = 5, 10
 SAY_EVERY = 0.02  # s
+CABLE = 118_000_000  # bytes a second, each way: what a Gigabit network carries
+BY_CABLE = "... at a Gigabit's speed"
 
 
 class Worker:
@@ -91,6 +93,19 @@ class NoHash:
         return "0" * 64
 
 
+class Pace:
+    """Keeps somebody to so many bytes a second."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._due = time.monotonic()
+
+    def wait(self, size: int) -> None:
+        if self._limit:
+            self._due += size / self._limit
+            time.sleep(max(0.0, self._due - time.monotonic()))
+
+
 def leave_hashing_out() -> None:
     """In this process."""
     no_hash: Any = NoHash()
@@ -116,9 +131,17 @@ def enter(port: int, name: str, password: str | None, events: net.Events) -> net
 
 
 def person(pipe: Pipe, port: int, password: str | None, is_hashing: bool = True) -> None:
-    """("share" or "save", path) -> the seconds that it took, and what was shared last."""
+    """("share" or "save", path) -> the seconds that it took, and what was shared last. "share slowly": by a cable."""
     if not is_hashing:
         leave_hashing_out()
+    pace = Pace(0)
+    really_send = net._Sharing._send
+
+    def send(sharing: net._Sharing, connection: net.Connection, piece: bytes) -> None:
+        pace.wait(len(piece))
+        really_send(sharing, connection, piece)
+
+    net._Sharing._send = send  # type: ignore[method-assign]
     events: net.Events = queue.Queue()
     with enter(port, "Person", password, events) as client:
         shared: net.Shared | None = None
@@ -126,7 +149,8 @@ def person(pipe: Pipe, port: int, password: str | None, is_hashing: bool = True)
         while (wish := pipe.recv()) is not None:
             what, path = wish
             start = time.perf_counter()
-            if what == "share":
+            if what.startswith("share"):
+                pace = Pace(CABLE if what == "share slowly" else 0)
                 shared = None
                 client.share(path)
             elif shared is not None:
@@ -257,26 +281,32 @@ def listeners(pipe: Pipe, port: int, password: str | None) -> None:
 
 
 def downloaders(pipe: Pipe, port: int, password: str | None) -> None:
-    """(file,) -> when all have received it. They are in the room, and hash and write nothing."""
+    """(file, bytes a second for all; 0: no limit) -> when all have received it. They hash and write nothing."""
     events: net.Events = queue.Queue()
     clients = [enter(port, f"Downloader {number}", password, events) for number in range(DOWNLOADS)]
 
     def patience() -> float:
         return 1.0
 
-    def download(client: net.Client, file: net.Shared) -> None:
+    def download(client: net.Client, file: net.Shared, pace: Pace) -> None:
         connection = client.door.connect(lambda _deadline, _trouble: 1.0)
         client.door.greet(connection, patience)
         connection.send_first(net.Download(client.token, file.file, 0))
         connection.first_line(patience)
         left = file.size
         while left:
-            left -= len(connection.next_bytes(min(PIECE, left), patience))
+            size = len(connection.next_bytes(min(PIECE, left), patience))
+            pace.wait(size)
+            left -= size
         connection.close()
 
     pipe.send("in")
     while (wish := pipe.recv()) is not None:
-        threads = [threading.Thread(target=download, args=[client, wish[0]]) for client in clients]
+        paces = [Pace(wish[1] / len(clients)) for _ in clients]
+        threads = [
+            threading.Thread(target=download, args=[client, wish[0], pace])
+            for client, pace in zip(clients, paces, strict=True)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -288,6 +318,7 @@ def downloaders(pipe: Pipe, port: int, password: str | None) -> None:
 
 def delivery(path: Path, password: str | None, rounds: int, repeat: int) -> None:
     ages: dict[str, list[float]] = {"quiet": [], "files in another room": [], "files in this room": []}
+    ages[BY_CABLE] = []
     busy = []
     for _ in range(rounds):
         with contextlib.ExitStack() as all_:
@@ -301,21 +332,27 @@ def delivery(path: Path, password: str | None, rounds: int, repeat: int) -> None
             all_.enter_context(Worker(speaker, here, password))
             shared = [uploader.ask("share", path)[1] for uploader, _ in loads]
             for (_, downloader), file in zip(loads, shared, strict=True):
-                downloader.ask(file)
+                downloader.ask(file, 0)
             time.sleep(0.5)
             ears.ask("since last time")
             time.sleep(repeat)
             ages["quiet"] += ears.ask("since last time")
-            for label, (uploader, downloader), file in zip(list(ages)[1:], loads, shared, strict=True):
+            for label, (uploader, downloader), file in zip(list(ages)[1:3], loads, shared, strict=True):
                 for _ in range(repeat):
                     ears.ask("since last time")
                     start = time.perf_counter()
                     uploader.begin("share", path)
-                    downloader.ask(file)
+                    downloader.ask(file, 0)
                     uploader.answer()
                     ages[label] += ears.ask("since last time")
                     busy.append(time.perf_counter() - start)
                     time.sleep(0.2)
+            uploader, downloader = loads[-1]
+            ears.ask("since last time")
+            uploader.begin("share slowly", path)
+            downloader.ask(shared[-1], CABLE)
+            uploader.answer()
+            ages[BY_CABLE] += ears.ask("since last time")
     print(f"{'delivery, ' + ('encrypted' if password else 'plain'):24} {'deliveries':>11} {'p50':>10} {'p99':>10}")
     for label, some in ages.items():
         if len(some) > 1:
