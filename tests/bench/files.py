@@ -13,8 +13,8 @@ turns in each round, so that they meet the same noise; told are the medians of n
 
 Then somebody writes 50 messages a second, and others in another process see how old each is when it is in their queue:
 in a quiet room; while *another* room, in a process of its own, has an upload and ten downloads at once (which tells
-what this computer's cores cost); while the room itself has them; and while they come and go no faster than a Gigabit network carries them.
-What is downloaded is received and dropped, by one process for all ten.
+what this computer's cores cost); while the room itself has them; and while they come and go no faster than a Gigabit
+network carries them. What is downloaded is received and dropped, by one process for all ten.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def person(pipe: Pipe, port: int, password: str | None, is_hashing: bool = True)
         pace.wait(len(piece))
         really_send(sharing, connection, piece)
 
-    net._Sharing._send = send  # type: ignore[method-assign]
+    net._Sharing._send = send  # type: ignore[method-assign, assignment]
     events: net.Events = queue.Queue()
     with enter(port, "Person", password, events) as client:
         shared: net.Shared | None = None
