@@ -2732,6 +2732,10 @@ class Files:
             except OSError as error:
                 log.warning("a file could not be read: %s", error)
                 raise ConnectionLost from error
+            finally:
+                with self._lock, contextlib.suppress(OSError):
+                    if self._files.get(download.file) is not file:  # taken back; Windows removes no file that is open
+                        os.unlink(file.path)
 
     @contextlib.contextmanager
     def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import queue
 import random
 import secrets
@@ -1198,6 +1199,27 @@ def test_a_file_that_is_taken_back_ends_its_downloads_and_no_others(
             assert len(wire.receive_bytes(LARGE)) < LARGE
     assert len(going_on.receive_bytes(LARGE)) == LARGE
     assert kept(disk) == [bytes(LARGE)]
+
+
+def test_a_file_that_cannot_be_deleted_while_it_is_open_goes_when_its_last_download_has_ended(
+    room: net.Server, ann: Member, bob: Member, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ann.shares(bytes(LARGE))
+    unlink = os.unlink
+    refused: list[str] = []
+
+    def unlink_as_on_windows(path: str, **how: Any) -> None:
+        if not refused:
+            refused.append(path)
+            raise PermissionError(13, "The process cannot access the file because it is being used", path)
+        unlink(path, **how)
+
+    monkeypatch.setattr(os, "unlink", unlink_as_on_windows)
+    with bob.begins(bob.download(file)) as wire:
+        assert wire.receive_until("sending")["size"] == LARGE
+        room.take_back(bob.receive_until("shared")["number"])
+        until(lambda: kept(disk) == [], "the file is deleted")
+    assert refused
 
 
 def test_a_file_that_is_taken_back_does_not_come_again_from_who_has_not_heard_that_it_was_stored(
