@@ -1384,12 +1384,7 @@ class Server:
         self.host_name = clean_name(host_name)
         if not self.title or not self.host_name:
             raise ValueError("a room needs a title and a name for its host")
-        if not 0 <= port < 65536:
-            raise ValueError(f"expected a port from 0 to 65535, not {port}")
-        if history < 1 or not 1 <= limit <= MAX_PEOPLE or (rate is not None and rate <= 0):
-            raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
-        if not 0 <= max_file <= MAX_INTEGER or max_store < 0:
-            raise ValueError("max_file and max_store are numbers of bytes")
+        _check_numbers(port, rate, history, limit, max_file, max_store)
         _check_password(password)
         self._hello = Hello(PROTOCOL, tls=False)
         if password is not None:
@@ -2044,6 +2039,16 @@ def _blank(event: Message | Unknown) -> Said | Shared:
     if isinstance(event, Shared):
         return dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
     raise ValueError(f"{event} is no message and no file")
+
+
+def _check_numbers(port: int, rate: float | None, history: int, limit: int, max_file: int, max_store: int) -> None:
+    """Raises ValueError."""
+    if not 0 <= port < 65536:
+        raise ValueError(f"expected a port from 0 to 65535, not {port}")
+    if history < 1 or not 1 <= limit <= MAX_PEOPLE or (rate is not None and rate <= 0):
+        raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
+    if not 0 <= max_file <= MAX_INTEGER or max_store < 0:
+        raise ValueError("max_file and max_store are numbers of bytes")
 
 
 def _check_password(password: str | None) -> None:
@@ -2753,6 +2758,10 @@ class Files:
             except OSError as error:
                 log.warning("a file could not be read: %s", error)
                 raise ConnectionLost from error
+            finally:
+                with self._lock, contextlib.suppress(OSError):
+                    if self._files.get(download.file) is not file:  # taken back; Windows removes no file that is open
+                        os.unlink(file.path)
 
     @contextlib.contextmanager
     def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[None]:

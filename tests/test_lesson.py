@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import queue
 import random
 import secrets
@@ -288,6 +289,11 @@ def refusal(room: net.Server, token: str | None = None, *, name: str = "Ann", at
 def controls(told: net.Events) -> list[tuple[tuple[int, ...], tuple[tuple[int, str], ...]]]:
     """What the host has been told up to now, as (muted, removed)."""
     return [(event.muted, event.removed) for event in drain(told) if isinstance(event, net.Controls)]
+
+
+def has_reader(name: str) -> bool:
+    """Whether the room has a thread for this person."""
+    return any(thread.name == f"reader {name}" for thread in threading.enumerate())
 
 
 def numbers(messages: list[Message]) -> list[int]:
@@ -693,7 +699,7 @@ def test_who_is_lost_and_then_removed_is_gone_at_once_and_once(room: net.Server,
     ann.is_lost()
     room.remove(ann.who, True)
     assert bob.receive_until("left")["reason"] == "removed"
-    until(lambda: not threads("reader Ann"), "nobody waits for Ann to come back")
+    until(lambda: not has_reader("Ann"), "nobody waits for Ann to come back")
     assert refusal(room, ann.token, at=ELSEWHERE)["code"] == "removed"
     room.pause(True)
     assert "left" not in kinds(bob.all_up_to("paused"))
@@ -704,9 +710,9 @@ def test_nobody_waits_for_somebody_removed_to_come_back(
 ) -> None:
     monkeypatch.setattr(net, "BACK_WITHIN", 1000.0)
     ann.is_lost()
-    assert threads("reader Ann")
+    assert has_reader("Ann")
     room.remove(ann.who, True)
-    until(lambda: not threads("reader Ann"), "nobody waits for Ann any more")
+    until(lambda: not has_reader("Ann"), "nobody waits for Ann any more")
 
 
 def test_who_has_left_and_is_then_removed_does_not_leave_twice(room: net.Server, ann: Member, bob: Member) -> None:
@@ -781,7 +787,7 @@ def test_who_is_removed_but_goes_on_talking_reads_nothing_more(room: net.Server,
     room.remove(ann.who, True)
     for _ in range(5):
         ann.says("still here")
-    until(lambda: not threads("reader Ann"), "the room has read all that it ever reads of Ann")
+    until(lambda: not has_reader("Ann"), "the room has read all that it ever reads of Ann")
     bob.says("about Ann")
     assert [message["text"] for message in bob.all_up_to("said")[-1:]] == ["about Ann"]
     seen = ann.receive_all()
@@ -795,7 +801,7 @@ def test_who_reads_nothing_is_removed_all_the_same(room: net.Server, ann: Member
     bob.is_answered()
     room.remove(ann.who, True)
     assert bob.receive_until("left")["reason"] == "removed"
-    until(lambda: not threads("reader Ann"), "the room is rid of Ann")
+    until(lambda: not has_reader("Ann"), "the room is rid of Ann")
 
 
 def test_an_upload_of_somebody_removed_ends_and_is_never_shared(room: net.Server, ann: Member, bob: Member) -> None:
@@ -1193,6 +1199,27 @@ def test_a_file_that_is_taken_back_ends_its_downloads_and_no_others(
             assert len(wire.receive_bytes(LARGE)) < LARGE
     assert len(going_on.receive_bytes(LARGE)) == LARGE
     assert kept(disk) == [bytes(LARGE)]
+
+
+def test_a_file_that_cannot_be_deleted_while_it_is_open_goes_when_its_last_download_has_ended(
+    room: net.Server, ann: Member, bob: Member, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ann.shares(bytes(LARGE))
+    unlink = os.unlink
+    refused: list[str] = []
+
+    def unlink_as_on_windows(path: str, **how: Any) -> None:
+        if not refused:
+            refused.append(path)
+            raise PermissionError(13, "The process cannot access the file because it is being used", path)
+        unlink(path, **how)
+
+    monkeypatch.setattr(os, "unlink", unlink_as_on_windows)
+    with bob.begins(bob.download(file)) as wire:
+        assert wire.receive_until("sending")["size"] == LARGE
+        room.take_back(bob.receive_until("shared")["number"])
+        until(lambda: kept(disk) == [], "the file is deleted")
+    assert refused
 
 
 def test_a_file_that_is_taken_back_does_not_come_again_from_who_has_not_heard_that_it_was_stored(

@@ -20,6 +20,7 @@ from tests.conftest import TOP
 from tests.helpers import LIMIT, LOOPBACK, Message, Wire, expect, skip_or_fail, until
 
 ELSEWHERE = "10.77.0.1"  # an address that is not loopback, and on no network either
+THIRD = "10.77.0.2"  # another one
 LOOPBACK_UP = ["ip link set lo up"]
 ONE_ADDRESS = [*LOOPBACK_UP, f"ip addr add {ELSEWHERE}/32 dev lo"]
 
@@ -153,6 +154,36 @@ def in_which_somebody_elsewhere_has_the_hosts_token() -> None:
         refused = answer_to_join(room.port, ELSEWHERE, room.token)
         assert (refused["type"], refused["code"]) == ("refused", "unknown")
         assert answer_to_join(room.port, LOOPBACK, room.token)["who"] == net.HOST
+
+
+def test_who_is_muted_or_removed_stays_so_with_a_new_start_of_the_program_on_that_computer_alone() -> None:
+    run_in([*ONE_ADDRESS, f"ip addr add {THIRD}/32 dev lo"], in_which_a_computer_is_muted_and_removed)
+
+
+def in_which_a_computer_is_muted_and_removed() -> None:
+    with net.run_server("Room", port=0) as room, contextlib.ExitStack() as stack:
+
+        def come(address: str) -> net.Events:
+            events: net.Events = queue.Queue()
+            stack.enter_context(net.run_client(address, "Ann", events, port=room.port))
+            return events
+
+        ann = come(ELSEWHERE)
+        room.mute(expect(ann, net.Welcome).who, True)
+        assert expect(ann, net.Muted).on
+        again = come(ELSEWHERE)
+        welcome = expect(again, net.Welcome)
+        assert welcome.muted
+        for address in (LOOPBACK, THIRD):
+            assert not expect(come(address), net.Welcome).muted
+        room.remove(welcome.who, True)
+        for events in (ann, again):
+            expect(events, net.Closed)
+        assert expect(come(ELSEWHERE), net.Refused).code == "removed"
+        for address in (LOOPBACK, THIRD):
+            assert not expect(come(address), net.Welcome).muted
+        room.remove(welcome.who, False)
+        assert expect(come(ELSEWHERE), net.Welcome).muted
 
 
 # This computer's address ---------------------------------------------------------------------------------------------

@@ -232,9 +232,9 @@ def test_every_code_that_net_gives_has_words(host: Person) -> None:  # noqa: F81
 def test_the_folder_of_a_saved_file_opens(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     shown: list[str] = []
     monkeypatch.setattr(chat_gui, "show_folder", shown.append)
-    feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, os.path.join(os.sep, "home", "ann", "a.txt")))
+    feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, os.path.join(os.sep, "media", "stick", "a.txt")))
     host.click_link(Words.open_folder)
-    assert shown == [os.path.dirname(os.path.abspath(os.path.join(os.sep, "home", "ann", "a.txt")))]
+    assert shown == [os.path.dirname(os.path.abspath(os.path.join(os.sep, "media", "stick", "a.txt")))]
 
 
 def test_a_computer_without_a_program_for_folders_says_so(
@@ -244,9 +244,9 @@ def test_a_computer_without_a_program_for_folders_says_so(
         raise FileNotFoundError
 
     monkeypatch.setattr(chat_gui, "show_folder", show_folder)
-    feed(host, net.Saved(1, os.path.join(os.sep, "home", "ann", "a.txt")))
+    feed(host, net.Saved(1, os.path.join(os.sep, "media", "stick", "a.txt")))
     host.click_link(Words.open_folder)
-    assert host.status() == Words.cannot_open.format(folder=os.path.dirname(os.path.abspath("/home/ann/a.txt")))
+    assert host.status() == Words.cannot_open.format(folder=os.path.dirname(os.path.abspath("/media/stick/a.txt")))
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these have programs of their own")
@@ -255,8 +255,8 @@ def test_a_folder_is_opened_by_the_desktops_own_program(monkeypatch: pytest.Monk
     program.write_text(f'#!/bin/sh\nprintf %s "$1" > "{tmp_path}/opened"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    chat_gui.show_folder("/home/ann")
-    until(lambda: (tmp_path / "opened").exists() and (tmp_path / "opened").read_text() == "/home/ann", "it is opened")
+    chat_gui.show_folder("/media/stick")
+    until(lambda: (tmp_path / "opened").exists() and (tmp_path / "opened").read_text() == "/media/stick", "it is opened")
 
 
 def test_after_the_room_is_closed_no_file_can_be_chosen(host: Person, ann: Person) -> None:  # noqa: F811

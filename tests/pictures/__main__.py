@@ -135,7 +135,7 @@ def files_page() -> Iterator[Picture]:
     saving = net.Progress(2, "map.png", 1_300_000, 2_100_000, False, False)
     fill(person, map_png, homework, sending, saving)
     yield "files-on-their-way", person
-    saved = net.Saved(2, "/home/ann/Downloads/map.png")
+    saved = net.Saved(2, "/media/stick/map.png")
     failed = net.Failed(1, "our film.mp4", "space", "")
     for event in (saved, failed):
         person.chat.handle(event)
