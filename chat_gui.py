@@ -815,6 +815,7 @@ class Log:
         self._follow = True  # until the reader scrolls up
         self._new = 0  # messages below what the reader sees
         self._top = (0, 0)  # line and column that were at the top when the view last changed
+        self._shape = (0, 0, 0)  # width, height and em when the end was last seen
         self._entries: list[Entry] = []  # drawn, the oldest first
         self._added: list[Entry] = []  # to be drawn
         self._own_changed = False
@@ -1045,11 +1046,13 @@ class Log:
         self._scrollbar.set(first, last)
         line, _, column = self.text.index("@0,0").partition(".")
         before, self._top = self._top, (int(line), int(column))
+        shape = (self.text.winfo_width(), self.text.winfo_height(), self._looks.em)
         if float(last) >= 1.0:
             self._follow = True
+            self._shape = shape
             self._new = 0
             self._jump.place_forget()
-        elif self._top < before:
+        elif self._top < before and self._shape == shape:
             self._follow = False
         elif self._follow:
             self.text.after_idle(self._stay_at_end)
