@@ -2646,6 +2646,7 @@ class App:
         root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))
         root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
         for key, action in (("f", ChatPage.find), ("s", ChatPage.save_talk), ("o", ChatPage.choose_files)):
+            root.unbind_class("Text", f"<{control}-{key}>")  # Tk's own: o would open a line
             root.bind_class(str(root), f"<{control}-{key}>", lambda _, action=action: self._in_room(action))  # type: ignore[misc]
         root.bind("<FocusIn>", self._focus_came)
 
