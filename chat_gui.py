@@ -353,6 +353,7 @@ HIDDEN = "\u2022"
 TRANSFERS_SHOWN = 4  # rows; the others are counted
 PROGRESS_WIDTH = 24  # of the bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which the button says so
+NO_LETTER = 0x4 if sys.platform == "win32" else 0xC  # Control, Alt, Command (0x8 is Num Lock on Windows)
 
 # --------------------------------------------------------------------------------------------------------------- text
 
@@ -2085,7 +2086,8 @@ class ChatPage:
 
     def _write_instead(self, event: tk.Event[tk.Text]) -> str | None:
         """Whoever types while the log has the keyboard means the composer."""
-        if not event.char.isprintable() or not event.char or int(event.state) & 0x4 or self.composer.is_blocked:
+        is_command = int(event.state) & NO_LETTER
+        if not event.char.isprintable() or not event.char or is_command or self.composer.is_blocked:
             return None
         self.focus()
         self.composer.text.insert("insert", event.char)
