@@ -467,7 +467,7 @@ def talk_text(title: str, entries: list[Entry], forgotten: int) -> str:
             text = f"{name}: {text or Words.taken_back}"
         elif entry.who:
             text = f"{entry.name}: {text}"
-        lines.append(f"{when}  {text}".replace("\n", "\n    "))
+        lines.append("\n    ".join(f"{when}  {text}".splitlines()))  # at all that any editor takes for a new line
     return "\n".join(lines) + "\n"
 
 
