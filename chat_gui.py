@@ -2411,7 +2411,9 @@ class ChatPage:
             self._numbered[entry.number] = entry
         if len(self._talk) > TALK_ENTRIES:
             self._forgotten += 1
-            self._numbered.pop(self._talk.popleft().number, None)
+            oldest = self._talk.popleft()
+            if self._numbered.get(oldest.number) is oldest:  # else it was said in an earlier room
+                del self._numbered[oldest.number]
         self.log.add(entry)
 
     def _note(self, text: str) -> None:
