@@ -1056,7 +1056,7 @@ class Log:
         elif self._top < before and self._shape == shape:
             self._follow = False
         elif self._follow:
-            self.text.after_idle(self._stay_at_end)
+            self.text.winfo_toplevel().after_idle(self._stay_at_end)  # the log may be gone by then
 
     def _stay_at_end(self) -> None:
         if self.text.winfo_exists() and self._follow:
@@ -2171,7 +2171,8 @@ class ChatPage:
         pressed.clipboard_append(text)
         if words != Words.copied:
             pressed.configure(text=Words.copied)
-            pressed.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
+            root = pressed.winfo_toplevel()  # the button may be gone by then, and what it has asked for with it
+            root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
 
     def ask(self) -> bool:
         """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
