@@ -100,6 +100,7 @@ class Words:
     address_missing = "Please type the address that the host's window shows."
     address_wrong = "{text} is not an address. It looks like 192.168.1.20, or 192.168.1.20:5253 with a port."
     port_wrong = "A port is a number from 1 to 65535, not {text}."
+    nothing = "nothing"
     connecting = "Connecting to {address} ..."
 
     title = "{room} - {program}"
@@ -215,6 +216,9 @@ class Words:
     sending_file = "Sending {filename}"
     saving_file = "Saving {filename}"
     cancel = "Cancel"
+    bytes_1 = "1 byte"
+    bytes = "{number} bytes"
+    larger_sizes: ClassVar = ("kB", "MB", "GB")
     file_progress = "{done} of {size}"
     file_waiting = "waiting"
     file_checking = "nearly there"
@@ -417,8 +421,8 @@ def clock(seconds: float) -> str:
 def file_size(size: int) -> str:
     """As people say it: "2.1 MB", in thousands."""
     if size < 1_000:
-        return "1 byte" if size == 1 else f"{size} bytes"
-    number, units = size / 1_000, ["kB", "MB", "GB"]
+        return Words.bytes_1 if size == 1 else Words.bytes.format(number=size)
+    number, units = size / 1_000, [*Words.larger_sizes]
     while number >= 999.5 and len(units) > 1:
         number /= 1_000
         units.pop(0)
@@ -507,7 +511,7 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     if colon:
         digits = digits.strip()
         if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
-            raise ValueError(Words.port_wrong.format(text=digits[:60] or "nothing"))
+            raise ValueError(Words.port_wrong.format(text=digits[:60] or Words.nothing))
         port = int(digits)
     return address, port
 
