@@ -540,7 +540,7 @@ MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
-NAMES = ("#1f6feb", "#9a3412", "#1a7f37", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # all 4.6 : 1 or more
+NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # 4.6 : 1 on CURRENT too
 
 
 def make_sharp() -> None:
@@ -644,11 +644,12 @@ class Looks:
             focuscolor=ACCENT,
             insertcolor=INK,
         )
+        style.map(".", foreground=[("disabled", QUIET)], selectbackground=[("!focus", SELECTION)])
         style.configure("TButton", padding=(em, em // 2), width=-6, background=CARD, **flat)
         style.map(
             "TButton",
             background=[("disabled", PAGE), ("pressed", "#e2e6ee"), ("active", "#eef1f6")],
-            foreground=[("disabled", "#8b93a1")],
+            foreground=[("disabled", QUIET)],
             bordercolor=[("focus", ACCENT)],
         )
         style.configure(
@@ -662,9 +663,11 @@ class Looks:
         )
         style.map(
             "Accent.TButton",
-            background=[("disabled", "#9db3e3"), ("pressed", "#1a4199"), ("active", "#1e4bad")],
-            foreground=[("disabled", "white")],
-            bordercolor=[("disabled", "#9db3e3")],
+            background=[("disabled", PAGE), ("pressed", "#1a4199"), ("active", "#1e4bad")],
+            foreground=[("disabled", QUIET)],
+            bordercolor=[("disabled", LINE)],
+            lightcolor=[("disabled", PAGE)],
+            darkcolor=[("disabled", PAGE)],
         )
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
@@ -869,8 +872,8 @@ class Log:
         text.tag_configure("link", foreground=ACCENT, underline=True)
         for number, colour in enumerate(NAMES):
             text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
-        text.tag_configure("found", background=FOUND)
-        text.tag_configure("found now", background=FOUND_NOW)
+        text.tag_configure("found", background=FOUND, foreground=INK)
+        text.tag_configure("found now", background=FOUND_NOW, foreground=INK)
         text.tag_raise("sel")
 
     def call_out(self, name: str) -> None:
