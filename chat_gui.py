@@ -1355,17 +1355,20 @@ class FindBar:
     """Finds words in the log: Enter goes on upwards, to what was said before, Shift+Enter downwards."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, log: Log, closed: Callable[[], None]) -> None:
+        self._looks = looks
         self._log = log
         self._closed = closed
         self.frame = ttk.Frame(parent)
-        ttk.Label(self.frame, text=Words.find).pack(side="left")
-        self.entry = ttk.Entry(self.frame, font=looks.text, width=12)
-        self.entry.pack(side="left", fill="x", expand=True, padx=looks.em // 2)
+        self.frame.columnconfigure(1, weight=1)
+        ttk.Label(self.frame, text=Words.find).grid(row=0, column=0)
+        self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
+        self.entry.grid(row=0, column=1, sticky="ew", padx=looks.em // 2)
         self.state = ttk.Label(self.frame, style="Wrong.TLabel")
-        self.state.pack(side="left")
-        button(self.frame, "\u2191", self.find).pack(side="left", padx=looks.em // 2)
-        button(self.frame, "\u2193", lambda: self.find(backwards=False)).pack(side="left")
-        button(self.frame, Words.close, self.close).pack(side="left", padx=(looks.em // 2, 0))
+        for column, (sign, backwards) in enumerate((("\u2191", True), ("\u2193", False)), 2):
+            arrow = button(self.frame, sign, lambda backwards=backwards: self.find(backwards=backwards))  # type: ignore[misc]
+            arrow.configure(width=2)
+            arrow.grid(row=0, column=column, padx=(0, looks.em // 2))
+        button(self.frame, Words.close, self.close).grid(row=0, column=4)
         on_enter(self.entry, self.find)
         self.entry.bind("<Shift-Return>", lambda _: self.find(backwards=False))
         self.entry.bind("<KeyRelease>", self._typed)
@@ -1377,7 +1380,12 @@ class FindBar:
 
     def find(self, *, backwards: bool = True) -> None:
         found = self._log.find(self.entry.get(), backwards=backwards)
-        self.state.configure(text="" if found or not self.entry.get() else Words.not_found)
+        is_missed = not found and self.entry.get() != ""
+        self.state.configure(text=Words.not_found if is_missed else "")
+        if is_missed:
+            self.state.grid(row=1, column=1, columnspan=4, sticky="w", padx=self._looks.em // 2)
+        else:
+            self.state.grid_remove()
 
     def close(self) -> None:
         self._log.end_find()
