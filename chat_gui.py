@@ -1405,18 +1405,24 @@ class Keys:
         self._looks = looks
         self._closed = closed
         self.text = looks.text_box(parent, height=1)
+        self.text.configure(takefocus=True, cursor="arrow")
+
+    def fit(self, *, is_narrow: bool) -> None:
+        """Two columns; in a narrow window what a key does stands below it."""
+        text, em = self.text, self._looks.em
+        column = 2 * em if is_narrow else 22 * em
+        text.configure(state="normal", tabs=(column,))
+        text.delete("1.0", "end")
         for keys, words in Words.keys:
-            self.text.insert("end", f"{keys}\t", "keys", f"{words}\n", "words")
-        self.text.configure(state="disabled", takefocus=True, cursor="arrow")
+            text.insert("end", f"{keys}\n" if is_narrow else f"{keys}\t", "keys", f"{words}\n", "words")
+        text.configure(state="disabled")
+        text.tag_configure("keys", font=self._looks.bold, spacing1=em // 3)
+        text.tag_configure("words", lmargin1=column, lmargin2=column)
 
     def toggle(self) -> None:
         if self.text.winfo_ismapped():
             self.hide()
             return
-        column = 22 * self._looks.em
-        self.text.configure(tabs=(column,))
-        self.text.tag_configure("keys", font=self._looks.bold, lmargin2=column, spacing1=self._looks.em // 3)
-        self.text.tag_configure("words", lmargin2=column)
         self.text.place(relwidth=1, relheight=1)
         self.text.lift()
         self.text.focus_set()
@@ -2000,6 +2006,7 @@ class ChatPage:
             else:
                 self._join_at.pack(side="left", padx=(0, gap), before=self.address)
         self.log.fit(is_narrow=is_narrow)
+        self._keys.fit(is_narrow=is_narrow)
 
     def fit(self) -> None:
         """For the font as it is now."""
