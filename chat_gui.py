@@ -1167,6 +1167,7 @@ class Composer:
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
+        self._looks = looks
         self._send = send
         self.frame = looks.card(parent)
         self.text = looks.text_box(self.frame, height=1)
@@ -1175,7 +1176,7 @@ class Composer:
         looks.show_focus(self.frame, self.text)
         self.problem = ttk.Label(parent, style="Wrong.TLabel")
         self._hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
-        self._hint.configure(anchor="w")
+        self._hint.configure(anchor="w", justify="left")
         self._hint.bind("<Button-1>", lambda _: self.text.focus_set())
         self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
         on_enter(self.text, self.send)
@@ -1214,6 +1215,7 @@ class Composer:
         colours = (PAGE, QUIET) if reason else (CARD, INK)
         self.text.configure(state="disabled" if reason else "normal", background=colours[0], foreground=colours[1])
         self._hint.configure(text=reason or Words.hint, background=colours[0])
+        self._fit()
 
     def _show_problem(self, text: str) -> bool:
         """Whether it is too long; if so, by how much is said below the box."""
@@ -1261,6 +1263,10 @@ class Composer:
 
     def _fit(self) -> None:
         lines = int(self.text.tk.call(self.text, "count", "-displaylines", "1.0", "end"))
+        width = self.text.winfo_width() - 2 * self.text.winfo_fpixels(str(self.text.cget("padx")))
+        self._hint.configure(wraplength=width if self.is_blocked else 0)
+        if self.is_blocked and width > 0 and not self.get():  # all of the reason is to be read
+            lines = self._hint.winfo_reqheight() // self._looks.text.metrics("linespace")
         height = min(max(lines, 1), COMPOSER_LINES)
         if height != int(self.text.cget("height")):
             self.text.configure(height=height)
