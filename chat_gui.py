@@ -1182,7 +1182,8 @@ class Composer:
         on_enter(self.text, self.send)
         self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
         self.text.bind("<Shift-KP_Enter>", lambda _: self._insert("\n"))
-        self.text.bind("<Tab>", lambda _: go_to(self.text.tk_focusNext()))
+        for key, there in (("<Tab>", self.text.tk_focusNext), ("<Shift-Tab>", self.text.tk_focusPrev)):
+            self.text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
         self.text.bind("<<Paste>>", lambda _: self._paste())
         self.text.bind("<<Modified>>", lambda _: self._modified())
         self.text.bind("<Configure>", lambda _: self._fit())
@@ -1968,6 +1969,7 @@ class ChatPage:
         box.bind("<Up>", lambda _: self._write_last_again())
         log.bind("<Key>", self._write_instead)
         log.bind("<Tab>", lambda _: go_to(log.tk_focusNext()))
+        log.bind("<Shift-Tab>", lambda _: go_to(log.tk_focusPrev()))
         log.bind("<<ContextMenu>>", self._show_entry_menu)
         log.bind("<Menu>", lambda _: self._show_entry_menu(None))
         log.bind("<Shift-F10>", lambda _: self._show_entry_menu(None))
