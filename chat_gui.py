@@ -1136,9 +1136,9 @@ class Log:
     def find(self, wanted: str, *, backwards: bool) -> bool:
         """Marks all places, and shows the next one; from the end at first. Whether there is any."""
         text = self.text
-        start = "found now.first" if text.tag_ranges("found now") else "end"
-        if not backwards and start != "end":
-            start = "found now.last"
+        start = "end"
+        if text.tag_ranges("found now"):
+            start = text.index("found now.first" if backwards else "found now.last")
         self.end_find()
         if not wanted:
             return False
