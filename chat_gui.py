@@ -1831,6 +1831,7 @@ class ChatPage:
         self._is_muted = self._is_paused = False
         self._last_own = ""
         self.over = False
+        self._is_gone = False
         self._had_company = False
         self._shows_all_addresses = False
         self._reachable = session.reachable
@@ -2049,6 +2050,7 @@ class ChatPage:
         self.composer.text.focus_set()
 
     def close(self) -> None:
+        self._is_gone = True
         self.frame.destroy()
 
     # Where others can join, and what else is to be said below the log.
@@ -2127,10 +2129,7 @@ class ChatPage:
         if self.composer.is_blocked:
             return
         folder = self._folder or str(Path.home())
-        paths = filedialog.askopenfilenames(
-            parent=self.frame, title=Words.choose_files, initialdir=folder, filetypes=[(Words.all_files, "*")]
-        )
-        self.share(*paths)
+        self.share(*self._ask(filedialog.askopenfilenames, title=Words.choose_files, initialdir=folder))
 
     def share(self, *paths: str) -> None:
         """Gives files to everybody in the room."""
@@ -2146,12 +2145,19 @@ class ChatPage:
     def _ask_where(self, title: str, name: str) -> str:
         """A path; "" if the person has thought better of it."""
         folder = self._folder or downloads_folder()
-        path = filedialog.asksaveasfilename(
-            parent=self.frame, title=title, initialdir=folder, initialfile=name, filetypes=[(Words.all_files, "*")]
-        )
+        path: str = self._ask(filedialog.asksaveasfilename, title=title, initialdir=folder, initialfile=name) or ""
         if path:
             self._folder = os.path.dirname(path)
-        return path or ""
+        return path
+
+    def _ask(self, dialog: Callable[..., Any], **options: str) -> Any:
+        """What the person chooses; nothing if the page has gone meanwhile, and its dialog with it."""
+        try:
+            return dialog(parent=self.frame, filetypes=[(Words.all_files, "*")], **options)
+        except tk.TclError:
+            if self._is_gone:
+                return ()
+            raise
 
     def _show_folder(self, folder: str) -> None:
         try:
