@@ -100,6 +100,7 @@ class Words:
     address_missing = "Please type the address that the host's window shows."
     address_wrong = "{text} is not an address. It looks like 192.168.1.20, or 192.168.1.20:5253 with a port."
     port_wrong = "A port is a number from 1 to 65535, not {text}."
+    nothing = "nothing"
     connecting = "Connecting to {address} ..."
 
     title = "{room} - {program}"
@@ -223,6 +224,9 @@ class Words:
     sending_file = "Sending {filename}"
     saving_file = "Saving {filename}"
     cancel = "Cancel"
+    bytes_1 = "1 byte"
+    bytes = "{number} bytes"
+    larger_sizes: ClassVar = ("kB", "MB", "GB")
     file_progress = "{done} of {size}"
     file_waiting = "waiting"
     file_checking = "nearly there"
@@ -361,6 +365,7 @@ HIDDEN = "\u2022"
 TRANSFERS_SHOWN = 4  # rows; the others are counted
 PROGRESS_WIDTH = 24  # of the bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which the button says so
+NO_LETTER = 0x4 if sys.platform == "win32" else 0xC  # Control, Alt, Command (0x8 is Num Lock on Windows)
 
 # --------------------------------------------------------------------------------------------------------------- text
 
@@ -424,8 +429,8 @@ def clock(seconds: float) -> str:
 def file_size(size: int) -> str:
     """As people say it: "2.1 MB", in thousands."""
     if size < 1_000:
-        return "1 byte" if size == 1 else f"{size} bytes"
-    number, units = size / 1_000, ["kB", "MB", "GB"]
+        return Words.bytes_1 if size == 1 else Words.bytes.format(number=size)
+    number, units = size / 1_000, [*Words.larger_sizes]
     while number >= 999.5 and len(units) > 1:
         number /= 1_000
         units.pop(0)
@@ -474,7 +479,7 @@ def talk_text(title: str, entries: list[Entry], forgotten: int) -> str:
             text = f"{name}: {text or Words.taken_back}"
         elif entry.who:
             text = f"{entry.name}: {text}"
-        lines.append(f"{when}  {text}".replace("\n", "\n    "))
+        lines.append("\n    ".join(f"{when}  {text}".splitlines()))  # at all that any editor takes for a new line
     return "\n".join(lines) + "\n"
 
 
@@ -514,7 +519,7 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     if colon:
         digits = digits.strip()
         if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
-            raise ValueError(Words.port_wrong.format(text=digits[:60] or "nothing"))
+            raise ValueError(Words.port_wrong.format(text=digits[:60] or Words.nothing))
         port = int(digits)
     return address, port
 
@@ -543,7 +548,7 @@ MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
-NAMES = ("#1f6feb", "#9a3412", "#1a7f37", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # all 4.6 : 1 or more
+NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # at least 4.6 : 1
 
 
 def make_sharp() -> None:
@@ -647,11 +652,12 @@ class Looks:
             focuscolor=ACCENT,
             insertcolor=INK,
         )
+        style.map(".", foreground=[("disabled", QUIET)], selectbackground=[("!focus", SELECTION)])
         style.configure("TButton", padding=(em, em // 2), width=-6, background=CARD, **flat)
         style.map(
             "TButton",
             background=[("disabled", PAGE), ("pressed", "#e2e6ee"), ("active", "#eef1f6")],
-            foreground=[("disabled", "#8b93a1")],
+            foreground=[("disabled", QUIET)],
             bordercolor=[("focus", ACCENT)],
         )
         style.configure(
@@ -663,14 +669,13 @@ class Looks:
             bordercolor=ACCENT,
             focuscolor="white",
         )
-        pale = [("disabled", "#9db3e3")]
         style.map(
             "Accent.TButton",
-            background=[*pale, ("pressed", "#1a4199"), ("active", "#1e4bad")],
-            foreground=[("disabled", "white")],
-            bordercolor=pale,
-            lightcolor=pale,
-            darkcolor=pale,
+            background=[("disabled", PAGE), ("pressed", "#1a4199"), ("active", "#1e4bad")],
+            foreground=[("disabled", QUIET)],
+            bordercolor=[("disabled", LINE)],
+            lightcolor=[("disabled", PAGE)],
+            darkcolor=[("disabled", PAGE)],
         )
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
@@ -833,6 +838,7 @@ class Log:
         self._follow = True  # until the reader scrolls up
         self._new = 0  # messages below what the reader sees
         self._top = (0, 0)  # line and column that were at the top when the view last changed
+        self._shape = (0, 0, 0)  # width, height and em when the end was last seen
         self._entries: list[Entry] = []  # drawn, the oldest first
         self._added: list[Entry] = []  # to be drawn
         self._own_changed = False
@@ -881,8 +887,8 @@ class Log:
         text.tag_configure("link", foreground=ACCENT, underline=True)
         for number, colour in enumerate(NAMES):
             text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
-        text.tag_configure("found", background=FOUND)
-        text.tag_configure("found now", background=FOUND_NOW)
+        text.tag_configure("found", background=FOUND, foreground=INK)
+        text.tag_configure("found now", background=FOUND_NOW, foreground=INK)
         text.tag_raise("sel")
 
     def call_out(self, name: str) -> None:
@@ -1063,14 +1069,16 @@ class Log:
         self._scrollbar.set(first, last)
         line, _, column = self.text.index("@0,0").partition(".")
         before, self._top = self._top, (int(line), int(column))
+        shape = (self.text.winfo_width(), self.text.winfo_height(), self._looks.em)
         if float(last) >= 1.0:
             self._follow = True
+            self._shape = shape
             self._new = 0
             self._jump.place_forget()
-        elif self._top < before:
+        elif self._top < before and self._shape == shape:
             self._follow = False
         elif self._follow:
-            self.text.after_idle(self._stay_at_end)
+            self.text.winfo_toplevel().after_idle(self._stay_at_end)  # the log may be gone by then
 
     def _stay_at_end(self) -> None:
         if self.text.winfo_exists() and self._follow:
@@ -1143,9 +1151,9 @@ class Log:
     def find(self, wanted: str, *, backwards: bool) -> bool:
         """Marks all places, and shows the next one; from the end at first. Whether there is any."""
         text = self.text
-        start = "found now.first" if text.tag_ranges("found now") else "end"
-        if not backwards and start != "end":
-            start = "found now.last"
+        start = "end"
+        if text.tag_ranges("found now"):
+            start = text.index("found now.first" if backwards else "found now.last")
         self.end_find()
         if not wanted:
             return False
@@ -1174,6 +1182,7 @@ class Composer:
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
+        self._looks = looks
         self._send = send
         self.frame = looks.card(parent)
         self.text = looks.text_box(self.frame, height=1)
@@ -1182,13 +1191,14 @@ class Composer:
         looks.show_focus(self.frame, self.text)
         self.problem = ttk.Label(parent, style="Wrong.TLabel")
         self._hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
-        self._hint.configure(anchor="w")
+        self._hint.configure(anchor="w", justify="left")
         self._hint.bind("<Button-1>", lambda _: self.text.focus_set())
         self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
         on_enter(self.text, self.send)
         self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
         self.text.bind("<Shift-KP_Enter>", lambda _: self._insert("\n"))
-        self.text.bind("<Tab>", lambda _: go_to(self.text.tk_focusNext()))
+        for key, there in (("<Tab>", self.text.tk_focusNext), ("<Shift-Tab>", self.text.tk_focusPrev)):
+            self.text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
         self.text.bind("<<Paste>>", lambda _: self._paste())
         self.text.bind("<<Modified>>", lambda _: self._modified())
         self.text.bind("<Configure>", lambda _: self._fit())
@@ -1221,6 +1231,7 @@ class Composer:
         colours = (PAGE, QUIET) if reason else (CARD, INK)
         self.text.configure(state="disabled" if reason else "normal", background=colours[0], foreground=colours[1])
         self._hint.configure(text=reason or Words.hint, background=colours[0])
+        self._fit()
 
     def _show_problem(self, text: str) -> bool:
         """Whether it is too long; if so, by how much is said below the box."""
@@ -1268,6 +1279,10 @@ class Composer:
 
     def _fit(self) -> None:
         lines = int(self.text.tk.call(self.text, "count", "-displaylines", "1.0", "end"))
+        width = self.text.winfo_width() - 2 * self.text.winfo_fpixels(str(self.text.cget("padx")))
+        self._hint.configure(wraplength=width if self.is_blocked else 0)
+        if self.is_blocked and width > 0 and not self.get():  # all of the reason is to be read
+            lines = self._hint.winfo_reqheight() // self._looks.text.metrics("linespace")
         height = min(max(lines, 1), COMPOSER_LINES)
         if height != int(self.text.cget("height")):
             self.text.configure(height=height)
@@ -1362,17 +1377,20 @@ class FindBar:
     """Finds words in the log: Enter goes on upwards, to what was said before, Shift+Enter downwards."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, log: Log, closed: Callable[[], None]) -> None:
+        self._looks = looks
         self._log = log
         self._closed = closed
         self.frame = ttk.Frame(parent)
-        ttk.Label(self.frame, text=Words.find).pack(side="left")
-        self.entry = ttk.Entry(self.frame, font=looks.text, width=12)
-        self.entry.pack(side="left", fill="x", expand=True, padx=looks.em // 2)
+        self.frame.columnconfigure(1, weight=1)
+        ttk.Label(self.frame, text=Words.find).grid(row=0, column=0)
+        self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
+        self.entry.grid(row=0, column=1, sticky="ew", padx=looks.em // 2)
         self.state = ttk.Label(self.frame, style="Wrong.TLabel")
-        self.state.pack(side="left")
-        button(self.frame, "\u2191", self.find).pack(side="left", padx=looks.em // 2)
-        button(self.frame, "\u2193", lambda: self.find(backwards=False)).pack(side="left")
-        button(self.frame, Words.close, self.close).pack(side="left", padx=(looks.em // 2, 0))
+        for column, (sign, backwards) in enumerate((("\u2191", True), ("\u2193", False)), 2):
+            arrow = button(self.frame, sign, lambda backwards=backwards: self.find(backwards=backwards))  # type: ignore[misc]
+            arrow.configure(width=2)
+            arrow.grid(row=0, column=column, padx=(0, looks.em // 2))
+        button(self.frame, Words.close, self.close).grid(row=0, column=4)
         on_enter(self.entry, self.find)
         self.entry.bind("<Shift-Return>", lambda _: self.find(backwards=False))
         self.entry.bind("<KeyRelease>", self._typed)
@@ -1384,7 +1402,12 @@ class FindBar:
 
     def find(self, *, backwards: bool = True) -> None:
         found = self._log.find(self.entry.get(), backwards=backwards)
-        self.state.configure(text="" if found or not self.entry.get() else Words.not_found)
+        is_missed = not found and self.entry.get() != ""
+        self.state.configure(text=Words.not_found if is_missed else "")
+        if is_missed:
+            self.state.grid(row=1, column=1, columnspan=4, sticky="w", padx=self._looks.em // 2)
+        else:
+            self.state.grid_remove()
 
     def close(self) -> None:
         self._log.end_find()
@@ -1404,18 +1427,24 @@ class Keys:
         self._looks = looks
         self._closed = closed
         self.text = looks.text_box(parent, height=1)
+        self.text.configure(takefocus=True, cursor="arrow")
+
+    def fit(self, *, is_narrow: bool) -> None:
+        """Two columns; in a narrow window what a key does stands below it."""
+        text, em = self.text, self._looks.em
+        column = 2 * em if is_narrow else 22 * em
+        text.configure(state="normal", tabs=(column,))
+        text.delete("1.0", "end")
         for keys, words in Words.keys:
-            self.text.insert("end", f"{keys}\t", "keys", f"{words}\n", "words")
-        self.text.configure(state="disabled", takefocus=True, cursor="arrow")
+            text.insert("end", f"{keys}\n" if is_narrow else f"{keys}\t", "keys", f"{words}\n", "words")
+        text.configure(state="disabled")
+        text.tag_configure("keys", font=self._looks.bold, spacing1=em // 3)
+        text.tag_configure("words", lmargin1=column, lmargin2=column)
 
     def toggle(self) -> None:
         if self.text.winfo_ismapped():
             self.hide()
             return
-        column = 22 * self._looks.em
-        self.text.configure(tabs=(column,))
-        self.text.tag_configure("keys", font=self._looks.bold, lmargin2=column, spacing1=self._looks.em // 3)
-        self.text.tag_configure("words", lmargin2=column)
         self.text.place(relwidth=1, relheight=1)
         self.text.lift()
         self.text.focus_set()
@@ -1817,6 +1846,7 @@ class ChatPage:
         self._is_muted = self._is_paused = False
         self._last_own = ""
         self.over = False
+        self._is_gone = False
         self._had_company = False
         self._shows_all_addresses = False
         self._reachable = session.reachable
@@ -1955,6 +1985,7 @@ class ChatPage:
         box.bind("<Up>", lambda _: self._write_last_again())
         log.bind("<Key>", self._write_instead)
         log.bind("<Tab>", lambda _: go_to(log.tk_focusNext()))
+        log.bind("<Shift-Tab>", lambda _: go_to(log.tk_focusPrev()))
         log.bind("<<ContextMenu>>", self._show_entry_menu)
         log.bind("<Menu>", lambda _: self._show_entry_menu(None))
         log.bind("<Shift-F10>", lambda _: self._show_entry_menu(None))
@@ -1999,6 +2030,7 @@ class ChatPage:
             else:
                 self._join_at.pack(side="left", padx=(0, gap), before=self.address)
         self.log.fit(is_narrow=is_narrow)
+        self._keys.fit(is_narrow=is_narrow)
 
     def fit(self) -> None:
         """For the font as it is now."""
@@ -2033,6 +2065,7 @@ class ChatPage:
         self.composer.text.focus_set()
 
     def close(self) -> None:
+        self._is_gone = True
         self.frame.destroy()
 
     # Where others can join, and what else is to be said below the log.
@@ -2100,7 +2133,8 @@ class ChatPage:
 
     def _write_instead(self, event: tk.Event[tk.Text]) -> str | None:
         """Whoever types while the log has the keyboard means the composer."""
-        if not event.char.isprintable() or not event.char or int(event.state) & 0x4 or self.composer.is_blocked:
+        is_command = int(event.state) & NO_LETTER
+        if not event.char.isprintable() or not event.char or is_command or self.composer.is_blocked:
             return None
         self.focus()
         self.composer.text.insert("insert", event.char)
@@ -2110,10 +2144,7 @@ class ChatPage:
         if self.composer.is_blocked:
             return
         folder = self._folder or str(Path.home())
-        paths = filedialog.askopenfilenames(
-            parent=self.frame, title=Words.choose_files, initialdir=folder, filetypes=[(Words.all_files, "*")]
-        )
-        self.share(*paths)
+        self.share(*self._ask(filedialog.askopenfilenames, title=Words.choose_files, initialdir=folder))
 
     def share(self, *paths: str) -> None:
         """Gives files to everybody in the room."""
@@ -2129,12 +2160,19 @@ class ChatPage:
     def _ask_where(self, title: str, name: str) -> str:
         """A path; "" if the person has thought better of it."""
         folder = self._folder or downloads_folder()
-        path = filedialog.asksaveasfilename(
-            parent=self.frame, title=title, initialdir=folder, initialfile=name, filetypes=[(Words.all_files, "*")]
-        )
+        path: str = self._ask(filedialog.asksaveasfilename, title=title, initialdir=folder, initialfile=name) or ""
         if path:
             self._folder = os.path.dirname(path)
-        return path or ""
+        return path
+
+    def _ask(self, dialog: Callable[..., Any], **options: str) -> Any:
+        """What the person chooses; nothing if the page has gone meanwhile, and its dialog with it."""
+        try:
+            return dialog(parent=self.frame, filetypes=[(Words.all_files, "*")], **options)
+        except tk.TclError:
+            if self._is_gone:
+                return ()
+            raise
 
     def _show_folder(self, folder: str) -> None:
         try:
@@ -2184,7 +2222,8 @@ class ChatPage:
         pressed.clipboard_append(text)
         if words != Words.copied:
             pressed.configure(text=Words.copied)
-            pressed.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
+            root = pressed.winfo_toplevel()  # the button may be gone by then, and what it has asked for with it
+            root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
 
     def ask(self) -> bool:
         """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
@@ -2424,7 +2463,9 @@ class ChatPage:
             self._numbered[entry.number] = entry
         if len(self._talk) > TALK_ENTRIES:
             self._forgotten += 1
-            self._numbered.pop(self._talk.popleft().number, None)
+            oldest = self._talk.popleft()
+            if self._numbered.get(oldest.number) is oldest:  # else it was said in an earlier room
+                del self._numbered[oldest.number]
         self.log.add(entry)
 
     def _note(self, text: str) -> None:

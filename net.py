@@ -1386,10 +1386,9 @@ class Server:
             raise ValueError("a room needs a title and a name for its host")
         _check_numbers(port, rate, history, limit, max_file, max_store)
         _check_password(password)
-        self._hello = Hello(PROTOCOL, tls=False)
-        if password is not None:
-            self._hello = Hello(PROTOCOL, tls=True, salt=secrets.token_hex(16))
-        self._stretched = stretch(password, self._hello.salt) if password and self._hello.salt else b""
+        salt = None if password is None else secrets.token_hex(16)
+        self._hello = Hello(PROTOCOL, tls=salt is not None, salt=salt)
+        self._stretched = stretch(password, salt) if password and salt else b""
         self._events = events
         self._rate = rate
         self._limit = limit
@@ -1414,13 +1413,18 @@ class Server:
         self._handshakes: collections.Counter[str] = collections.Counter()  # address -> how many are under way
 
         self._closing = threading.Event()
-        with contextlib.ExitStack() as undo:  # all of this, or nothing
+        self._open(host, port, Files(max_file, max_store))
+
+    def _open(self, host: str, port: int, files: Files) -> None:
+        """Takes what the room needs of the system: all of it, or nothing. Raises OSError, RuntimeError (no thread)."""
+        with contextlib.ExitStack() as undo:
+            self._files = undo.enter_context(contextlib.closing(files))
             self._listener = undo.enter_context(_listen(host, port))
             self.port: int = self._listener.getsockname()[1]
-            self._files = undo.enter_context(contextlib.closing(Files(max_file, max_store)))
             self._sender = Sender(f"sender {self.port}", self._due)
             undo.callback(self._sender.stop)
-            self._answerer = undo.enter_context(contextlib.closing(_Answerer(host, self.port, self._describe, events)))
+            answerer = _Answerer(host, self.port, self._describe, self._events)
+            self._answerer = undo.enter_context(contextlib.closing(answerer))
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
             self._arrivals = undo.enter_context(selectors.DefaultSelector())
             for sock in (self._listener, self._wake_accept.receiver):
