@@ -1,0 +1,132 @@
+"""All the Pythons of this computer in one room: each runs a small program of its own, with this net.py."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import net
+from tests.conftest import TOP
+from tests.helpers import LIMIT, LOOPBACK, expect
+
+VERSIONS = ["3.10", "3.11", "3.12", "3.13"]
+LINES = 20  # of each
+
+# Joins, says its lines, shares a file if it is given one, saves the file that is shared, and prints each line that it
+# hears. The test's own helpers are not for it: they need what this Python may not have.
+PROGRAM = """
+import queue, sys, net
+port, name, lines, everything, path, to = sys.argv[1:]
+events = queue.Queue()
+heard = 0
+with net.run_client("127.0.0.1", name, events, port=int(port)) as client:
+    saved = False
+    while heard < int(everything) or not saved:
+        event = events.get(timeout=60)
+        if isinstance(event, net.Welcome):
+            for number in range(int(lines)):
+                client.say(f"{name} {number}")
+            if path:
+                client.share(path)
+        elif isinstance(event, net.Said):
+            heard += 1
+            print(event.text, flush=True)
+        elif isinstance(event, net.Shared):
+            client.save(event, to)
+        elif isinstance(event, net.Saved):
+            saved = True
+        elif isinstance(event, (net.Failed, net.Rejected, net.Refused, net.Closed, net.Lost)):
+            sys.exit(f"{event}")
+assert client.join(10)
+"""
+
+
+def find_pythons() -> dict[str, str]:
+    """Version -> the Python of that version, as .ci/run finds them: by pyenv, or on the PATH."""
+    found = {"{}.{}".format(*sys.version_info): sys.executable}
+    for version in VERSIONS:
+        for candidate in candidates(version):
+            if version not in found and version_of(candidate) == version:
+                found[version] = candidate
+    return found
+
+
+def candidates(version: str) -> list[str]:
+    answer = ask("pyenv", "prefix", version)
+    found = [f"{answer}/bin/python"] if answer else []
+    on_the_path = shutil.which(f"python{version}")
+    return found if on_the_path is None else [*found, on_the_path]
+
+
+def version_of(python: str) -> str:
+    # Asked, not believed: pyenv leaves a python3.X on the PATH for versions that are not there.
+    return ask(python, "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
+
+
+def ask(*command: str) -> str:
+    """What it answers, or nothing."""
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    except OSError:
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+class Program(contextlib.AbstractContextManager["Program"]):
+    """PROGRAM, in one of the Pythons."""
+
+    def __init__(self, command: list[str]) -> None:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=TOP, stdout=pipe, stderr=pipe, text=True)
+
+    def prints(self) -> list[str]:
+        """All that it has printed at its end, which has to be a good one."""
+        output, errors = self._process.communicate(timeout=3 * LIMIT)
+        assert self._process.returncode == 0, errors
+        return output.splitlines()
+
+    def __exit__(self, *_exception: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def pythons() -> dict[str, str]:
+    found = find_pythons()
+    if len(found) < 2:
+        pytest.skip(f"this computer has no other Python than {', '.join(found)}")
+    return found
+
+
+def test_all_pythons_of_this_computer_talk_and_share_files_in_one_room(
+    pythons: dict[str, str], stack: contextlib.ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room is this Python's; everybody hears everything in its order, and has the one file that somebody shares."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(bytes(range(256)) * 5000)
+    events: net.Events = queue.Queue()
+    room = stack.enter_context(net.run_server("Room", host=LOOPBACK, port=0, rate=None))
+    stack.enter_context(net.run_client(LOOPBACK, "Host", events, port=room.port, token=room.token))
+    expect(events, net.Joined)
+    total = LINES * len(pythons)
+    programs: dict[str, Program] = {}
+    for name, python in pythons.items():
+        shared = "" if programs else str(picture)
+        arguments = [room.port, f"Python {name}", LINES, total, shared, tmp_path / f"saved by {name}"]
+        command = [python, "-c", PROGRAM, *map(str, arguments)]
+        programs[name] = stack.enter_context(Program(command))
+    heard = [expect(events, net.Said).text for _ in range(total)]
+    for name, program in programs.items():
+        assert program.prints() == heard
+        assert [line for line in heard if line.startswith(f"Python {name} ")] == [
+            f"Python {name} {number}" for number in range(LINES)
+        ]
+        assert (tmp_path / f"saved by {name}").read_bytes() == picture.read_bytes()
