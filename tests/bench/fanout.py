@@ -56,8 +56,9 @@ RATE = 300  # messages a second, for the delivery time
 
 ROOM = """
 import net, sys
-with net.run_server("Bench", host="127.0.0.1", port=int(sys.argv[1]), rate=None, history=10_000,
-                    password=sys.argv[2] or None):
+port, password, history = sys.argv[1:]
+with net.run_server("Bench", host="127.0.0.1", port=int(port), rate=None, password=password or None,
+                    history=int(history)):
     print("ready", flush=True)
     sys.stdin.read()
 """
@@ -196,13 +197,14 @@ class Tutorial(Contender):
 @dataclass(frozen=True)
 class Room(Contender):
     password: str = ""
+    history: int = 10_000  # so that nobody falls out of it
 
     def why_not(self) -> str:
         return "this Python cannot encrypt; 3.13 or newer can" if self.password and not net.CAN_ENCRYPT else ""
 
     def command(self, port: int, folder: Path) -> list[str]:
         del folder
-        return [sys.executable, "-c", ROOM, str(port), self.password]
+        return [sys.executable, "-c", ROOM, str(port), self.password, str(self.history)]
 
     def enter(self, port: int, number: int) -> Ear:
         member = Member(port, f"Member {number}", self.password)
@@ -288,8 +290,8 @@ CONTENDERS = [
 
 
 @contextlib.contextmanager
-def running(contender: Contender) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Its process, and its port."""
+def running(contender: Contender) -> Iterator[tuple[int, int]]:
+    """The number of its process, and its port."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = free_port()
@@ -311,7 +313,7 @@ def running(contender: Contender) -> Iterator[tuple[subprocess.Popen[str], int]]
                     said.seek(0)
                     raise AssertionError(f"{contender.label} did not start: {said.read()}") from None
                 time.sleep(0.02)
-        yield process, port
+        yield process.pid, port
 
 
 # ------------------------------------------------------------------------------------------------------- the generator
@@ -332,9 +334,9 @@ class Load:
         self._speaker, self._witness, *self._others = self._ears.values()
         self._to_send = memoryview(b"")
         self._said = 0
-        self._settle()
+        self.rest()
 
-    def _settle(self) -> None:
+    def rest(self) -> None:
         """Lets all of it arrive that joining has caused, and counts from there."""
         deadline = time.monotonic() + PATIENCE
         while ready := self._epoll.poll(0.3):
@@ -348,12 +350,17 @@ class Load:
     def _members(self) -> int:
         return 1 + len(self._others)
 
-    def throughput(self, seconds: float, process: subprocess.Popen[str]) -> tuple[float, float]:
+    def say(self, messages: int) -> None:
+        """Returns when all have them."""
+        self._load(messages)
+        self._finish()
+
+    def throughput(self, seconds: float, pid: int) -> tuple[float, float]:
         """Deliveries a second, and the server's processor time for each, in s."""
         self._pour(seconds / 4)  # warms up
-        before, cpu_before, start = self._delivered(), cpu_seconds(process), time.perf_counter()
+        before, cpu_before, start = self._delivered(), cpu_seconds(pid), time.perf_counter()
         self._pour(seconds)
-        deliveries, cpu = self._delivered() - before, cpu_seconds(process) - cpu_before
+        deliveries, cpu = self._delivered() - before, cpu_seconds(pid) - cpu_before
         rate = deliveries / (time.perf_counter() - start)
         self._finish()
         return rate, cpu / deliveries
@@ -403,7 +410,7 @@ class Load:
             else:
                 ear.skip()
 
-    def delivery_times(self, seconds: float) -> list[float]:
+    def delivery_times(self, seconds: float, rate: float) -> list[float]:
         """Of each message to each member, in s. They are decrypted all the way: for a Load that did nothing else."""
         said_at: list[float] = []
         times: list[float] = []
@@ -416,7 +423,7 @@ class Load:
                 said_at.append(time.perf_counter())
                 self._send()
                 assert not self._to_send
-                due += 1 / RATE
+                due += 1 / rate
             assert now < end + PATIENCE, "not all that was said has arrived"
             for descriptor, _ in self._epoll.poll(max(0.0, min(due - now, 0.1))):
                 ear = self._ears[descriptor]
@@ -432,18 +439,18 @@ class Load:
 
 def measure_throughput(contender: Contender, members: int, seconds: float) -> tuple[float, float, float]:
     """Deliveries a second, server's processor time for each in s, its peak memory in MiB."""
-    with running(contender) as (process, port), contextlib.ExitStack() as stack:
-        rate, cpu = Load(contender, port, members, stack).throughput(seconds, process)
-        return rate, cpu, memory(process, peak=True)
+    with running(contender) as (pid, port), contextlib.ExitStack() as stack:
+        rate, cpu = Load(contender, port, members, stack).throughput(seconds, pid)
+        return rate, cpu, memory(pid, peak=True)
 
 
 def measure_delivery(contender: Contender, members: int, seconds: float) -> tuple[list[float], float]:
     """All delivery times, and the server's processor time for each delivery, in s."""
-    with running(contender) as (process, port), contextlib.ExitStack() as stack:
+    with running(contender) as (pid, port), contextlib.ExitStack() as stack:
         load = Load(contender, port, members, stack)
-        before = cpu_seconds(process)
-        times = load.delivery_times(seconds)
-        return times, (cpu_seconds(process) - before) / len(times)
+        before = cpu_seconds(pid)
+        times = load.delivery_times(seconds, RATE)
+        return times, (cpu_seconds(pid) - before) / len(times)
 
 
 def throughput_table(contenders: list[Contender], members: int, rounds: int, seconds: float) -> None:

@@ -57,6 +57,7 @@ class Worker:
         self._process = multiprocessing.get_context("spawn").Process(target=work, args=[theirs, *arguments])
         self._process.start()
         theirs.close()
+        self.pid = self._process.pid or 0
         self.first_word = self.answer()
 
     def __enter__(self) -> Worker:

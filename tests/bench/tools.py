@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -24,15 +23,15 @@ def machine() -> str:
     )
 
 
-def cpu_seconds(process: subprocess.Popen[str]) -> float:
-    """The processor time that it has used so far, all of its threads, in the system too."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(pid: int) -> float:
+    """The processor time that another process has used so far, all of its threads, in the system too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def memory(process: subprocess.Popen[str], peak: bool = False) -> float:
-    """MiB that it holds now, or has held at its peak."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+def memory(pid: int, peak: bool = False) -> float:
+    """MiB that another process holds now, or has held at its peak."""
+    status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s*(\d+) kB", status)
     assert found is not None
     return int(found[1]) / 1024
