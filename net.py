@@ -592,14 +592,24 @@ def _mend(text: str) -> str:
 
 _json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
+# How a field is written, by the type that its dataclass gives it; all others are left to _json_encode. To write the
+# fields one by one takes two thirds of the time that json needs for all of them in a dictionary.
+_WRITERS: dict[str, Callable[[Any], str]] = {"int": repr, "float": repr}
+_WRITTEN_FIELDS = {
+    kind: [
+        (field.name, f',"{field.name}":', _WRITERS.get(str(field.type), _json_encode), field.default)
+        for field in dataclasses.fields(kind)
+    ]
+    for kind in _TYPE_NAMES
+}
+
 
 def encode(message: Message) -> bytes:
     """The message as one line. Optional fields that have their default value are left out. Any thread."""
-    fields = {"type": _TYPE_NAMES[type(message)], **vars(message)}
-    for name, default in _OPTIONAL[type(message)].items():
-        if fields[name] == default:
-            del fields[name]
-    return _json_encode(fields).encode() + b"\n"
+    values = vars(message)
+    fields = _WRITTEN_FIELDS[type(message)]
+    parts = [key + write(values[name]) for name, key, write, default in fields if values[name] != default]
+    return f'{{"type":"{_TYPE_NAMES[type(message)]}"{"".join(parts)}}}\n'.encode()
 
 
 def _read_integer(value: object) -> int:
@@ -750,6 +760,8 @@ def clean_name(name: str, longest: int = MAX_NAME) -> str:
 
 def clean_text(text: str) -> str:
     """A text as the room passes it on: no control characters but tab and newline, no halves of surrogate pairs."""
+    if text.isprintable():  # one line without any of these, as most are; to ask is a tenth of the work
+        return text
     return _CONTROL.sub("", _LINE_ENDS.sub("\n", _mend(text)))
 
 
@@ -781,7 +793,7 @@ def text_problem(text: str) -> tuple[str, str] | None:
     lines = text.count("\n") + 1
     if lines > MAX_TEXT_LINES:
         return "long", f"A message has at most {MAX_TEXT_LINES} lines; this one has {lines:,}."
-    if not any(_is_visible(character) for character in text):
+    if not any(map(_is_visible, text)):
         return "empty", "There is nothing to read in this message."
     return None
 
@@ -1336,6 +1348,8 @@ class Ban:
         self.people = {who: others for who, others in self.people.items() if not others & marks}
 
     def covers(self, token: str, address: str) -> bool:
+        if not self.people:  # hardly ever is anybody, and each message asks
+            return False
         marks = _marks(token, address)
         for others in self.people.values():
             if others & marks:
@@ -2074,7 +2088,7 @@ def _seconds_until(moment: float) -> int:
 
 
 def _now() -> float:
-    return round(time.time(), 3)
+    return time.time_ns() // 1_000_000 / 1000
 
 
 def _raise_file_limit(files: int) -> None:

@@ -37,8 +37,9 @@ class Member:
     """A connection that has joined, and counts the lines that come."""
 
     def __init__(self, port: int, name: str, password: str) -> None:
-        self._tls: net.Tls | None = None
-        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.tls: net.Tls | None = None
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         hello = net.encode(net.Hello(net.PROTOCOL, tls=bool(password)))
         self.socket.sendall(hello)
         answer = self._line()
@@ -51,7 +52,7 @@ class Member:
                 if done:
                     break
                 done, data = tls.shake_hands(self.socket.recv(65536))
-            self._tls = tls
+            self.tls = tls
         self.send(net.Join(name, secrets.token_hex(16), None, 0))
         self.lines = 0
 
@@ -63,11 +64,11 @@ class Member:
 
     def send(self, *messages: net.Message) -> None:
         data = b"".join(map(net.encode, messages))
-        self.socket.sendall(data if self._tls is None else self._tls.encrypt(data))
+        self.socket.sendall(data if self.tls is None else self.tls.encrypt(data))
 
     def receive(self) -> None:
         data = self.socket.recv(262_144)
-        self.lines += (data if self._tls is None else self._tls.decrypt(data)).count(b"\n")
+        self.lines += (data if self.tls is None else self.tls.decrypt(data)).count(b"\n")
 
 
 _cache: dict[str, bytes] = {}
