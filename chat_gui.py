@@ -2344,7 +2344,7 @@ class ChatPage:
         """A menu at the mouse or, without one, at this place in the widget."""
         self.menu.delete(0, "end")
         for words, action in commands:
-            self.menu.add_command(label=f"{words} ", accelerator=f"{Words.key_of.get(words, '')} ", command=action)
+            self.menu.add_command(label=words, accelerator=f"{Words.key_of.get(words, '')} ", command=action)
         x, y = place if event is None else (event.x, event.y)
         self.menu.tk_popup(widget.winfo_rootx() + x, widget.winfo_rooty() + y)
 

@@ -19,6 +19,7 @@ from tests.windows import Open, Person
 
 Words = chat_gui.Words
 MEGABYTE = 1_000_000
+ON_A_STICK = os.path.abspath(os.path.join(os.sep, "media", "stick", "a.txt"))
 
 
 @pytest.fixture
@@ -232,9 +233,9 @@ def test_every_code_that_net_gives_has_words(host: Person) -> None:  # noqa: F81
 def test_the_folder_of_a_saved_file_opens(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     shown: list[str] = []
     monkeypatch.setattr(chat_gui, "show_folder", shown.append)
-    feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, os.path.join(os.sep, "media", "stick", "a.txt")))
+    feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, ON_A_STICK))
     host.click_link(Words.open_folder)
-    assert shown == [os.path.dirname(os.path.abspath(os.path.join(os.sep, "media", "stick", "a.txt")))]
+    assert shown == [os.path.dirname(ON_A_STICK)]
 
 
 def test_a_computer_without_a_program_for_folders_says_so(
@@ -244,9 +245,9 @@ def test_a_computer_without_a_program_for_folders_says_so(
         raise FileNotFoundError
 
     monkeypatch.setattr(chat_gui, "show_folder", show_folder)
-    feed(host, net.Saved(1, os.path.join(os.sep, "media", "stick", "a.txt")))
+    feed(host, net.Saved(1, ON_A_STICK))
     host.click_link(Words.open_folder)
-    assert host.status() == Words.cannot_open.format(folder=os.path.dirname(os.path.abspath("/media/stick/a.txt")))
+    assert host.status() == Words.cannot_open.format(folder=os.path.dirname(ON_A_STICK))
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these have programs of their own")
