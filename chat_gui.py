@@ -2027,13 +2027,16 @@ class ChatPage:
             self._header.frame.grid(pady=(0, gap // 2))
             for part in (self._secrecy.frame, self._buttons):
                 part.grid_remove()
-            for each in (self.people_button, self.leave_button, self.copy):
+            for each in (self.people_button, self.leave_button, self.address if not self._hosting else self.copy):
                 each.pack_forget()
         else:
             self._header.frame.grid(pady=0)
             self.leave_button.pack(side="right", before=self.menu_button)
             if self._hosting:
                 self.copy.pack(side="left", after=self.address)
+            else:
+                self.address.pack(side="left")
+        self.menu_button.pack(padx=0 if is_cramped else (0, gap // 2))
         self._show_status()
         self.composer.problem.grid(row=10, column=0, columnspan=2, sticky="w")
         if not self.composer.problem.cget("text"):
@@ -2074,7 +2077,8 @@ class ChatPage:
 
     def _fit_title(self, width: int) -> None:
         looks = self._app.looks
-        free = max(width - looks.text.measure(self._where) - 2 * looks.em, 8 * looks.em)
+        address = 0 if self._is_cramped else looks.text.measure(self._where) + looks.em
+        free = max(width - address - looks.em, 8 * looks.em)
         self._name.configure(text=shortened(self.title, looks.bold, free))
 
     def focus(self) -> None:
