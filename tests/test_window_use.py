@@ -419,6 +419,42 @@ def test_in_a_narrow_window_the_people_come_when_they_are_asked_for(crowd: dict[
     assert not someone.chat.people_button.winfo_ismapped()
 
 
+def test_where_only_log_and_composer_have_room_the_menu_has_all_the_rest(
+    crowd: dict[str, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(filedialog, "askopenfilenames", answer((), lambda **_: chosen.append("files")))
+    someone = crowd["host"]
+    someone.root.lift()
+    resize(someone, "1280x800")
+    zoom_to(someone, 400)
+    page = someone.chat
+    for widget in (page.leave_button, page.send, page.file, page.people_button, page.copy, page.status):
+        assert not widget.winfo_ismapped()
+    page.say("Something is wrong.", wrong=True)
+    someone.sees("Something is wrong.")
+    page.say(Words.connected)
+    assert not page.status.winfo_ismapped()
+    someone.click(page.menu_button)
+    someone.choose(Words.menu_file)
+    assert chosen == ["files"]
+    someone.choose("People (40)")
+    settle(someone)
+    assert page.people.winfo_ismapped()
+    assert page.pause.winfo_ismapped()
+    someone.press("Escape")
+    someone.choose(Words.leave)
+    assert "Close the room for 39 people?" in someone.everything()
+    someone.press("Escape")
+    zoom_to(someone, 100)
+    for widget in (page.leave_button, page.send, page.file, page.copy, page.status):
+        assert widget.winfo_ismapped()
+    someone.click(page.menu_button)
+    assert Words.leave not in someone.menu()
+    talk(someone)
+    assert not complaints(someone)
+
+
 def test_a_long_title_is_shortened_beside_the_address(crowd: dict[str, Person]) -> None:
     someone = crowd["pupil"]
     resize(someone, USUAL)
