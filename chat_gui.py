@@ -120,6 +120,7 @@ class Words:
     menu_smaller = "Smaller"
     menu_full_screen = "Full screen"
     menu_keys = "Keys"
+    menu_file = "File..."
     key_of: ClassVar = {
         menu_find: "Ctrl+F",
         menu_save_talk: "Ctrl+S",
@@ -127,6 +128,7 @@ class Words:
         menu_smaller: "Ctrl -",
         menu_full_screen: "F11",
         menu_keys: "F1",
+        menu_file: "Ctrl+O",
     }
     keys: ClassVar = (
         ("Enter", "send;  Shift+Enter: a new line"),
@@ -355,6 +357,10 @@ MOST_OF_A_NAME = 500  # characters drawn of a name, a title or a room's reason
 NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there ...
 NARROW_NAME_WIDTH = 8  # ... in a narrow window
 NARROW = 64  # widths of a digit; in a window below that things stand one above the other
+CRAMPED = 30  # widths of a digit; in a window below that, or as low as this, only the most important stays ...
+CRAMPED_HEIGHT = 26  # ... where things stand side by side ...
+NARROW_CRAMPED_HEIGHT = 36  # ... and where they stand one above the other
+ROOMY = 86  # widths of a digit; from there on the host's address stands in large letters, for the last row of a class
 MOST_WIDE = 60  # widths of a digit; of the first page and the join page
 ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250, 300, 350, 400)  # %
 SMALLEST = (320, 300)  # px; of the window
@@ -652,7 +658,8 @@ class Looks:
             focuscolor=ACCENT,
             insertcolor=INK,
         )
-        style.map(".", foreground=[("disabled", QUIET)], selectbackground=[("!focus", SELECTION)])
+        style.map(".", background=[("disabled", PAGE)], foreground=[("disabled", QUIET)])
+        style.map(".", selectbackground=[("!focus", SELECTION)])
         style.configure("TButton", padding=(em, em // 2), width=-6, background=CARD, **flat)
         style.map(
             "TButton",
@@ -1421,13 +1428,16 @@ class FindBar:
 
 
 class Keys:
-    """What the keys do, in front of the messages."""
+    """What the keys do, in front of the messages and the people."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, closed: Callable[[], None]) -> None:
         self._looks = looks
         self._closed = closed
-        self.text = looks.text_box(parent, height=1)
+        self.frame = looks.card(parent)
+        self.text = looks.text_box(self.frame, height=1)
         self.text.configure(takefocus=True, cursor="arrow")
+        self.text.pack(fill="both", expand=True)
+        looks.show_focus(self.frame, self.text)
 
     def fit(self, *, is_narrow: bool) -> None:
         """Two columns; in a narrow window what a key does stands below it."""
@@ -1445,13 +1455,13 @@ class Keys:
         if self.text.winfo_ismapped():
             self.hide()
             return
-        self.text.place(relwidth=1, relheight=1)
-        self.text.lift()
+        self.frame.grid(row=2, column=0, rowspan=3, columnspan=2, sticky="nsew")
+        self.frame.lift()
         self.text.focus_set()
 
     def hide(self) -> None:
-        if self.text.winfo_manager():
-            self.text.place_forget()
+        if self.frame.winfo_manager():
+            self.frame.grid_remove()
             self._closed()
 
 
@@ -1867,10 +1877,10 @@ class ChatPage:
         self._make_composer(looks)
         self.status = wrapped(self.frame, "Quiet.TLabel")
         self.menu = looks.menu(self.frame)
-        self._keys = Keys(self.log.frame, looks, self.focus)
-        self._is_narrow: bool | None = None
+        self._keys = Keys(self.frame, looks, self.focus)
+        self._is_narrow = self._is_cramped = self._is_roomy = False
         self._people_open = False  # in a narrow window
-        self._lay_out(False)
+        self._lay_out()
         self._bind()
 
     # What it consists of.
@@ -1989,7 +1999,7 @@ class ChatPage:
         log.bind("<<ContextMenu>>", self._show_entry_menu)
         log.bind("<Menu>", lambda _: self._show_entry_menu(None))
         log.bind("<Shift-F10>", lambda _: self._show_entry_menu(None))
-        self.frame.bind("<Configure>", lambda event: self._lay_out(event.width < NARROW * self._app.looks.em))
+        self.frame.bind("<Configure>", lambda _: self._measure())
         if self._hosting:
             self.people.bind("<<ListboxSelect>>", lambda _: self._show_bar())
             self.people.bind("<<ContextMenu>>", self._show_person_menu)
@@ -1998,13 +2008,23 @@ class ChatPage:
 
     # Where it stands.
 
-    def _lay_out(self, is_narrow: bool) -> None:
-        """Wide: log, and people beside it. Narrow: the people come when they are asked for."""
-        if is_narrow == self._is_narrow:
-            return
-        self._is_narrow = is_narrow
-        gap = self._app.looks.em
-        for pair in (self._header, self._secrecy, self._question):
+    def _measure(self) -> None:
+        """How much room there is, in widths of a digit."""
+        width, height = (size / self._app.looks.em for size in (self.frame.winfo_width(), self.frame.winfo_height()))
+        is_narrow = width < NARROW
+        is_cramped = width < CRAMPED or height < (NARROW_CRAMPED_HEIGHT if is_narrow else CRAMPED_HEIGHT)
+        shape = (is_narrow, is_cramped, width >= ROOMY)
+        if shape != (self._is_narrow, self._is_cramped, self._is_roomy):
+            self._is_narrow, self._is_cramped, self._is_roomy = shape
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Wide: log, and people beside it. Narrow: the people come when they are asked for. Cramped: log and composer;
+        what the buttons do stands in the menu.
+        """
+        is_narrow, is_cramped, gap = self._is_narrow, self._is_cramped, self._app.looks.em
+        self._header.stack(is_narrow and not is_cramped)
+        for pair in (self._secrecy, self._question):
             pair.stack(is_narrow)
         self._header.frame.grid(row=0, column=0, columnspan=2, sticky="ew")
         self._secrecy.frame.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap // 2, gap))
@@ -2019,26 +2039,41 @@ class ChatPage:
         else:
             self._buttons.grid(row=7, column=1, sticky="sew", padx=(gap, 0), pady=(gap // 2, 0))
             self.people_button.pack_forget()
-        self.status.grid(row=9, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
+        if is_cramped:
+            self._header.frame.grid(pady=(0, gap // 2))
+            for part in (self._secrecy.frame, self._buttons):
+                part.grid_remove()
+            for each in (self.people_button, self.leave_button, self.address if not self._hosting else self.copy):
+                each.pack_forget()
+        else:
+            self._header.frame.grid(pady=0)
+            self.leave_button.pack(side="right", before=self.menu_button)
+            if self._hosting:
+                self.copy.pack(side="left", after=self.address)
+            else:
+                self.address.pack(side="left")
+        self.menu_button.pack(padx=0 if is_cramped else (0, gap // 2))
+        self._show_status()
         self.composer.problem.grid(row=10, column=0, columnspan=2, sticky="w")
         if not self.composer.problem.cget("text"):
             self.composer.problem.grid_remove()
         if self._hosting:
-            self.address.configure(font=self._app.looks.bold if is_narrow else self._app.looks.large)
-            if is_narrow:
-                self._join_at.pack_forget()
-            else:
+            self.address.configure(font=self._app.looks.large if self._is_roomy else self._app.looks.bold)
+            if self._is_roomy:
                 self._join_at.pack(side="left", padx=(0, gap), before=self.address)
+            else:
+                self._join_at.pack_forget()
+            self._show_addresses()
         self.log.fit(is_narrow=is_narrow)
         self._keys.fit(is_narrow=is_narrow)
 
     def fit(self) -> None:
         """For the font as it is now."""
-        self._is_narrow = None
         self._changed_people = True
         if not self._hosting:
             self._fit_title(self._header.first.winfo_width())
-        self._lay_out(self.frame.winfo_width() < NARROW * self._app.looks.em)
+        self._measure()
+        self._lay_out()
         self.flush()
 
     def _show_people(self) -> None:
@@ -2058,7 +2093,8 @@ class ChatPage:
 
     def _fit_title(self, width: int) -> None:
         looks = self._app.looks
-        free = max(width - looks.text.measure(self._where) - 2 * looks.em, 8 * looks.em)
+        address = 0 if self._is_cramped else looks.text.measure(self._where) + looks.em
+        free = max(width - address - looks.em, 8 * looks.em)
         self._name.configure(text=shortened(self.title, looks.bold, free))
 
     def focus(self) -> None:
@@ -2074,7 +2110,7 @@ class ChatPage:
         addresses = self._addresses()
         self.address.configure(text=addresses[0] if addresses else Words.no_address)
         self.copy.state(["!disabled" if addresses else "disabled"])
-        if len(addresses) > 1:
+        if len(addresses) > 1 and not self._is_cramped:
             self.more.configure(text=Words.more_addresses.format(number=len(addresses) - 1))
             self.more.pack(side="left", padx=self._app.looks.em, after=self.copy)
         else:
@@ -2085,7 +2121,7 @@ class ChatPage:
         return [join_address(address, self._client.port) for address in self._reachable.addresses]
 
     def _show_notice(self) -> None:
-        sentences = self._about_addresses() if self._hosting else []
+        sentences = self._about_addresses() if self._hosting and not self._is_cramped else []
         if self._is_paused and self._hosting:
             sentences.append(Words.you_paused)
         elif self.composer.is_blocked and not self.over and self.composer.get():  # an empty box says it itself
@@ -2310,6 +2346,11 @@ class ChatPage:
         ]
         if self._hosting:
             commands.insert(0, (Words.go_on if self._is_paused else Words.pause, self._pause))
+        if self._is_cramped:
+            commands.append((Words.menu_file, self.choose_files))
+            if self._is_narrow:
+                commands.append((str(self.people_button.cget("text")), self._toggle_people))
+            commands.append((Words.leave, self._app.ask_to_leave))
         self._show_commands(commands, self.menu_button, None, (0, self.menu_button.winfo_height()))
 
     def _show_entry_menu(self, event: tk.Event[tk.Text] | None) -> str:
@@ -2544,6 +2585,13 @@ class ChatPage:
 
     def say(self, text: str, wrong: bool = False) -> None:
         self.status.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+        self._show_status()
+
+    def _show_status(self) -> None:
+        if self._is_cramped and str(self.status.cget("style")) == "Quiet.TLabel":
+            self.status.grid_remove()
+        else:
+            self.status.grid(row=9, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
 
     def flush(self) -> None:
         """Shows all that was handled since the last time."""

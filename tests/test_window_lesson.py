@@ -217,7 +217,7 @@ def test_the_host_cannot_be_muted_or_removed(host: Person, ann: Person) -> None:
     assert host.chat.remove.instate(["disabled"])
 
 
-def test_only_the_host_has_controls(host: Person, ann: Person) -> None:  # noqa: F811, ARG001
+def test_only_the_host_has_controls(host: Person, ann: Person) -> None:  # noqa: F811
     assert {Words.mute, Words.remove, Words.pause} <= set(host.everything().split("\n"))
     assert not {Words.mute, Words.remove, Words.pause} & set(ann.everything().split("\n"))
     x, y, _, height = ann.chat.people.bbox(0) or (0, 0, 0, 0)
@@ -390,12 +390,10 @@ def test_what_is_taken_back_leaves_the_lines_around_it_alone(host: Person, which
     own = f"\n\t{Words.sending}\ton its way"
     after = f"\n{chat_gui.clock(time.time())}\tBob\tafter{own}"
     assert host.log() == before.replace(drawn, Words.taken_back).replace(own, after)
-    for number, text in enumerate(texts):
-        if number != which:
-            assert (host.chat.log.entry_at(host.chat.log.text.search(text.split("\n")[-1], "1.0")) or no_entry).text == text
-
-
-no_entry = chat_gui.Entry(0.0, "there is no entry")
+    for text in (text for number, text in enumerate(texts) if number != which):
+        entry = host.chat.log.entry_at(host.chat.log.text.search(text.split("\n")[-1], "1.0"))
+        assert entry is not None
+        assert entry.text == text
 
 
 def test_the_first_line_of_all_can_be_removed_while_others_are_on_their_way(host: Person) -> None:  # noqa: F811
@@ -421,9 +419,10 @@ def test_a_line_that_was_not_sent_goes_from_between_the_others(host: Person, whi
     assert entry.link is not None
     before = host.log()
     entry.link[1]()
-    first = f"{chat_gui.clock(entry.seconds)}\tMr Lee\t{entry.text}\nNot sent. The host has paused the room.   {Words.take_back}\n"
-    assert first in before
-    assert host.log() == before.replace(first, "")
+    head = f"{chat_gui.clock(entry.seconds)}\tMr Lee\t{entry.text}\n"
+    gone = f"{head}Not sent. The host has paused the room.   {Words.take_back}\n"
+    assert gone in before
+    assert host.log() == before.replace(gone, "")
     assert host.chat.composer.get() == entry.text
 
 

@@ -1,0 +1,1401 @@
+"""The window in use: on a projector, in every size, by keyboard alone; finding, copying, links, and saving the talk."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import os
+import queue
+import re
+import sys
+import threading
+import time
+import tkinter as tk
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tkinter import filedialog, font, ttk
+from typing import Any
+
+import pytest
+
+import chat_gui
+import net
+from tests.conftest import TOP
+from tests.helpers import until
+from tests.test_window import ann, everybody_sees, feed, host, port, said  # noqa: F401 - fixtures
+from tests.test_window_lesson import control, entry_menu, take_back, unposted  # noqa: F401 - a fixture
+from tests.windows import Open, Person
+
+Words = chat_gui.Words
+
+
+def answer(value: Any, *actions: Callable[..., object]) -> Callable[..., Any]:
+    """A function that does this, with what it is given, and returns the value."""
+
+    def do(*given: object, **options: object) -> Any:
+        for action in actions:
+            action(*given, **options)
+        return value
+
+    return do
+
+
+SMALL, USUAL, LARGE = "320x400", "900x560", "3840x2160"
+LONG_TITLE = "Everything about networks, and quite a lot of what is beyond"
+LESSON = [
+    (1, "Mr Lee", "Good morning! Today we find out what a network does with a message."),
+    (2, "Ann", "hi!"),
+    (4, "Maximiliana Featherstonehaugh", "good morning\nwith two lines"),
+    (1, "Mr Lee", "First comes the address, then the port: a building, and a door in it."),
+]
+
+
+def talk(someone: Person, lines: int = 4) -> None:
+    feed(someone, *(said(100 + n, LESSON[n % 4][2], *LESSON[n % 4][:2]) for n in range(lines)))
+
+
+def resize(someone: Person, size: str) -> None:
+    width, height = map(int, size.split("x"))
+    someone.root.geometry(size)
+    someone.wait(
+        lambda: (someone.root.winfo_width(), someone.root.winfo_height()) == (width, height), f"the window is {size}"
+    )
+    settle(someone)
+
+
+def zoom_to(someone: Person, percent: int) -> None:
+    """By the keys that people use."""
+    someone.focus_composer()
+    someone.press("Control-0")
+    place = chat_gui.ZOOMS.index(percent) - chat_gui.ZOOMS.index(100)
+    someone.press(*["Control-plus" if place > 0 else "Control-minus"] * abs(place))
+    assert someone.app.looks.percent == percent
+    settle(someone)
+
+
+def settle(someone: Person) -> None:
+    """Until a layout has no more consequences."""
+    before: object = None
+    for _ in range(20):
+        someone.root.update()
+        now = [(str(w), w.winfo_geometry()) for w in shown(someone.root)]
+        if now == before:
+            return
+        before = now
+    raise AssertionError("the layout does not come to rest")
+
+
+def shown(widget: tk.Misc) -> Iterator[tk.Misc]:
+    for child in widget.winfo_children():
+        if child.winfo_ismapped():
+            yield child
+            yield from shown(child)
+
+
+def name_of(widget: tk.Misc) -> str:
+    text = str(widget.cget("text")) if "text" in widget.keys() else ""  # noqa: SIM118 - a widget is no dictionary
+    return f"{widget.winfo_class()} {text!r}"
+
+
+def box(widget: tk.Misc) -> tuple[int, int, int, int]:
+    x, y = widget.winfo_rootx(), widget.winfo_rooty()
+    return x, y, x + widget.winfo_width(), y + widget.winfo_height()
+
+
+def complaints(someone: Person) -> list[str]:
+    """What does not stand where it can be seen and used as a whole."""
+    found = []
+    widgets = [w for w in shown(someone.root) if not isinstance(w, (ttk_frames, tk.Menu))]
+    for widget in widgets:
+        x, y, right, bottom = box(widget)
+        left, top, most_right, most_bottom = box(someone.root)
+        if x < left or y < top or right > most_right or bottom > most_bottom:
+            found.append(f"{name_of(widget)} stands outside")
+        if right - x <= 1 or bottom - y <= 1:
+            found.append(f"{name_of(widget)} is not to be seen")
+        if widget.winfo_class() == "TButton" and right - x < widget.winfo_reqwidth():
+            found.append(f"{name_of(widget)} is cut")
+        if widget.winfo_class() in ("TButton", "TLabel") and bottom - y < widget.winfo_reqheight():
+            found.append(f"{name_of(widget)} is cut below")
+    found += overlaps(someone.root)
+    if someone.chat.log.text.winfo_height() < 2 * someone.app.looks.text.metrics("linespace"):
+        found.append(f"the log shows less than two lines, {someone.chat.log.text.winfo_height()} px")
+    return found
+
+
+ttk_frames = (ttk.Frame, tk.Frame)
+
+
+def overlaps(parent: tk.Misc) -> list[str]:
+    """Which children of the same parent stand over one another; one that is placed does so on purpose."""
+    found = []
+    children = [c for c in parent.winfo_children() if c.winfo_ismapped() and c.winfo_manager() != "place"]
+    for number, one in enumerate(children):
+        found += overlaps(one)
+        for other in children[number + 1 :]:
+            a, b = box(one), box(other)
+            if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]:
+                found.append(f"{name_of(one)} and {name_of(other)} overlap")
+    return found
+
+
+def at_end(someone: Person) -> bool:
+    return someone.chat.log.text.bbox("end-2c") is not None
+
+
+# Zoom -------------------------------------------------------------------------
+
+
+def sizes(someone: Person) -> dict[str, object]:
+    """All fonts, and all lengths that pages have given to their widgets."""
+    found: dict[str, object] = {}
+    for widget in shown(someone.root):
+        found[str(widget)] = (chat_gui._lengths_of(widget), widget.winfo_geometry())
+    looks = someone.app.looks
+    log = someone.chat.log.text
+    tags = {tag: (str(log.tag_cget(tag, "lmargin2")), str(log.tag_cget(tag, "spacing1"))) for tag in log.tag_names()}
+    tags["tabs"] = (str(log.cget("tabs")), "")
+    return {**found, "tags": tags, "em": looks.em, "row": looks.style.lookup("Treeview", "rowheight")}
+
+
+def test_zooming_back_and_forth_twenty_times_changes_nothing(host: Person) -> None:  # noqa: F811
+    talk(host)
+    resize(host, USUAL)
+    first = sizes(host)
+    for _ in range(20):
+        host.press("Control-plus")
+    assert host.app.looks.percent == 400
+    for _ in range(20):
+        host.press("Control-minus")
+    assert host.app.looks.percent == 60
+    host.press("Control-0")
+    settle(host)
+    assert sizes(host) == first
+
+
+@pytest.mark.parametrize(
+    ("larger", "smaller", "same"),
+    [("Control-plus", "Control-minus", "Control-0"), ("Control-equal", "Control-KP_Subtract", "Control-Key-0")],
+)
+@pytest.mark.skipif(sys.platform == "darwin", reason="there it is Command")
+def test_the_keys_zoom_fonts_and_lengths(host: Person, larger: str, smaller: str, same: str) -> None:  # noqa: F811
+    looks = host.app.looks
+    usual = {name: int(each.actual("size")) for name, each in fonts(host).items()}
+    em, pad = looks.em, padding(host)
+    host.press(larger, larger)
+    assert looks.percent == 125
+    assert all(int(each.actual("size")) > usual[name] for name, each in fonts(host).items())
+    assert looks.em > em
+    assert padding(host) == round(pad * looks.em / em)
+    host.press(smaller, smaller, smaller)
+    assert looks.percent == 90
+    assert all(int(each.actual("size")) < usual[name] for name, each in fonts(host).items())
+    host.press(same)
+    assert looks.percent == 100
+    assert {name: int(each.actual("size")) for name, each in fonts(host).items()} == usual
+
+
+def padding(someone: Person) -> int:
+    return int(float(str(someone.chat.frame.cget("padding")[0])))
+
+
+def fonts(someone: Person) -> dict[str, font.Font]:
+    looks = someone.app.looks
+    named = ("TkTextFont", "TkDefaultFont", "TkMenuFont")
+    return {
+        **{name: getattr(looks, name) for name in ("text", "base", "bold", "italic", "small", "large")},
+        **{name: font.nametofont(name, someone.root) for name in named},
+    }
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the wheel has no buttons")
+@pytest.mark.parametrize("place", ["log", "people", "composer", "button", "page"])
+def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person, place: str) -> None:  # noqa: F811
+    talk(host, 100)
+    feed(host, *(net.Joined(900 + n, 0.0, 70 + n, f"Pupil {n:02}") for n in range(39)))
+    chat = host.chat
+    places: dict[str, tk.Misc] = {
+        "log": chat.log.text,
+        "people": chat.people,
+        "composer": chat.composer.text,
+        "button": chat.send,
+        "page": chat.frame,
+    }
+    for number, percent in ((4, 110), (4, 125), (5, 110), (5, 100), (5, 90)):
+        places[place].event_generate(f"<Control-Button-{number}>")
+        host.root.update()
+        assert host.app.looks.percent == percent
+    assert at_end(host)
+    assert chat.people.yview()[0] == 0.0
+
+
+def test_a_page_that_is_made_at_another_zoom_follows_too(person: Open) -> None:
+    someone = person("Ann")
+    someone.root.update()
+    em = someone.app.looks.em
+    someone.press(*["Control-plus"] * 5)
+    assert someone.app.looks.percent == 200
+    someone.host()
+    settle(someone)
+    large = padding(someone)
+    someone.press("Control-0")
+    settle(someone)
+    assert someone.app.looks.em == em
+    assert padding(someone) == em < large
+
+
+def test_the_rows_of_the_join_page_grow_with_their_letters(person: Open, finders: list[object]) -> None:  # noqa: ARG001
+    someone = person("Ann")
+    someone.app.show_join_page()
+    someone.look_here()
+    rooms = someone.join_page.list
+    for percent in (60, 100, 400):
+        someone.press("Control-0")
+        place = chat_gui.ZOOMS.index(percent) - chat_gui.ZOOMS.index(100)
+        someone.press(*["Control-plus" if place > 0 else "Control-minus"] * abs(place))
+        row = int(someone.app.looks.style.lookup("Treeview", "rowheight"))
+        assert row >= someone.app.looks.text.metrics("linespace")
+        assert int(rooms.column("people", "width")) >= someone.app.looks.text.measure("400 people")
+
+
+# The log, whatever size -------------------------------------------------------
+
+
+def test_the_log_follows_its_end_through_every_size_and_zoom(host: Person) -> None:  # noqa: F811
+    talk(host, 200)
+    number = 1000
+    for size in (USUAL, "700x900", "500x500", "1200x800", "420x600"):
+        resize(host, size)
+        host.wait(lambda: at_end(host), f"the end is seen at {size}")
+        for percent in (150, 60, 125):
+            zoom_to(host, percent)
+            host.wait(lambda: at_end(host), f"the end is seen at {size} and {percent} %")
+            number += 1
+            feed(host, said(number, f"new {number}"))
+            assert at_end(host), f"a new line is seen at {size} and {percent} %"
+    assert "new" not in str(host.chat.log._jump.cget("text")) or not host.chat.log._jump.winfo_ismapped()
+
+
+def top_line(someone: Person) -> str:
+    log = someone.chat.log.text
+    return str(log.get("@0,0 linestart", "@0,0 lineend"))
+
+
+def test_the_log_stays_at_what_the_reader_reads_through_every_size_and_zoom(host: Person) -> None:  # noqa: F811
+    resize(host, USUAL)
+    feed(host, *(said(100 + n, f"line {n}") for n in range(300)))
+    host.chat.log.text.yview("150.0")
+    host.settle(0.05)
+    top = top_line(host)
+    assert "line 1" in top
+    changes: tuple[int | str, ...] = (150, "600x500", 60, "1200x800", 100)
+    for number, change in enumerate(changes):
+        zoom_to(host, change) if isinstance(change, int) else resize(host, change)
+        feed(host, said(1000 + number, f"new {number}"))
+        assert top_line(host) == top, f"after {change}"
+    assert f"{5} new" in host.everything()
+
+
+def test_the_log_stays_at_what_the_reader_reads_while_lines_pour_in_and_old_ones_go(
+    host: Person, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    monkeypatch.setattr(chat_gui, "LOG_LINES", 100)
+    monkeypatch.setattr(chat_gui, "LOG_SLACK", 20)
+    feed(host, *(said(100 + n, f"line {n}") for n in range(100)))
+    host.chat.log.text.yview("95.0 -20 lines")
+    host.settle(0.05)
+    top = top_line(host)
+    feed(host, *(said(300 + n, f"more {n}") for n in range(60)))
+    assert top_line(host) == top
+    assert "line 0\n" in host.log(), "nothing is taken away from under the reader yet"
+    feed(host, *(said(400 + n, f"even more {n}") for n in range(70)))
+    assert "line 0\n" not in host.log(), "there is an end to it"
+    assert len(host.log().split("\n")) <= 2 * 100 + 20
+    feed(host, *(said(500 + n, f"and more {n}") for n in range(50)))
+    host.click(host.chat.log._jump)
+    feed(host, said(600, "newest"))
+    assert at_end(host)
+    assert len(host.log().split("\n")) <= 120
+
+
+def test_what_is_taken_away_takes_its_links_with_it(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(chat_gui, "LOG_LINES", 50)
+    monkeypatch.setattr(chat_gui, "LOG_SLACK", 10)
+    feed(host, *(said(100 + n, f"http://example.org/{n} and more") for n in range(200)))
+    log = host.chat.log
+    assert len(log._links) <= 61
+    assert len([tag for tag in log.text.tag_names() if re.fullmatch(r"link\d+", tag)]) <= 61
+    assert {entry.text for entry in log._entries} == {f"http://example.org/{n} and more" for n in range(200)} & {
+        line.split("\t")[2] for line in host.log().split("\n")
+    }
+
+
+# Layout -----------------------------------------------------------------------
+
+# A window that is far too small for its letters cannot show everything: Ctrl - is the way out of it.
+LAYOUTS = [
+    *((SMALL, percent) for percent in (60, 80, 100, 125)),
+    *((size, percent) for size in ("480x360", "640x480") for percent in (60, 100, 150)),
+    *((USUAL, percent) for percent in (60, 100, 150, 200, 300)),
+    *((size, percent) for size in ("1280x800", "1920x1080", LARGE) for percent in (60, 100, 200, 400)),
+]
+
+
+@pytest.fixture
+def crowd(host: Person, ann: Person) -> dict[str, Person]:  # noqa: F811
+    """A host and a pupil with forty people in a room with a long title, and a lesson in the log."""
+    for someone in (host, ann):
+        own = someone.chat._welcome.who
+        people = {1: "Mr Lee", own: someone.app.name, **{99 - n: f"Pupil {n:02}" for n in range(39)}}
+        people = dict([*people.items()][:40])
+        someone.chat.title = LONG_TITLE
+        feed(someone, net.Welcome(**{**vars(someone.chat._welcome), "history": 0, "people": tuple(people.items())}))
+        talk(someone, 20)
+    return {"host": host, "pupil": ann}
+
+
+@pytest.mark.parametrize("who", ["host", "pupil"])
+@pytest.mark.parametrize("size", [SMALL, "480x360", "640x480", USUAL, "1280x800", "1920x1080", LARGE])
+def test_every_button_and_box_stands_inside_the_window_and_on_none_other(
+    crowd: dict[str, Person], who: str, size: str
+) -> None:
+    someone = crowd[who]
+    wrong = {}
+    resize(someone, size)
+    for percent in (percent for each, percent in LAYOUTS if each == size):
+        zoom_to(someone, percent)
+        if found := complaints(someone):
+            wrong[percent] = found
+        assert at_end(someone)
+    assert not wrong
+
+
+@pytest.mark.parametrize("size", [SMALL, USUAL, LARGE])
+def test_what_is_opened_stands_inside_too(crowd: dict[str, Person], size: str) -> None:
+    someone = crowd["host"]
+    resize(someone, size)
+    someone.focus_composer()
+    someone.press("Control-f")
+    look_for(someone, "zzz")
+    settle(someone)
+    assert Words.not_found in someone.everything()
+    assert not complaints(someone), "finding"
+    someone.press("Escape")
+    someone.chat.ask()
+    settle(someone)
+    assert not [each for each in complaints(someone) if not each.startswith("the log")], "the question"
+    someone.press("Escape")
+    someone.press("F1")
+    settle(someone)
+    assert not [each for each in complaints(someone) if "overlap" not in each], "the keys stand in front of the log"
+    someone.root.lift()
+    someone.root.update()
+    x, y, right, bottom = box(someone.chat.log.text)
+    assert someone.root.winfo_containing((x + right) // 2, (y + bottom) // 2) is someone.chat._keys.text
+
+
+def test_in_a_narrow_window_the_people_come_when_they_are_asked_for(crowd: dict[str, Person]) -> None:
+    someone = crowd["host"]
+    resize(someone, SMALL)
+    someone.root.lift()
+    someone.focus_composer()
+    assert not someone.chat.people.winfo_ismapped()
+    assert someone.chat.people_button.cget("text") == "People (40)"
+    someone.click(someone.chat.people_button)
+    settle(someone)
+    assert someone.root.focus_get() is someone.chat.people
+    for widget in (someone.chat.people, someone.chat.mute, someone.chat.remove, someone.chat.pause):
+        x, y, right, bottom = box(widget)
+        assert box(someone.root)[0] <= x < right <= box(someone.root)[2]
+        assert box(someone.root)[1] <= y < bottom <= box(someone.root)[3]
+        on_top = someone.root.winfo_containing((x + right) // 2, (y + bottom) // 2)
+        assert on_top is widget, f"{name_of(widget)} is covered"
+    someone.press("Escape")
+    settle(someone)
+    assert not someone.chat.people.winfo_ismapped()
+    assert someone.root.focus_get() is someone.chat.composer.text
+    resize(someone, USUAL)
+    assert someone.chat.people.winfo_ismapped()
+    assert not someone.chat.people_button.winfo_ismapped()
+
+
+def test_where_only_log_and_composer_have_room_the_menu_has_all_the_rest(
+    crowd: dict[str, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(filedialog, "askopenfilenames", answer((), lambda **_: chosen.append("files")))
+    someone = crowd["host"]
+    someone.root.lift()
+    resize(someone, "1280x800")
+    zoom_to(someone, 400)
+    page = someone.chat
+    for widget in (page.leave_button, page.send, page.file, page.people_button, page.copy, page.status):
+        assert not widget.winfo_ismapped()
+    page.say("Something is wrong.", wrong=True)
+    someone.sees("Something is wrong.")
+    page.say(Words.connected)
+    assert not page.status.winfo_ismapped()
+    someone.click(page.menu_button)
+    someone.choose(Words.menu_file)
+    assert chosen == ["files"]
+    someone.choose("People (40)")
+    settle(someone)
+    assert page.people.winfo_ismapped()
+    assert page.pause.winfo_ismapped()
+    someone.press("Escape")
+    someone.choose(Words.leave)
+    assert "Close the room for 39 people?" in someone.everything()
+    someone.press("Escape")
+    zoom_to(someone, 100)
+    for widget in (page.leave_button, page.send, page.file, page.copy, page.status):
+        assert widget.winfo_ismapped()
+    someone.click(page.menu_button)
+    assert Words.leave not in someone.menu()
+    talk(someone)
+    assert not complaints(someone)
+
+
+def test_a_long_title_is_shortened_beside_the_address(crowd: dict[str, Person]) -> None:
+    someone = crowd["pupil"]
+    resize(someone, USUAL)
+    resize(someone, SMALL)
+    name = str(someone.chat._name.cget("text"))
+    assert "\u2026" in name
+    assert LONG_TITLE.startswith(name.partition("\u2026")[0])
+    resize(someone, LARGE)
+    assert someone.chat._name.cget("text") == LONG_TITLE
+
+
+@pytest.mark.parametrize("percent", [60, 100, 200, 400])
+def test_small_pages_scroll_to_what_gets_the_keyboard(person: Open, percent: int, finders: list[object]) -> None:  # noqa: ARG001
+    someone = person("Ann")
+    someone.root.geometry(SMALL)
+    someone.wait(lambda: someone.root.winfo_width() == 320, "it is small")
+    someone.app.looks.zoom(percent)
+    for page in ("first", "join"):
+        if page == "join":
+            someone.app.show_join_page()
+        settle(someone)
+        someone.look_here()
+        seen = set()
+        for _ in range(12):
+            widget = someone.root.focus_get()
+            assert widget is not None
+            seen.add(str(widget))
+            settle(someone)
+            x, y, right, bottom = box(widget)
+            left, top, most_right, most_bottom = box(someone.root)
+            assert left <= x < right <= most_right, name_of(widget)
+            assert y >= top or percent == 400, name_of(widget)
+            assert bottom <= most_bottom or percent == 400, name_of(widget)
+            someone.press("Tab")
+        assert len(seen) >= 3, "round it goes"
+
+
+def test_all_of_the_reason_is_read_in_a_box_that_is_blocked(crowd: dict[str, Person]) -> None:
+    someone = crowd["pupil"]
+    feed(someone, net.Paused(900, 0.0, True))
+    for size, percent in ((SMALL, 100), ("650x500", 100), (USUAL, 150), (USUAL, 100), (LARGE, 400)):
+        resize(someone, size)
+        zoom_to(someone, percent)
+        hint = someone.chat.composer._hint
+        assert hint.winfo_ismapped()
+        assert hint.winfo_reqwidth() <= hint.winfo_width(), f"{size}, {percent} %"
+        assert hint.winfo_reqheight() <= someone.chat.composer.text.winfo_height(), f"{size}, {percent} %"
+    feed(someone, net.Paused(901, 0.0, False))
+    resize(someone, SMALL)
+    assert someone.chat.composer.text.cget("height") == 1
+
+
+# Colours ----------------------------------------------------------------------
+
+
+def contrast(one: str, other: str) -> float:
+    """As the Web Content Accessibility Guidelines compute it."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lights = sorted((light(one), light(other)))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def colour(widget: tk.Misc, name: object) -> str:
+    return "#" + "".join(f"{part // 256:02x}" for part in widget.winfo_rgb(str(name)))
+
+
+def pairs(someone: Person) -> Iterator[tuple[str, str, str]]:
+    """What it is, its text's colour, its background: of the log's tags, the styles and the other widgets."""
+    log = someone.chat.log.text
+    inks = {tag: str(log.tag_cget(tag, "foreground")) for tag in log.tag_names()}
+    grounds = {tag: str(log.tag_cget(tag, "background")) for tag in log.tag_names()}
+    order = {tag: place for place, tag in enumerate(log.tag_names())}  # the last decides
+    for ground, background in {**grounds, "": str(log.cget("background"))}.items():
+        for ink, foreground in {**inks, "": str(log.cget("foreground"))}.items():
+            own = inks.get(ground) if order.get(ground, -1) > order.get(ink, -1) else ""
+            if background:
+                text = own or foreground or str(log.cget("foreground"))
+                yield f"{ink or 'text'} on {ground or 'the log'}", colour(log, text), colour(log, background)
+    yield "selected", colour(log, log.cget("selectforeground")), colour(log, log.cget("inactiveselectbackground"))
+    for widget in shown(someone.root):
+        options = {str(key) for key in widget.keys()}  # noqa: SIM118 - a widget is no dictionary
+        for ink, ground in (("foreground", "background"), ("selectforeground", "selectbackground")):
+            if {ink, ground} <= options and not isinstance(widget, ttk.Widget):
+                yield f"{name_of(widget)} {ink}", colour(widget, widget.cget(ink)), colour(widget, widget.cget(ground))
+    style = someone.app.looks.style
+    states: list[list[str]] = [[], ["disabled"], ["pressed"], ["active"], ["focus"], ["selected"]]
+    for name in ("TButton", "Accent.TButton", "TEntry", "TLabel", "Quiet.TLabel", "Wrong.TLabel", "Treeview"):
+        for state in states:
+            ground = "fieldbackground" if name == "TEntry" else "background"
+            ink_of, ground_of = (style.lookup(name, option, state) for option in ("foreground", ground))
+            # lookup gives "" for what is nowhere set: Tk draws that in the colours of "."
+            ink_of, ground_of = ink_of or style.lookup(".", "foreground"), ground_of or style.lookup(".", "background")
+            yield f"{name} {state}", colour(someone.root, ink_of), colour(someone.root, ground_of)
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the styles are the system's")
+def test_every_text_stands_out_from_its_background(host: Person, ann: Person) -> None:  # noqa: F811
+    talk(ann)
+    ann.press("Control-f")
+    host.click(host.chat.pause)
+    ann.wait(lambda: ann.chat.composer.is_blocked, "the box is greyed")
+    weak = {what: round(contrast(*two), 2) for someone in (host, ann) for what, *two in pairs(someone)}
+    assert len(weak) > 100
+    assert {what: value for what, value in weak.items() if value < 4.5} == {}
+
+
+def test_the_order_of_the_computation_of_contrast_is_right() -> None:
+    assert round(contrast("#000000", "#ffffff"), 1) == round(contrast("#ffffff", "#000000"), 1) == 21.0
+    assert round(contrast("#767676", "#ffffff"), 2) == 4.54
+
+
+def test_names_are_told_apart_by_more_than_colour(host: Person) -> None:  # noqa: F811
+    """By what is written, also where it is shortened; and by a bold font from what they say."""
+    names = ["Maximiliana Featherstonehaugh", "Maximiliana Featherstonehaugh 2", "Ann", "Anna"]
+    feed(host, *(said(100 + n, "x", who=2 + n, name=name) for n, name in enumerate(names)))
+    drawn = [line.split("\t")[1] for line in host.log().split("\n") if line.endswith("\tx")]
+    assert len(set(drawn)) == 4
+    log = host.chat.log.text
+    for number in range(len(chat_gui.NAMES)):
+        assert font.Font(log, log.tag_cget(f"name{number}", "font")).actual("weight") == "bold"
+    assert len(set(chat_gui.NAMES)) == len(chat_gui.NAMES)
+
+
+# By keyboard alone ------------------------------------------------------------
+
+
+def tab_round(someone: Person, key: str) -> list[tk.Misc]:
+    """What gets the keyboard, one after the other, from the composer until it has it again."""
+    someone.focus_composer()
+    found: list[tk.Misc] = []
+    for _ in range(40):
+        someone.press(key)
+        widget = someone.root.focus_get()
+        assert widget is not None
+        found.append(widget)
+        if widget is someone.chat.composer.text:
+            return found
+    raise AssertionError(f"the composer is not reached again: {[name_of(widget) for widget in found]}")
+
+
+@pytest.mark.parametrize("who", ["host", "pupil"])
+@pytest.mark.parametrize("size", [SMALL, USUAL])
+def test_tab_reaches_every_part_of_the_window_and_shift_tab_goes_back(
+    host: Person, ann: Person, who: str, size: str  # noqa: F811
+) -> None:
+    someone = {"host": host, "pupil": ann}[who]
+    host.wait(lambda: len(host.people()) == 2, "both are in")
+    talk(someone)
+    resize(someone, size)
+    forwards = tab_round(someone, "Tab")
+    takers = (ttk.Button, ttk.Entry, tk.Text, tk.Listbox)
+    wanted = {w for w in shown(someone.root) if isinstance(w, takers)}
+    disabled = {w for w in wanted if isinstance(w, ttk.Button) and w.instate(["disabled"])}
+    assert set(forwards) == wanted - disabled
+    backwards = tab_round(someone, "Shift-Tab")
+    assert backwards[:-1] == forwards[-2::-1]
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the styles are the system's")
+def test_whatever_has_the_keyboard_shows_it(host: Person) -> None:  # noqa: F811
+    for widget in (host.chat.log.text, host.chat.composer.text, host.chat.people):
+        card = widget.master
+        assert isinstance(card, tk.Frame)
+        assert card.cget("highlightbackground") == chat_gui.LINE or widget is host.root.focus_get()
+        widget.focus_force()
+        host.root.update()
+        assert card.cget("highlightbackground") == chat_gui.ACCENT
+        host.chat.send.focus_force()
+        host.root.update()
+        assert card.cget("highlightbackground") == chat_gui.LINE
+    style = host.app.looks.style
+    for name, option in (("TButton", "bordercolor"), ("TEntry", "bordercolor")):
+        assert style.lookup(name, option, ["focus"]) != style.lookup(name, option)
+
+
+def test_pages_of_the_log_turn_while_one_writes(host: Person) -> None:  # noqa: F811
+    feed(host, *(said(100 + n, f"line {n}") for n in range(200)))
+    host.focus_composer()
+    host.type("half a thought")
+    before = top_line(host)
+    host.press("Prior", "Prior")
+    up = host.chat.log.text.yview()[0]
+    assert top_line(host) != before
+    host.press("Next")
+    assert host.chat.log.text.yview()[0] > up
+    host.press("Next", "Next", "Next")
+    assert at_end(host)
+    assert host.root.focus_get() is host.chat.composer.text
+    assert host.chat.composer.get() == "half a thought"
+
+
+def test_up_in_an_empty_box_brings_ones_last_message(host: Person) -> None:  # noqa: F811
+    host.press("Up")
+    assert host.chat.composer.get() == ""
+    host.say("one")
+    host.paste("if x:\n    print")
+    host.press("Return")
+    everybody_sees([host], "one")
+    host.press("Up")
+    assert host.chat.composer.get() == "if x:\n    print"
+    host.press("Up", "Up", "Up")
+    assert host.chat.composer.get() == "if x:\n    print", "then it moves in the text as ever"
+    host.type("x")
+    assert host.chat.composer.get().startswith(("x", "ifx")) or "x" in host.chat.composer.get().split("\n")[0]
+
+
+@pytest.mark.parametrize("where", ["log", "people", "send", "find", "keys"])
+def test_escape_gives_the_keyboard_back_to_the_composer(host: Person, where: str) -> None:  # noqa: F811
+    chat = host.chat
+    if where in ("find", "keys"):
+        host.press({"find": "Control-f", "keys": "F1"}[where])
+    else:
+        {"log": chat.log.text, "people": chat.people, "send": chat.send}[where].focus_force()
+        host.root.update()
+    assert host.root.focus_get() is not chat.composer.text
+    host.press("Escape")
+    assert host.root.focus_get() is chat.composer.text
+    assert not chat._find.frame.winfo_ismapped()
+    assert not chat._keys.text.winfo_ismapped()
+
+
+def test_typing_in_the_log_goes_to_the_composer(host: Person) -> None:  # noqa: F811
+    talk(host)
+    before = host.log()
+    host.chat.log.text.focus_force()
+    host.type("Hi.")
+    host.press("space", "x")
+    assert host.chat.composer.get() == "Hi. x"
+    assert host.root.focus_get() is host.chat.composer.text
+    assert host.log() == before
+
+
+@pytest.mark.parametrize("key", ["Mod1-x", "Control-k", "Tab", "Escape", "Delete", "F5", "Left", "BackSpace"])
+def test_keys_that_write_nothing_write_nothing_from_the_log(host: Person, key: str) -> None:  # noqa: F811
+    host.chat.log.text.focus_force()
+    host.press(key)
+    assert host.chat.composer.get() == ""
+
+
+def test_a_blocked_box_takes_nothing_that_is_typed_in_the_log(host: Person) -> None:  # noqa: F811
+    feed(host, net.Muted(True))
+    host.chat.log.text.focus_force()
+    host.press("x")
+    assert host.root.focus_get() is host.chat.log.text
+    feed(host, net.Muted(False))
+    assert host.chat.composer.get() == ""
+
+
+def chosen(someone: Person) -> str:
+    entry = someone.chat.log.current()
+    return "" if entry is None else entry.text
+
+
+def test_up_and_down_choose_an_entry_in_the_log(host: Person) -> None:  # noqa: F811
+    feed(host, said(100, "one"), said(101, "two\nlines"), said(102, "three"))
+    log = host.chat.log.text
+    log.focus_force()
+    host.root.update()
+    assert chosen(host) == ""
+    assert [self_pressed(host, key) for key in ("Up", "Up", "Up", "Down", "Down", "Down")] == [
+        "three",
+        "two\nlines",
+        "one",
+        "two\nlines",
+        "three",
+        "three",
+    ]
+    host.press("Up")
+    start, end = log.tag_ranges("entry")
+    assert log.get(start, end).endswith("two\nlines\n")
+    host.press("Escape")
+    assert chosen(host) == ""
+    log.focus_force()
+    host.press(*["Up"] * 20)
+    assert chosen(host) == host.chat.log._entries[0].text
+
+
+def self_pressed(someone: Person, key: str) -> str:
+    someone.press(key)
+    return chosen(someone)
+
+
+def test_the_chosen_entry_is_scrolled_to(host: Person) -> None:  # noqa: F811
+    talk(host, 200)
+    log = host.chat.log.text
+    log.focus_force()
+    host.press(*["Up"] * 60)
+    assert log.bbox("entry.first") is not None
+    feed(host, said(1000, "new"))
+    assert log.bbox("entry.first") is not None, "reading there goes on"
+
+
+@pytest.mark.parametrize("key", ["Return", "KP_Enter"])
+def test_enter_follows_the_link_of_the_chosen_entry(
+    host: Person, pages: list[str], key: str  # noqa: F811
+) -> None:
+    feed(host, said(100, "see http://example.org/one please"), said(101, "no link"))
+    host.chat.log.text.focus_force()
+    host.press(key)
+    host.press("Up", key)
+    assert pages == []
+    host.press("Up", key)
+    until(lambda: pages == ["http://example.org/one"], "the page is shown")
+
+
+@pytest.mark.parametrize("key", ["Menu", "Shift-F10"])
+def test_the_menu_key_shows_what_can_be_done_with_the_chosen_entry(
+    ann: Person, key: str, unposted: list[tuple[int, int]]  # noqa: F811
+) -> None:
+    feed(ann, net.Shared(100, 0.0, 9, "Bob", "0" * 32, "map.png", 5, "0" * 64), said(101, "after"))
+    log = ann.chat.log.text
+    log.focus_force()
+    ann.press(key)
+    assert ann.menu() == [Words.menu_save_talk]
+    ann.press("Up", "Up", key)
+    assert ann.menu() == [Words.copy_entry, Words.save, Words.menu_save_talk]
+    x, y, right, bottom = box(log)
+    assert x <= unposted[-1][0] <= right
+    assert y <= unposted[-1][1] <= bottom
+    ann.choose(Words.copy_entry)
+    assert ann.root.clipboard_get() == f"{chat_gui.clock(0.0)} Bob: shared map.png (5 bytes)"
+
+
+def test_every_command_of_the_menu_has_a_key_or_is_a_button(
+    host: Person, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    host.chat.menu_button.focus_force()
+    host.press("Return")
+    assert host.menu()[0] == Words.pause
+    assert host.menu()[-1] == Words.menu_keys
+    for number, words in enumerate(host.menu()[1:], start=1):
+        key = str(host.chat.menu.entrycget(number, "accelerator")).strip()
+        assert re.fullmatch(r"Ctrl ?[+\-]?\w?|F\d+", key), words
+    saved: list[str] = []
+    monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: saved.append(options["title"])))
+    host.choose(Words.menu_find)
+    assert host.chat._find.frame.winfo_ismapped()
+    host.choose(Words.menu_save_talk)
+    assert saved == [Words.save_talk]
+    host.choose(Words.menu_larger)
+    assert host.app.looks.percent == 110
+    host.choose(Words.menu_smaller)
+    host.choose(Words.menu_smaller)
+    assert host.app.looks.percent == 90
+    host.choose(Words.menu_keys)
+    assert host.chat._keys.text.winfo_ismapped()
+
+
+def test_f1_shows_the_keys_and_puts_them_away(host: Person) -> None:  # noqa: F811
+    host.press("F1")
+    settle(host)
+    for keys, words in Words.keys:
+        assert f"{keys}\t{words}" in host.everything()
+    assert host.root.focus_get() is host.chat._keys.text
+    host.press("F1")
+    assert not host.chat._keys.text.winfo_ismapped()
+    assert host.root.focus_get() is host.chat.composer.text
+
+
+@pytest.mark.parametrize("size", [SMALL, USUAL])
+def test_the_keys_can_be_read_in_every_size_also_when_it_changes_meanwhile(host: Person, size: str) -> None:  # noqa: F811
+    resize(host, LARGE)
+    host.press("F1")
+    resize(host, size)
+    for percent in (100, 200):
+        zoom_to(host, percent)
+        host.chat._keys.text.focus_force()
+        text = host.chat._keys.text
+        text.see("end")
+        text.see("1.0")
+        host.root.update()
+        start = text.search(Words.keys[0][1], "1.0")
+        column = text.bbox(start)
+        assert column is not None
+        assert column[0] + 10 * host.app.looks.em <= text.winfo_width(), f"room for its words at {percent} %"
+        keys_end = text.bbox(f"{start} -2c")
+        assert keys_end is not None
+        assert keys_end[0] + keys_end[2] <= column[0] or keys_end[1] < column[1]
+
+
+def test_f11_fills_the_screen_and_gives_it_back(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    state = {"-fullscreen": 0}
+
+    def attributes(name: str, *value: int) -> int:
+        if value:
+            state[name] = int(value[0])
+        return state[name]
+
+    monkeypatch.setattr(host.root, "attributes", attributes)  # without a window manager nothing would happen
+    host.press("F11")
+    assert state == {"-fullscreen": 1}
+    host.press("F11")
+    assert state == {"-fullscreen": 0}
+
+
+def test_control_o_shares_a_file_and_writes_nothing(
+    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.setattr(filedialog, "askopenfilenames", lambda **_: (str(tmp_path / "a.txt"),))
+    host.type("draft")
+    host.press("Control-o")
+    host.sees("shared a.txt (1 byte)")
+    assert host.chat.composer.get() == "draft"
+
+
+def test_the_keys_of_a_room_do_nothing_outside(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(**_: object) -> str:
+        raise AssertionError("nothing is to be chosen here")
+
+    monkeypatch.setattr(filedialog, "askopenfilenames", never)
+    monkeypatch.setattr(filedialog, "asksaveasfilename", never)
+    someone = person("Ann")
+    before = someone.everything()
+    someone.press("Control-f", "Control-s", "Control-o", "F1", "Escape")
+    assert someone.everything() == before
+
+
+# Finding ----------------------------------------------------------------------
+
+
+def look_for(someone: Person, text: str) -> None:
+    for letter in text:
+        someone.type(letter)
+        someone.press(f"KeyRelease-{letter}")
+
+
+def found(someone: Person) -> list[int]:
+    """The lines in which something is marked; the present one negative."""
+    log = someone.chat.log.text
+    now = {str(index).split(".")[0] for index in log.tag_ranges("found now")}
+    lines = [str(index).split(".")[0] for index in log.tag_ranges("found")[::2]]
+    return [-int(line) if line in now else int(line) for line in lines]
+
+
+def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None:  # noqa: F811
+    feed(host, *(said(100 + n, text) for n, text in enumerate(["Apple", "pear", "an apple", "APPLE pie"])))
+    lines = [int(host.chat.log.text.search(text, "1.0").split(".")[0]) for text in ("Apple", "an apple", "APPLE pie")]
+    a, b, c = lines
+    host.press("Control-f")
+    look_for(host, "app")
+    assert found(host) == [a, b, -c]
+    look_for(host, "le")
+    assert found(host) == [a, b, -c]
+    host.press("Return")
+    assert found(host) == [a, -b, c]
+    host.press("KP_Enter")
+    assert found(host) == [-a, b, c]
+    host.press("Return")
+    assert found(host) == [a, b, -c], "round the top"
+    host.press("Shift-Return")
+    assert found(host) == [-a, b, c], "round the end"
+    host.press("Shift-Return")
+    assert found(host) == [a, -b, c]
+    feed(host, said(200, "one more apple"))
+    host.press("Return")
+    assert found(host)[0] == -a
+    assert len(found(host)) == 4
+    look_for(host, "s")
+    assert found(host) == []
+    assert Words.not_found in host.everything()
+    host.press("BackSpace", "KeyRelease-BackSpace")
+    assert len(found(host)) == 4
+    assert Words.not_found not in host.everything()
+    host.press("Escape")
+    assert found(host) == []
+
+
+def test_what_is_found_is_scrolled_to_and_stays_there(host: Person) -> None:  # noqa: F811
+    feed(host, said(100, "needle"), *(said(101 + n, f"hay {n}") for n in range(300)))
+    host.press("Control-f")
+    look_for(host, "needle")
+    log = host.chat.log.text
+    assert log.bbox("found now.first") is not None
+    feed(host, said(900, "more hay"))
+    host.settle()
+    assert log.bbox("found now.first") is not None
+
+
+@pytest.mark.parametrize("wanted", ["-nocase", "[x", "a.c", "$x", "{", "\\"])
+def test_signs_are_found_as_they_are(host: Person, wanted: str) -> None:  # noqa: F811
+    feed(host, said(100, "abc"), said(101, f"here {wanted} is"))
+    host.press("Control-f")
+    host.chat._find.entry.insert(0, wanted)
+    host.press("Return")
+    assert len(found(host)) == 1
+    assert host.chat.log.text.get("found now.first", "found now.last") == wanted
+
+
+def test_the_arrows_of_the_find_bar_go_both_ways_and_close_closes(host: Person) -> None:  # noqa: F811
+    feed(host, *(said(100 + n, "apple") for n in range(3)))
+    host.press("Control-f")
+    look_for(host, "apple")
+    buttons = {name_of(w).partition(" ")[2]: w for w in shown(host.chat._find.frame) if "button" in str(w)}
+    newest = found(host)
+    host.click(buttons["'\u2191'"])
+    assert found(host)[1] < 0
+    host.click(buttons["'\u2193'"])
+    assert found(host) == newest
+    host.click(buttons[repr(Words.close)])
+    assert found(host) == []
+    assert not host.chat._find.frame.winfo_ismapped()
+    host.press("Control-f")
+    assert host.chat._find.entry.selection_present(), "typing replaces it"
+
+
+def test_nothing_is_found_in_what_was_taken_back(host: Person) -> None:  # noqa: F811
+    feed(host, said(100, "secret"), net.TakenBack(101, 0.0, 100))
+    host.press("Control-f")
+    look_for(host, "secret")
+    assert Words.not_found in host.everything()
+    host.press("Return")
+    host.chat._find.entry.delete(0, "end")
+    host.press("Return")
+    assert Words.not_found not in host.everything(), "of nothing, nothing is missed"
+
+
+# Links ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the browser was asked to show."""
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", answer(True, opened.append))
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("see http://example.org.", "http://example.org"),
+        ("(https://example.org/a?b=c&d#e)", "https://example.org/a?b=c&d#e"),
+        ("HTTPS://EXAMPLE.ORG/x, and", "HTTPS://EXAMPLE.ORG/x"),
+        ("<http://example.org/>", "http://example.org/"),
+        ("\u201chttp://example.org/y\u201d", "http://example.org/y"),
+        ("first\nhttp://192.168.1.20:8000/x!", "http://192.168.1.20:8000/x"),
+    ],
+)
+def test_addresses_of_the_web_open_in_the_browser(
+    host: Person, pages: list[str], text: str, address: str  # noqa: F811
+) -> None:
+    feed(host, said(100, text))
+    assert text in host.log()
+    host.click_link(address)
+    until(lambda: pages == [address], "the page is shown")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["file:///a.txt", "javascript:alert(1)", "ftp://example.org", "xhttp://example.org", "http://", "://", "https:/x"],
+)
+def test_nothing_else_is_a_link(host: Person, pages: list[str], text: str) -> None:  # noqa: F811
+    feed(host, said(100, text))
+    assert text in host.log()
+    assert not host.chat.log.text.tag_ranges("link")
+    assert pages == []
+
+
+def test_each_of_two_links_opens_its_own_page(host: Person, pages: list[str]) -> None:  # noqa: F811
+    feed(host, said(100, "http://example.org/1 http://example.org/2"), said(101, "http://example.org/3"))
+    for number in (2, 3, 1):
+        host.click_link(f"http://example.org/{number}")
+    until(lambda: len(pages) == 3, "all are shown")
+    assert sorted(pages) == [f"http://example.org/{number}" for number in (1, 2, 3)]
+
+
+def test_a_click_beside_a_link_opens_nothing(host: Person, pages: list[str]) -> None:  # noqa: F811
+    feed(host, said(100, "http://example.org/1 and more"))
+    log = host.chat.log.text
+    x, y, _, height = log.bbox(log.search("more", "1.0")) or (0, 0, 0, 0)
+    host.click(log, x + 2, y + height // 2)
+    host.settle(0.05)
+    assert pages == []
+    assert not [t for t in threading.enumerate() if t.name == "browser opened"]
+
+
+# Copying ----------------------------------------------------------------------
+
+
+def test_whole_lines_are_copied_clean_and_with_the_original_text(host: Person) -> None:  # noqa: F811
+    original = "\U0001f600" * 100 + "x" * 1500
+    file = net.Shared(102, 0.0, 9, "Bob", "0" * 32, "map.png", 5, "0" * 64)
+    gone = net.Said(103, 0.0, 9, "Bob", 5, "", taken_back=True)
+    feed(host, said(100, "two\n  lines"), said(101, original, name="Maximiliana Featherstonehaugh"), file, gone)
+    feed(host, net.Sending(9, "on its way"))
+    host.chat.log.text.focus_force()
+    host.press("Control-a")
+    host.press("Control-c")
+    now, then = chat_gui.clock(time.time()), chat_gui.clock(0.0)
+    assert host.root.clipboard_get().split("\n")[-5:] == [
+        f"{now} Bob: two",
+        "  lines",
+        f"{now} Maximiliana Featherstonehaugh: {original}",
+        f"{then} Bob: shared map.png (5 bytes)",
+        f"{then} Bob: {Words.taken_back}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "copied"),
+    [
+        ("apple", "pie", "apple "),  # within one message: the words alone
+        ("apple", "pear", "{now} Bob: apple pie\n{now} Bob: pear"),
+        ("pie", "lines", "{now} Bob: apple pie\n{now} Bob: pear\n{now} Bob: two\nlines"),
+        ("two", "nes", "two\nli"),
+    ],
+)
+def test_what_is_selected_is_copied(host: Person, start: str, end: str, copied: str) -> None:  # noqa: F811
+    now = time.time()
+    texts = ["apple pie", "pear", "two\nlines"]
+    feed(host, *(net.Said(100 + n, now, 9, "Bob", n, text) for n, text in enumerate(texts)))
+    log = host.chat.log.text
+    last = log.search(end, "1.0")
+    log.tag_add("sel", log.search(start, "1.0"), last if end in ("pie", "nes") else f"{last}+1c")
+    log.focus_force()
+    host.root.update()
+    log.event_generate("<<Copy>>")
+    assert host.root.clipboard_get() == copied.format(now=chat_gui.clock(now))
+
+
+def test_a_line_selected_with_its_time_is_copied_as_a_line(host: Person) -> None:  # noqa: F811
+    feed(host, said(100, "apple pie"))
+    log = host.chat.log.text
+    line = log.search("apple", "1.0").split(".")[0]
+    log.tag_add("sel", f"{line}.0", f"{line}.end")
+    host.right_click(log, 5, 5)
+    host.choose(Words.copy_selected)
+    assert host.root.clipboard_get() == f"{chat_gui.clock(time.time())} Bob: apple pie"
+
+
+def test_copying_nothing_leaves_the_clipboard_alone(host: Person) -> None:  # noqa: F811
+    talk(host)
+    host.root.clipboard_clear()
+    host.root.clipboard_append("mine")
+    host.chat.log.text.focus_force()
+    host.press("Control-c")
+    assert host.root.clipboard_get() == "mine"
+    assert Words.copy_selected not in entry_menu(host, "hi!")
+
+
+def test_dragging_selects_and_typing_does_not_change_it(host: Person) -> None:  # noqa: F811
+    feed(host, said(100, "apple pie"))
+    log = host.chat.log.text
+    place = log.search("apple", "1.0")
+    x, y, _, height = log.bbox(place) or (0, 0, 0, 0)
+    to, *_ = log.bbox(f"{place}+5c") or (0, 0, 0, 0)
+    host.root.update()
+    log.event_generate("<ButtonPress-1>", x=x, y=y + height // 2)
+    log.event_generate("<B1-Motion>", x=to, y=y + height // 2, state=0x100)
+    log.event_generate("<ButtonRelease-1>", x=to, y=y + height // 2)
+    host.root.update()
+    assert log.get("sel.first", "sel.last") == "apple"
+    feed(host, said(101, "more"))
+    assert host.chat.log.selected() == "apple"
+
+
+# Saving the talk --------------------------------------------------------------
+
+
+@pytest.fixture
+def target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the person says that the talk shall go."""
+    path = tmp_path / "talk.txt"
+    monkeypatch.setattr(filedialog, "asksaveasfilename", lambda **_: str(path))
+    return path
+
+
+def save(someone: Person, path: Path) -> list[str]:
+    before = someone.log().count("talk.txt was saved")
+    someone.press("Control-s")
+    someone.wait(lambda: someone.log().count("talk.txt was saved") > before, "it is told")
+    return path.read_text(encoding="utf-8").split("\n")
+
+
+def stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def test_the_talk_is_saved_as_it_is_seen(host: Person, ann: Person, target: Path) -> None:  # noqa: F811
+    noon = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
+    file = net.Shared(103, noon + 2, 9, "Bob", "0" * 32, "map.png", 2_100_000, "0" * 64)
+    for someone in (host, ann):
+        feed(someone, net.Said(101, noon, 9, "Bob", 1, "Gr\u00fc\u00dfe \u4f60 \U0001f600"))
+        feed(someone, net.Said(102, noon + 1, 9, "Bob", 2, "silly"), file, net.TakenBack(104, noon, 102))
+        someone.focus_composer()
+        lines = save(someone, target)
+        assert lines[:2] == ["Mr Lee's room", ""]
+        taken_back = "Bob (taken back by the host): silly" if someone is host else "Bob: taken back by the host"
+        wanted = [
+            f"{stamp(noon)}  Bob: Gr\u00fc\u00dfe \u4f60 \U0001f600",
+            f"{stamp(noon + 1)}  {taken_back}",
+            f"{stamp(noon + 2)}  Bob: shared map.png (2.1 MB)",
+            "",
+        ]
+        assert lines[-4:] == wanted
+        joined = [line.partition("  ")[2] for line in lines]
+        assert (f"You are in Mr Lee's room as {someone.app.name}.") in joined
+        assert ("Ann joined" in joined) == (someone is host)
+
+
+def test_a_file_that_is_taken_back_stays_named_in_the_hosts_talk_alone(
+    host: Person, ann: Person, target: Path  # noqa: F811
+) -> None:
+    file = net.Shared(103, 0.0, 9, "Bob", "0" * 32, "map.png", 5, "0" * 64)
+    for someone in (host, ann):
+        feed(someone, file, net.TakenBack(104, 0.0, 103))
+        someone.focus_composer()
+        assert ("map.png" in "\n".join(save(someone, target))) == (someone is host)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_nobody_can_write_a_line_in_the_name_of_somebody_else(host: Person, target: Path, newline: str) -> None:  # noqa: F811
+    forged = f"{stamp(0.0)}  Mr Lee: no homework"
+    text = f"hi{newline}{forged}"
+    feed(host, said(100, text), said(101, "x", name=text), net.Joined(102, 0.0, 9, text))
+    feed(host, net.Shared(103, 0.0, 9, "Bob", "0" * 32, text, 5, "0" * 64))
+    save(host, target)
+    assert not [line for line in target.read_text(encoding="utf-8").splitlines() if line.startswith(forged)]
+
+
+def test_the_talk_is_complete_also_what_the_log_has_forgotten(
+    host: Person, target: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    monkeypatch.setattr(chat_gui, "LOG_LINES", 50)
+    monkeypatch.setattr(chat_gui, "LOG_SLACK", 10)
+    feed(host, *(said(100 + n, f"line {n}.") for n in range(500)))
+    lines = save(host, target)
+    assert [line.rpartition(": ")[2] for line in lines if "Bob: line" in line] == [f"line {n}." for n in range(500)]
+    assert "line 0." not in host.log()
+
+
+def test_what_is_too_much_even_for_the_talk_is_counted(
+    host: Person, target: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    monkeypatch.setattr(chat_gui, "TALK_ENTRIES", 10)
+    feed(host, *(said(100 + n, f"line {n}.") for n in range(30)))
+    before = len(host.chat._talk) + host.chat._forgotten
+    lines = save(host, target)
+    assert len(host.chat._talk) == 10
+    assert lines[2] == f"({before - 10} earlier lines are not here: the window keeps 10.)"
+    assert [line.rpartition(": ")[2] for line in lines[3:-1]] == [f"line {n}." for n in range(20, 30)]
+    feed(host, net.TakenBack(200, 0.0, 105), net.TakenBack(201, 0.0, 129))
+    assert "line 29." not in host.log()
+
+
+def test_forgetting_a_line_of_an_earlier_room_forgets_none_of_this_one(
+    host: Person, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    feed(host, said(500, "of the first room"))
+    feed(host, net.Welcome(**{**vars(host.chat._welcome), "room": "another", "history": 0}), said(500, "silly"))
+    monkeypatch.setattr(chat_gui, "TALK_ENTRIES", 2)
+    feed(host, said(501, "x"))
+    assert len(host.chat._talk) > 2  # one goes for each that comes: until the first room's line has gone
+    for number in range(502, 510):
+        if not any(entry.text == "of the first room" for entry in host.chat._talk):
+            break
+        feed(host, said(number, "x"))
+    assert [entry.text for entry in host.chat._talk][:1] == [Words.reopened.format(room=host.chat.title)]
+    feed(host, net.TakenBack(600, 0.0, 500))
+    assert "silly" not in host.log()
+
+
+def test_a_full_disk_leaves_the_old_file_whole_and_is_told(
+    host: Person, target: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    target.write_text("the lesson of yesterday")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    host.press("Control-s")
+    host.sees(Words.talk_not_saved.format(reason=os.strerror(errno.ENOSPC)))
+    assert target.read_text() == "the lesson of yesterday"
+    assert [path.name for path in target.parent.iterdir()] == [target.name], "nothing else is left"
+
+
+def test_a_path_that_cannot_be_written_is_told(host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none" / "talk.txt", tmp_path / "folder"):
+        monkeypatch.setattr(filedialog, "asksaveasfilename", lambda path=path, **_: str(path))
+        before = host.log().count("The talk was not saved.")
+        host.press("Control-s")
+        host.wait(lambda before=before: host.log().count("The talk was not saved.") > before, "it is told")  # type: ignore[misc]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_whole(
+    host: Person, target: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    target.write_text("old")
+    seen: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(os, "fsync", answer(None, os.fsync, lambda _: seen.put(target.read_text())))
+    save(host, target)
+    assert seen.get() == "old"
+    assert target.read_text(encoding="utf-8") != "old"
+
+
+def test_two_savings_at_once_do_each_other_no_harm(
+    host: Person, target: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    talk(host)
+    may_go = threading.Barrier(2, timeout=5)
+    monkeypatch.setattr(os, "fsync", answer(None, os.fsync, lambda _: may_go.wait()))
+    host.press("Control-s", "Control-s")
+    host.wait(lambda: host.log().count("talk.txt was saved") == 2, "both are told")
+    assert target.read_text(encoding="utf-8").count("good morning") == 1
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_nothing_is_saved_without_being_asked_for(
+    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+) -> None:
+    monkeypatch.setattr(filedialog, "asksaveasfilename", lambda **_: "")
+    monkeypatch.setattr(chat_gui, "save_text", lambda *_: pytest.fail("nothing is to be saved"))
+    monkeypatch.chdir(tmp_path)
+    talk(host)
+    host.press("Control-s")
+    host.app.leave_room()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_chooser_offers_the_room_and_the_day_as_a_name(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: asked.append(options)))
+    host.chat.title = "a/b: c?"
+    host.press("Control-s")
+    assert asked[0]["initialfile"] == f"b_ c_ {time.strftime('%Y-%m-%d')}.txt"
+    assert asked[0]["title"] == Words.save_talk
+
+
+@pytest.mark.parametrize("action", ["save", "share"])
+@pytest.mark.parametrize("way", ["left", "closed", "over"])
+def test_a_chooser_may_outlive_the_page_or_the_window(
+    host: Person, ann: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, action: str  # noqa: F811
+) -> None:
+    """The dialog is modal, but what the network brings goes on behind it."""
+    (tmp_path / "a.txt").write_text("a")
+
+    def end(**_: object) -> None:
+        if way == "left":
+            ann.app.leave("")
+        elif way == "closed":
+            ann.app.close()
+        else:
+            host.app.leave_room()
+            ann.wait(lambda: ann.chat.over, "the room is over")
+
+    monkeypatch.setattr(filedialog, "asksaveasfilename", answer(str(tmp_path / "talk.txt"), end))
+    monkeypatch.setattr(filedialog, "askopenfilenames", answer((str(tmp_path / "a.txt"),), end))
+    talk(ann)
+    if action == "save":
+        ann.press("Control-s")
+        until((tmp_path / "talk.txt").exists, "it was asked for, so it is saved")
+    else:
+        ann.press("Control-o") if way != "closed" else ann.chat.choose_files()
+    if way != "closed":
+        ann.settle(0.05)
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the dialog is the system's")
+@pytest.mark.parametrize("way", ["left", "closed"])
+def test_a_real_chooser_may_outlive_the_page_or_the_window(ann: Person, way: str) -> None:  # noqa: F811
+    app, chat = ann.app, ann.chat
+    app.root.after(50, lambda: app.leave("") if way == "left" else app.close())
+    ann.press("Control-s")
+    until(lambda: app.page is not chat or app._closed, "it has ended")
+
+
+def test_after_a_real_chooser_the_window_still_zooms(host: Person) -> None:  # noqa: F811
+    if sys.platform in ("darwin", "win32"):
+        pytest.skip("there the dialog is the system's")
+    cancel = f"{host.chat.frame}.__tk_filedialog.contents.f2.cancel"
+    host.root.after(50, lambda: host.root.tk.call(cancel, "invoke"))
+    host.press("Control-s")
+    host.focus_composer()
+    host.press("Control-plus")
+    assert host.app.looks.percent == 110
+
+
+def test_what_was_started_on_a_page_that_is_gone_shows_no_error(host: Person) -> None:  # noqa: F811
+    """Tk would show a window of its own for it."""
+    host.root.tk.eval("set problems {}; proc bgerror text {lappend ::problems $text}")
+    host.click(host.chat.copy)
+    host.chat.log._scrolled(0.0, 0.5)
+    host.app.leave("")
+    host.settle(chat_gui.COPIED_TIME / 1000 + 0.1)
+    assert host.root.tk.eval("set problems") == ""
+
+
+# Words ------------------------------------------------------------------------
+
+SPEAKING = {"say", "_note", "add_note", "busy", "failed", "leave", "block", "_tell", "button", "wrapped", "title"}
+SPEAKING_OPTIONS = {"text", "label", "title", "message", "filetypes", "words"}
+
+
+def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Constants that come to be read, outside the table of words: line, text."""
+    for top in tree.body:
+        if isinstance(top, ast.ClassDef) and top.name == "Words":
+            continue
+        for node in ast.walk(top):
+            if isinstance(node, ast.Call):
+                function = node.func
+                name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+                told = [keyword.value for keyword in node.keywords if keyword.arg in SPEAKING_OPTIONS]
+                told += node.args if name in SPEAKING else []
+                told += [k.value for k in node.keywords] if name == "format" else []
+                for part in (part for each in told for part in ast.walk(each)):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        yield part.lineno, part.value
+            elif isinstance(node, ast.Return) and node.value is not None:
+                for part in ast.walk(node.value):
+                    if isinstance(part, ast.JoinedStr):
+                        yield from ((part.lineno, str(v.value)) for v in part.values if isinstance(v, ast.Constant))
+
+
+NO_WORDS = re.compile(r"(\w+\.)?T(Label|Button)|text|center")  # names of styles, options and their values
+
+
+def test_every_sentence_that_people_read_stands_in_the_table_of_words() -> None:
+    tree = ast.parse((TOP / "chat_gui.py").read_text(encoding="utf-8"))
+    found = sorted(set(spoken(tree)))
+    assert found, "the walk finds something"
+    others = [(line, text) for line, text in found if re.search(r"[^\W\d_]{2}", text) and not NO_WORDS.fullmatch(text)]
+    assert others == []
+
+
+def test_the_walk_for_words_finds_what_it_looks_for() -> None:
+    tree = ast.parse('class Words:\n    a = "in the table"\nttk.Label(x, text="a label")\nself.say(f"said {x}")\n')
+    assert [text for _, text in spoken(tree)] == ["a label", "said "]
+
+
+def test_no_word_of_the_table_is_forgotten() -> None:
+    source = (TOP / "chat_gui.py").read_text(encoding="utf-8")
+    names = [name for name in vars(Words) if not name.startswith("_")]
+    unused = [name for name in names if f"Words.{name}" not in source.replace("\n", " ")]
+    assert [name for name in unused if name != "password_missing"] == []
