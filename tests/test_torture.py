@@ -28,8 +28,9 @@ from typing import Any, TypeVar
 import pytest
 
 import net
+from tests.bench import hostile
 from tests.conftest import DESCRIPTORS, TOP, open_sockets
-from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, skip_or_fail, until
+from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, needs_tls, skip_or_fail, until
 
 Kind = TypeVar("Kind")
 
@@ -92,7 +93,7 @@ def enter(stack: contextlib.ExitStack) -> Enter:
 class Person:
     """Somebody with the program, and all that happened to them."""
 
-    def __init__(self, name: str, port: int, token: str | None = None) -> None:
+    def __init__(self, name: str, port: int, token: str | None = None, password: str | None = None) -> None:
         self.name = name
         self.events: net.Events = queue.Queue()
         self.seen: list[net.Event] = []
@@ -102,7 +103,7 @@ class Person:
         self.said = 0  # lines
         self.answered: list[int] = []  # ids
         self.number = 0  # of the newest event
-        self.client = net.run_client(LOOPBACK, name, self.events, port=port, token=token)
+        self.client = net.run_client(LOOPBACK, name, self.events, port=port, token=token, password=password)
 
     def take(self) -> net.Event:
         """The next event."""
@@ -124,8 +125,11 @@ class Person:
         return [event for event in self.seen if isinstance(event, kind)]
 
     def hears(self, text: str) -> None:
-        while not isinstance(event := self.take(), net.Said) or event.text != text:
-            pass
+        """Waits for a line with this text, unless it has come already."""
+        deadline = time.monotonic() + 2 * LIMIT
+        while all(line.text != text for line in self.lines):
+            assert time.monotonic() < deadline, f"{self.name} does not hear {text!r}"
+            self.take()
 
     def close(self) -> None:
         self.client.close()
@@ -693,6 +697,54 @@ def test_a_room_opened_again_after_a_crash_is_at_the_same_port(
     monkeypatch.setattr(net, "PORTS", range(port, port + 2))  # it might go to the next one
     assert open_room(port=port).port == port
     enter(port, "Alice")
+
+
+PASSWORD = "open sesame"
+
+
+def serve_with_brake(port: int, password: str | None = None) -> None:
+    net.FIRST_MESSAGE = 60.0
+    with net.run_server("Room", host=LOOPBACK, port=port, password=password) as room:
+        print(room.port, flush=True)
+        input()
+
+
+def serve_encrypted_with_brake(port: int) -> None:
+    serve_with_brake(port, PASSWORD)
+
+
+@posix
+def test_while_some_do_all_they_can_to_hold_the_room_up_the_others_get_everything(
+    start: Callable[..., RoomProcess], stack: contextlib.ExitStack
+) -> None:
+    """500 idle connections, one who does not read, one who floods. How quick it is then: tests/bench/hostile.py."""
+    check_that_the_others_get_everything(start(serve_with_brake).port, None, stack)
+
+
+@posix
+@needs_tls
+def test_while_some_hold_an_encrypted_room_up_the_others_get_everything(
+    start: Callable[..., RoomProcess], stack: contextlib.ExitStack
+) -> None:
+    """The same, and 50 handshakes that are begun and not ended."""
+    check_that_the_others_get_everything(start(serve_encrypted_with_brake).port, PASSWORD, stack)
+
+
+def check_that_the_others_get_everything(port: int, password: str | None, stack: contextlib.ExitStack) -> None:
+    stack.enter_context(hostile.all_of_it(port, password))
+    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", port, password=password))) for i in range(5)]
+    for number in range(10):
+        for person in people:
+            person.client.say(f"{person.name}: {number}")
+        for person in people:
+            people[0].hears(f"{person.name}: {number}")
+    people[0].client.say("the end")
+    for person in people:
+        person.hears("the end")
+        assert person.lines == people[0].lines
+        assert [line.text for line in people[0].lines if line.name == person.name][:10] == own_lines(person)[:10]
+        assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
+    assert any(line.name == "Flood" for line in people[0].lines)
 
 
 CRASHES = 20 if LONG else 3
