@@ -339,7 +339,7 @@ class Load:
     def rest(self) -> None:
         """Lets all of it arrive that joining has caused, and counts from there."""
         deadline = time.monotonic() + PATIENCE
-        while ready := self._epoll.poll(0.3):
+        while ready := self._epoll.poll(0.2):
             assert time.monotonic() < deadline, "the server does not come to rest"
             for descriptor, _ in ready:
                 self._ears[descriptor].read()

@@ -45,7 +45,6 @@ import net
 LOOPBACK = "127.0.0.1"
 PASSWORD = "qw36-q2gw-xmfz"
 PIECE = 256 * 1024
-LISTENERS, DOWNLOADS = 5, 10
 SAY_EVERY = 0.02  # s
 
 
@@ -234,7 +233,7 @@ def speaker(pipe: Pipe, port: int, password: str | None) -> None:
             due += SAY_EVERY
 
 
-def listeners(pipe: Pipe, port: int, password: str | None) -> None:
+def listeners(pipe: Pipe, port: int, password: str | None, number_of: int) -> None:
     """("since last time",) -> the age in s of each message that has come, at each listener."""
     events: net.Events = queue.Queue()
     ages: list[float] = []
@@ -244,7 +243,7 @@ def listeners(pipe: Pipe, port: int, password: str | None) -> None:
             if isinstance(event, net.Said):
                 ages.append(time.monotonic() - float(event.text))
 
-    clients = [enter(port, f"Listener {number}", password, events) for number in range(LISTENERS)]
+    clients = [enter(port, f"Listener {number}", password, events) for number in range(number_of)]
     thread = threading.Thread(target=listen)
     thread.start()
     pipe.send("in")
@@ -257,10 +256,10 @@ def listeners(pipe: Pipe, port: int, password: str | None) -> None:
     events.put(net.Closed("enough"))
 
 
-def downloaders(pipe: Pipe, port: int, password: str | None) -> None:
+def downloaders(pipe: Pipe, port: int, password: str | None, number_of: int) -> None:
     """(file,) -> when all have received it. They are in the room, and hash and write nothing."""
     events: net.Events = queue.Queue()
-    clients = [enter(port, f"Downloader {number}", password, events) for number in range(DOWNLOADS)]
+    clients = [enter(port, f"Downloader {number}", password, events) for number in range(number_of)]
 
     def patience() -> float:
         return 1.0
@@ -287,7 +286,7 @@ def downloaders(pipe: Pipe, port: int, password: str | None) -> None:
         client.close()
 
 
-def delivery(path: Path, password: str | None, rounds: int, repeat: int) -> None:
+def delivery(path: Path, password: str | None, rounds: int, repeat: int, ears: int, downloads: int) -> None:
     ages: dict[str, list[float]] = {"quiet": [], "files in another room": [], "files in this room": []}
     busy = []
     for _ in range(rounds):
@@ -297,24 +296,24 @@ def delivery(path: Path, password: str | None, rounds: int, repeat: int) -> None
             loads = []
             for port in (there, here):
                 uploader = all_.enter_context(Worker(person, port, password))
-                loads.append((uploader, all_.enter_context(Worker(downloaders, port, password))))
-            ears = all_.enter_context(Worker(listeners, here, password))
+                loads.append((uploader, all_.enter_context(Worker(downloaders, port, password, downloads))))
+            heard = all_.enter_context(Worker(listeners, here, password, ears))
             all_.enter_context(Worker(speaker, here, password))
             shared = [uploader.ask("share", path)[1] for uploader, _ in loads]
             for (_, downloader), file in zip(loads, shared, strict=True):
                 downloader.ask(file)
             time.sleep(0.5)
-            ears.ask("since last time")
+            heard.ask("since last time")
             time.sleep(repeat)
-            ages["quiet"] += ears.ask("since last time")
+            ages["quiet"] += heard.ask("since last time")
             for label, (uploader, downloader), file in zip(list(ages)[1:], loads, shared, strict=True):
                 for _ in range(repeat):
-                    ears.ask("since last time")
+                    heard.ask("since last time")
                     start = time.perf_counter()
                     uploader.begin("share", path)
                     downloader.ask(file)
                     uploader.answer()
-                    ages[label] += ears.ask("since last time")
+                    ages[label] += heard.ask("since last time")
                     busy.append(time.perf_counter() - start)
                     time.sleep(0.2)
     print(f"{'delivery, ' + ('encrypted' if password else 'plain'):24} {'deliveries':>11} {'p50':>10} {'p99':>10}")
@@ -322,8 +321,8 @@ def delivery(path: Path, password: str | None, rounds: int, repeat: int) -> None
         if len(some) > 1:
             percent = statistics.quantiles(some, n=100, method="inclusive")
             print(f"{label:24} {len(some):11,} {percent[49] * 1000:7.1f} ms {percent[98] * 1000:7.1f} ms")
-    amount = path.stat().st_size * (1 + DOWNLOADS) / 2**20
-    print(f"({1 + DOWNLOADS} files at once took {statistics.median(busy):.1f} s: "
+    amount = path.stat().st_size * (1 + downloads) / 2**20
+    print(f"({1 + downloads} files at once took {statistics.median(busy):.1f} s: "
           f"{amount / statistics.median(busy):,.0f} MiB/s)", flush=True)
 
 
@@ -337,11 +336,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "file"
         path.write_bytes(os.urandom(2**20 if quick else 100 * 2**20))
-        for password in (None, PASSWORD) if net.CAN_ENCRYPT else (None,):
+        passwords = [None, PASSWORD] if net.CAN_ENCRYPT else [None]
+        for password in passwords[-1:] if quick else passwords:
             if arguments.only != "delivery":
                 throughput(path, password, rounds=1 if quick else 9)
             if arguments.only != "throughput":
-                delivery(path, password, 1 if quick else 5, repeat=1 if quick else 3)
+                delivery(path, password, *((1, 1, 2, 2) if quick else (5, 3, 5, 10)))
     return 0
 
 

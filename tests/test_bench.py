@@ -1,0 +1,68 @@
+"""The benchmarks run, and print their tables. What the figures are is not looked at: this computer may be busy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import TOP
+from tests.helpers import needs_tls
+
+HELPERS = {"__init__", "rivals", "tools"}  # no benchmarks
+SLOWEST = 120.0  # s; a benchmark that hangs fails its test, and the others still run
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc, and waits with epoll")
+
+
+def run(name: str, *arguments: str) -> str:
+    """What it printed."""
+    command = [sys.executable, "-m", f"tests.bench.{name}", "--quick", *arguments]
+    result = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=SLOWEST, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr, result.stderr  # of another process of its own
+    return result.stdout
+
+
+def test_all_benchmarks_are_here() -> None:
+    found = {path.stem for path in (TOP / "tests" / "bench").glob("*.py")}
+    assert found - HELPERS == {"encryption", "fanout", "files", "growth", "window"}
+
+
+@pytest.mark.usefixtures("display")
+def test_window() -> None:
+    printed = run("window")
+    assert "longest stall" in printed
+    assert "10,000 messages a second" in printed
+
+
+@needs_tls
+def test_encryption() -> None:
+    assert "encrypted" in run("encryption")
+
+
+def test_files() -> None:
+    printed = run("files")
+    for row in ("bare", "our upload", "our download", "delivery, ", "files in this room"):
+        assert f"\n{row}" in printed
+
+
+@on_linux
+def test_fanout() -> None:
+    printed = run("fanout")
+    for row in ("this room", "tutorial", "bare copy loop"):  # others, where they are installed
+        assert printed.count(f"\n{row}  ") == 2, printed  # throughput, delivery time
+
+
+@on_linux
+def test_growth() -> None:
+    printed = run("growth", "--only", "members", "crowd", "lesson")
+    assert "a member more" in printed
+    assert "20 people at once" in printed
+    assert "after 2,000 messages" in printed
+
+
+@on_linux
+@pytest.mark.usefixtures("display")
+def test_growth_of_the_window() -> None:
+    assert "after 8,000 messages" in run("growth", "--only", "window")
