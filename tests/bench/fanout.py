@@ -197,7 +197,7 @@ class Tutorial(Contender):
 @dataclass(frozen=True)
 class Room(Contender):
     password: str = ""
-    history: int = 10_000  # so that nobody falls out of it
+    history: int = 5_000  # so that nobody falls out of it
 
     def why_not(self) -> str:
         return "this Python cannot encrypt; 3.13 or newer can" if self.password and not net.CAN_ENCRYPT else ""
