@@ -119,6 +119,7 @@ PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character as \uXXXX\uXXXX, is 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people is about 140,000
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be quick, small enough to be fair
+TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives the memory for them back
 ROOM_RECEIVES = 4 * 1024  # bytes at a time, so that the brake holds a flooder early
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
 MAX_INTEGER = 2**53  # the largest up to which JSON's readers everywhere agree (RFC 8259, section 6)
@@ -861,9 +862,12 @@ class Tls:
             return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes) -> bytes:
+        pieces = []
         with self._lock:
-            self._object.write(plain)
-            return self._outgoing.read()
+            for start in range(0, len(plain), TLS_PIECE):
+                self._object.write(plain[start : start + TLS_PIECE])
+                pieces.append(self._outgoing.read())
+        return b"".join(pieces)
 
     def decrypt(self, received: bytes) -> bytes:
         """All that can be read by now. Raises ConnectionLost where a record was changed on its way."""
