@@ -26,7 +26,7 @@ def run(name: str, *arguments: str) -> str:
 
 def test_all_benchmarks_are_here() -> None:
     found = {path.stem for path in (TOP / "tests" / "bench").glob("*.py")}
-    assert found - HELPERS == {"encryption", "fanout", "files", "growth", "window"}
+    assert found - HELPERS == {"encryption", "fanout", "feel", "files", "growth", "hostile", "window"}
 
 
 @pytest.mark.usefixtures("display")
@@ -34,6 +34,17 @@ def test_window() -> None:
     printed = run("window")
     assert "longest stall" in printed
     assert "10,000 messages a second" in printed
+
+
+@pytest.mark.usefixtures("display")
+def test_feel() -> None:
+    printed = run("feel")
+    assert "of a processor" in printed
+    assert "\n10,000 messages a second" in printed
+
+
+def test_hostile() -> None:
+    assert "quiet" in run("hostile")
 
 
 @needs_tls
