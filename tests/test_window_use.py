@@ -230,9 +230,9 @@ def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person, pl
 
 
 def test_a_wheel_that_tells_its_way_zooms_too(host: Person) -> None:  # noqa: F811
-    control = "Command" if sys.platform == "darwin" else "Control"
+    held = "Command" if sys.platform == "darwin" else "Control"
     for delta, percent in ((120, 110), (120, 125), (-120, 110), (-1, 100), (-240, 90)):
-        host.chat.log.text.event_generate(f"<{control}-MouseWheel>", delta=delta)
+        host.chat.log.text.event_generate(f"<{held}-MouseWheel>", delta=delta)
         host.root.update()
         assert host.app.looks.percent == percent
 
@@ -297,18 +297,19 @@ def test_lines_that_go_from_above_are_no_scrolling_up(host: Person, monkeypatch:
     monkeypatch.setattr(chat_gui, "LOG_SLACK", 10)
     log = host.chat.log
     talk(host, 40)
-    log.remove(log._entries[0])
-    log._scrolled(0.5, 0.99)
-    host.settle(0.05)
-    assert at_end(host)
-    feed(host, said(900, "new"))
-    assert at_end(host)
-    for number in range(40):
-        log.add(chat_gui.Entry(0.0, f"more {number}", 9, "Bob"))
-    log.flush()
-    log._scrolled(0.5, 0.99)
-    feed(host, said(901, "newest"))
-    assert at_end(host)
+
+    def add(lines: int) -> None:
+        for number in range(lines):
+            log.add(chat_gui.Entry(0.0, f"more {number}", 9, "Bob"))
+        log.flush()
+
+    changes: list[Callable[[], None]] = [lambda: log.remove(log._entries[0]), lambda: add(40)]
+    for change in changes:
+        change()
+        log._scrolled(0.5, 0.99)
+        add(1)
+        host.settle()
+        assert at_end(host)
 
 
 def top_line(someone: Person) -> str:
@@ -938,9 +939,9 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None: 
     assert found(host) == [a, b, -c]
     look_for(host, "le")
     assert found(host) == [a, b, -c]
-    host.press("Return")
+    host.press("Return", "KeyRelease-Return")
     assert found(host) == [a, -b, c]
-    host.press("KP_Enter")
+    host.press("KP_Enter", "KeyRelease-KP_Enter")
     assert found(host) == [-a, b, c]
     host.press("Return")
     assert found(host) == [a, b, -c], "round the top"
