@@ -127,6 +127,7 @@ def test_a_draft_outlives_being_muted_and_the_reason_stands_beside_it(host: Pers
     ann.type("half a thought")
     control(host, "Ann", Words.mute)
     ann.sees(Words.muted)
+    ann.press("Return")
     assert ann.chat.composer.get() == "half a thought"
     control(host, "Ann", Words.unmute)
     ann.wait(lambda: not ann.chat.composer.is_blocked, "Ann may write")
@@ -134,6 +135,7 @@ def test_a_draft_outlives_being_muted_and_the_reason_stands_beside_it(host: Pers
     ann.focus_composer()
     ann.press("Return")
     everybody_sees([host, ann], "half a thought")
+    assert "Not sent" not in ann.log(), "Enter has sent nothing from the blocked box"
 
 
 def test_only_the_host_sees_who_is_muted(lesson: tuple[Person, Person, Person]) -> None:

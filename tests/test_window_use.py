@@ -229,6 +229,14 @@ def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person, pl
     assert chat.people.yview()[0] == 0.0
 
 
+def test_a_wheel_that_tells_its_way_zooms_too(host: Person) -> None:  # noqa: F811
+    held = "Command" if sys.platform == "darwin" else "Control"
+    for delta, percent in ((120, 110), (120, 125), (-120, 110), (-1, 100), (-240, 90)):
+        host.chat.log.text.event_generate(f"<{held}-MouseWheel>", delta=delta)
+        host.root.update()
+        assert host.app.looks.percent == percent
+
+
 def test_a_page_that_is_made_at_another_zoom_follows_too(person: Open) -> None:
     someone = person("Ann")
     someone.root.update()
@@ -242,6 +250,13 @@ def test_a_page_that_is_made_at_another_zoom_follows_too(person: Open) -> None:
     settle(someone)
     assert someone.app.looks.em == em
     assert padding(someone) == em < large
+
+
+def test_what_was_put_away_stays_away_when_it_zooms(host: Person) -> None:  # noqa: F811
+    host.press("Control-f", "Control-plus", "Escape", "Control-plus")
+    settle(host)
+    assert not host.chat._find.frame.winfo_ismapped()
+    assert host.root.focus_get() is host.chat.composer.text
 
 
 def test_the_rows_of_the_join_page_grow_with_their_letters(person: Open, finders: list[object]) -> None:  # noqa: ARG001
@@ -274,6 +289,27 @@ def test_the_log_follows_its_end_through_every_size_and_zoom(host: Person) -> No
             feed(host, said(number, f"new {number}"))
             assert at_end(host), f"a new line is seen at {size} and {percent} %"
     assert "new" not in str(host.chat.log._jump.cget("text")) or not host.chat.log._jump.winfo_ismapped()
+
+
+def test_lines_that_go_from_above_are_no_scrolling_up(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Tk may tell so while it does not yet know how high the lines are."""
+    monkeypatch.setattr(chat_gui, "LOG_LINES", 50)
+    monkeypatch.setattr(chat_gui, "LOG_SLACK", 10)
+    log = host.chat.log
+    talk(host, 40)
+
+    def add(lines: int) -> None:
+        for number in range(lines):
+            log.add(chat_gui.Entry(0.0, f"more {number}", 9, "Bob"))
+        log.flush()
+
+    changes: list[Callable[[], None]] = [lambda: log.remove(log._entries[0]), lambda: add(40)]
+    for change in changes:
+        change()
+        log._scrolled(0.5, 0.99)
+        add(1)
+        host.settle()
+        assert at_end(host)
 
 
 def top_line(someone: Person) -> str:
@@ -904,9 +940,9 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None: 
     assert found(host) == [a, b, -c]
     look_for(host, "le")
     assert found(host) == [a, b, -c]
-    host.press("Return")
+    host.press("Return", "KeyRelease-Return")
     assert found(host) == [a, -b, c]
-    host.press("KP_Enter")
+    host.press("KP_Enter", "KeyRelease-KP_Enter")
     assert found(host) == [-a, b, c]
     host.press("Return")
     assert found(host) == [a, b, -c], "round the top"
@@ -926,6 +962,15 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None: 
     assert Words.not_found not in host.everything()
     host.press("Escape")
     assert found(host) == []
+
+
+@pytest.mark.parametrize("key", ["Return", "Shift-Return"])
+def test_finding_begins_at_the_end_whichever_way_it_goes(host: Person, key: str) -> None:  # noqa: F811
+    feed(host, *(said(100 + n, "apple") for n in range(3)))
+    host.press("Control-f")
+    host.chat._find.entry.insert(0, "apple")
+    host.press(key)
+    assert [line < 0 for line in found(host)] == [False, False, True]
 
 
 def test_what_is_found_is_scrolled_to_and_stays_there(host: Person) -> None:  # noqa: F811
@@ -1081,11 +1126,13 @@ def test_what_is_selected_is_copied(host: Person, start: str, end: str, copied: 
     assert host.root.clipboard_get() == copied.format(now=chat_gui.clock(now))
 
 
-def test_a_line_selected_with_its_time_is_copied_as_a_line(host: Person) -> None:  # noqa: F811
+@pytest.mark.parametrize("with_its_end", [False, True])
+def test_a_line_selected_with_its_time_is_copied_as_a_line(host: Person, with_its_end: bool) -> None:  # noqa: F811
     feed(host, said(100, "apple pie"))
     log = host.chat.log.text
-    line = log.search("apple", "1.0").split(".")[0]
-    log.tag_add("sel", f"{line}.0", f"{line}.end")
+    feed(host, said(101, "pear"))
+    line = int(log.search("apple", "1.0").split(".")[0])
+    log.tag_add("sel", f"{line}.0", f"{line + 1}.0" if with_its_end else f"{line}.end")
     host.right_click(log, 5, 5)
     host.choose(Words.copy_selected)
     assert host.root.clipboard_get() == f"{chat_gui.clock(time.time())} Bob: apple pie"
