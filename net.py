@@ -2888,21 +2888,23 @@ def _write_all(disk: io.FileIO, piece: bytes) -> None:
 
 def _make_store() -> tuple[str, BinaryIO]:
     """A new private folder, and the lock that says that somebody lives in it. Raises OSError."""
-    while True:
+    for _ in range(10):  # until it is locked, it looks left behind to other programs; but some disks know no locks
         folder = tempfile.mkdtemp(prefix=_STORE)  # mode 0700
         lock = None
-        with contextlib.suppress(FileNotFoundError):  # until it is locked, it looks left behind to other programs
+        with contextlib.suppress(FileNotFoundError):
             lock = open(os.path.join(folder, _STORE_LOCK), "xb")  # noqa: SIM115 - as long as the room
             if _try_lock(lock) and os.path.exists(lock.name):
                 return folder, lock
         if lock is not None:
             lock.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    raise OSError(errno.ENOLCK, "no folder can be locked here")
 
 
 def _remove_left_stores() -> None:
-    """What rooms that were killed have left behind. Living rooms' are locked, other users' cannot be opened."""
+    """What rooms that were killed have left behind. Living rooms' are locked."""
     with os.scandir(tempfile.gettempdir()) as entries:
-        folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_folder(entry)]
+        folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_ours(entry)]
     for folder in folders:
         with contextlib.suppress(OSError):
             os.rmdir(folder)  # killed before there was anything in it
@@ -2911,8 +2913,12 @@ def _remove_left_stores() -> None:
                 _remove_store(folder, lock)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether it is this user's folder; another could put a link in its place while it is cleared away."""
+    with contextlib.suppress(OSError):  # it is gone already
+        mine = sys.platform == "win32" or entry.stat(follow_symlinks=False).st_uid == os.getuid()
+        return mine and entry.is_dir(follow_symlinks=False)
+    return False
 
 
 def _remove_store(folder: str, lock: BinaryIO) -> None:
