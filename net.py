@@ -1072,10 +1072,9 @@ class Connection:
 
     def linger(self) -> None:
         """Until `end_at`: reads and drops (to close with unread bytes would reset it), and lets the sender finish."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConnectionLost):
             while (left := self.end_at - time.monotonic()) > 0:
-                if self._readable.select(min(TICK, left)) and not self.socket.recv(self._receive_size):
-                    break
+                self._receive(min(TICK, left), self._receive_size)
         self.all_written.wait(max(0.0, self.end_at - time.monotonic()))
 
     @property

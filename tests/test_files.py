@@ -1145,7 +1145,7 @@ def test_where_no_file_can_be_locked_a_room_opens_without_files(
     monkeypatch.setattr(net, "_try_lock", no_locks)
     ann = Member(open_room(), "Ann")
     with ann, ann.begins(ann.upload(3)) as wire:
-        assert wire.receive()["code"] == "space"
+        assert [message["code"] for message in wire.receive_all()] == ["space"]
     assert stores(disk) == []
 
 
