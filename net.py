@@ -100,7 +100,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, TypeAlias, TypeVar
+from typing import Any, BinaryIO, ClassVar, TypeAlias, TypeVar, get_args
 
 if sys.platform == "win32":
     import msvcrt
@@ -554,8 +554,8 @@ class Unknown:
 
 Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the room, in the order of their numbers
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
-FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping | Ready | Stored | RawBytes
-Message = ToRoom | FromRoom | Find | Room
+FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
+Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | Room
 _TransferEvent = Progress | Uploaded | Saved | Failed
 _ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
 Event = _ClientEvent | Found | Reachable | WrongPassword | Controls
@@ -571,9 +571,8 @@ def _types(*kinds: type[Message]) -> Types:
     return {re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
 
 
-TO_ROOM = _types(Hello, Join, Say, Ping, Leave, Upload, Sent, Download)
-_NUMBERED = (Said, Joined, Left, Shared, Paused, TakenBack)
-FROM_ROOM = _types(Hello, Welcome, *_NUMBERED, Muted, Rejected, Refused, Closed, Ping)
+TO_ROOM = _types(*get_args(ToRoom))
+FROM_ROOM = _types(*get_args(FromRoom))
 FILE_FROM_ROOM = {**_types(Hello, Refused, Ready, Stored), "sending": RawBytes}
 UDP = _types(Find, Room)
 _TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
@@ -690,6 +689,16 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
         except (KeyError, TypeError, ValueError):
             raise ProtocolError(f"{fields['type']} has a missing or wrong {name!r}") from None
     return kind(**values)
+
+
+_Expected = TypeVar("_Expected", Hello, Welcome, Sent, Ready, Stored, RawBytes)
+
+
+def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
+    """Where only this kind is right. Raises ProtocolError for another."""
+    if not isinstance(message, kind):
+        raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
+    return message
 
 
 class LineReader:
@@ -1136,12 +1145,16 @@ class Connection:
 
 
 class WakeUp:
-    """Makes another thread's selector return: a socketpair with hardly ever more than a byte on its way."""
+    """A selector that any thread can make return: with a socketpair, and hardly ever more than a byte on its way."""
 
     def __init__(self) -> None:
-        self.receiver, self._sender = socket.socketpair()
+        with contextlib.ExitStack() as undo:
+            self.selector = undo.enter_context(selectors.DefaultSelector())  # the waiting thread's
+            self.receiver, self._sender = socket.socketpair()
+            undo.pop_all()
         self.receiver.setblocking(False)
         self._sender.setblocking(False)
+        self.selector.register(self.receiver, selectors.EVENT_READ)
         self._is_set = False
         self._open_lock = threading.Lock()
 
@@ -1162,6 +1175,7 @@ class WakeUp:
     def close(self) -> None:
         """The waiting thread, at its end."""
         with self._open_lock:
+            self.selector.close()
             self.receiver.close()
             self._sender.close()
 
@@ -1194,8 +1208,6 @@ class Sender:
         self._stopping = False
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
             self._thread = _start_thread(self._run, name)
             undo.pop_all()
 
@@ -1216,27 +1228,27 @@ class Sender:
 
     def _run(self) -> None:
         busy = False
+        selector = self._wake_up.selector
         while not self._stopping:
-            for key, _ in self._selector.select(0 if busy else None):
+            for key, _ in selector.select(0 if busy else None):
                 if key.data is None:
                     self._wake_up.clear()
                 elif key.data.flush():
-                    self._selector.unregister(key.fileobj)
+                    selector.unregister(key.fileobj)
             self._close_released()
             due = self._due()
             for connection, piece in due:
                 if not connection.write(piece):
-                    self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+                    selector.register(connection.socket, selectors.EVENT_WRITE, connection)
             busy = bool(due)
         self._close_released()
-        self._selector.close()
         self._wake_up.close()
 
     def _close_released(self) -> None:
         while not self._released.empty():
             connection = self._released.get()
             if connection.busy:
-                self._selector.unregister(connection.socket)
+                self._wake_up.selector.unregister(connection.socket)
             connection.close()
 
 
@@ -1429,9 +1441,7 @@ class Server:
             answerer = _Answerer(host, self.port, self._describe, self._events)
             self._answerer = undo.enter_context(contextlib.closing(answerer))
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
-            self._arrivals = undo.enter_context(selectors.DefaultSelector())
-            for sock in (self._listener, self._wake_accept.receiver):
-                self._arrivals.register(sock, selectors.EVENT_READ)
+            self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
             self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
             undo.pop_all()
 
@@ -1574,7 +1584,7 @@ class Server:
 
     def _accept(self) -> None:
         while not self._closing.is_set():
-            self._arrivals.select()
+            self._wake_accept.selector.select()
             try:
                 sock, _ = self._listener.accept()
             except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
@@ -1584,7 +1594,6 @@ class Server:
                 self._closing.wait(OUT_OF_FILES)
                 continue
             self._start_reader(sock)
-        self._arrivals.close()
         self._wake_accept.close()
 
     def _start_reader(self, sock: socket.socket) -> None:
@@ -1655,7 +1664,7 @@ class Server:
             return min(TICK, left)
 
         line = connection.first_line(patience)
-        hello = _expect(line, Hello)
+        hello = _expect(decode(line, TO_ROOM), Hello)
         if hello.protocol != PROTOCOL:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
         if self._hello.tls:
@@ -2028,17 +2037,6 @@ class Server:
         return Room(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
 
 
-_Expected = TypeVar("_Expected", Hello, Sent)
-
-
-def _expect(line: bytes, kind: type[_Expected]) -> _Expected:
-    """Decodes a line that can only be of this kind. Raises ProtocolError."""
-    message = decode(line, TO_ROOM)
-    if not isinstance(message, kind):
-        raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
-    return message
-
-
 def _blank(event: Message | Unknown) -> Said | Shared:
     """What stays of a message or a file that is taken back. Raises ValueError for other events."""
     if isinstance(event, Said):
@@ -2244,9 +2242,7 @@ class _Door:
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
         connection.send_first(mine)
         line = connection.first_line(patience)
-        hello = _read(line, FROM_ROOM)
-        if not isinstance(hello, Hello):
-            raise ProtocolError("expected hello")
+        hello = _expect(_read(line, FROM_ROOM), Hello)
         self._check_hello(hello)
         if self.password is None or hello.salt is None:
             return
@@ -2478,9 +2474,7 @@ class Client:
         connection.send_first(Join(self._name, self.token, before.room if before else None, self._last))
         while isinstance(welcome := _read(connection.first_line(patience), FROM_ROOM), Unknown):
             pass
-        if not isinstance(welcome, Welcome):
-            raise ProtocolError("expected welcome")
-        return welcome
+        return _expect(welcome, Welcome)
 
     # Reader thread: being in.
 
@@ -2531,7 +2525,7 @@ class Client:
         if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
             with self._lock:
                 self._pending.pop(message.id, None)
-        if isinstance(message, (*_NUMBERED, Muted, Rejected)):
+        if isinstance(message, Numbered | Muted | Rejected):
             self.events.put(message)
         self._catch_up()
 
@@ -2840,7 +2834,7 @@ class Files:
                     _write_all(disk, piece)
                     file.digest.update(piece)
                     file.done += len(piece)
-            sent = _expect(connection.first_line(connection.moving), Sent)
+            sent = _expect(decode(connection.first_line(connection.moving), TO_ROOM), Sent)
             if sent.sha256.lower() != file.digest.hexdigest():
                 raise ProtocolError("The file was changed on its way, or while it was read.", "hash")
             with self._lock:
@@ -3087,16 +3081,11 @@ class _Transfer:
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
-    def _expect(self, connection: Connection, kind: type[_Answer], line: bytes | None = None) -> _Answer:
+    def _expect(self, connection: Connection, kind: type[_Expected], line: bytes | None = None) -> _Expected:
         """The next message; `line`: it has come already."""
         while isinstance(message := self._read(line or connection.first_line(connection.moving)), Unknown):
             line = None
-        if not isinstance(message, kind):
-            raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
-        return message
-
-
-_Answer = TypeVar("_Answer", Ready, Stored, RawBytes)
+        return _expect(message, kind)
 
 
 class _Sharing(_Transfer):
@@ -3232,12 +3221,10 @@ class _Answerer:
         self._closing = threading.Event()
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
             self._socket = _open_udp(host, port)
             if self._socket is not None:
                 undo.enter_context(self._socket)
-                self._selector.register(self._socket, selectors.EVENT_READ)
+                self._wake_up.selector.register(self._socket, selectors.EVENT_READ)
             self._thread = _start_thread(self._run, f"finder {port}")
             undo.pop_all()
 
@@ -3257,10 +3244,9 @@ class _Answerer:
                 if addresses != shown:
                     shown = addresses
                     self._events.put(Reachable(tuple(addresses), self._socket is not None))
-            if self._selector.select(ADDRESSES_EVERY) and self._socket is not None:
+            if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
                 self._answer(self._socket)
                 self._closing.wait(DATAGRAMS_TIME)
-        self._selector.close()
         self._wake_up.close()
         if self._socket is not None:
             self._socket.close()
@@ -3286,8 +3272,6 @@ class Finder:
         self._closing = threading.Event()
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
             self._thread = _start_thread(self._run, "finder")
             undo.pop_all()
 
@@ -3324,12 +3308,11 @@ class Finder:
             if now >= tell_at:
                 tell_at = now + TELL_EVERY
                 self._tell(now)
-            if self._selector.select(TELL_EVERY):
+            if self._wake_up.selector.select(TELL_EVERY):
                 self._listen()
                 self._closing.wait(DATAGRAMS_TIME)
         for sock in self._sockets.values():
             sock.close()
-        self._selector.close()
         self._wake_up.close()
 
     def _open_ways(self) -> None:
@@ -3342,11 +3325,11 @@ class Finder:
                 sock = _open_udp(way[0], 0)
                 if sock is not None:
                     self._sockets[way] = sock
-                    self._selector.register(sock, selectors.EVENT_READ)
+                    self._wake_up.selector.register(sock, selectors.EVENT_READ)
 
     def _close_way(self, way: tuple[str, str]) -> None:
         sock = self._sockets.pop(way)
-        self._selector.unregister(sock)
+        self._wake_up.selector.unregister(sock)
         sock.close()
 
     def _ask(self, port: int) -> None:
