@@ -27,7 +27,7 @@ nobody anything, and to broadcast is to append and to wake the sender.
     reader      1 a connection    the only one that receives: bytes -> messages; keeps the time (ping, silence)
     sender      1 in a server,    the only one that writes to joined connections, never blocking; closes them last
                 1 in a client
-    finder      1 in a server     answers "which rooms are here?"
+    finder      1 in a server     answers "which rooms are here?", and watches this computer's addresses
                 1 in a Finder     asks it, and keeps the list of the rooms that have answered
     transfer    1 a file on its   in a client; on a connection of its own, so that chat never waits for a file (in a
                 way               server the reader of that connection does this)
@@ -44,10 +44,10 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
                     sent      sha256                           its bytes from there, and then `sent`
                     download  token file offset
     from the room   welcome   room title who name host people missed history last_id muted paused max_file
-                    said      number time who name id text
+                    said      number time who name id text [taken_back]
                     joined    number time who name
                     left      number time who name reason      left | lost | removed
-                    shared    number time who name file filename size sha256
+                    shared    number time who name file filename size sha256 [taken_back]
                     paused    number time on                   only the host writes
                     taken_back  number time which              that message or file is gone
                     muted     on                               to that person alone
@@ -74,6 +74,7 @@ import contextlib
 import dataclasses
 import enum
 import errno
+import functools
 import hashlib
 import hmac
 import io
@@ -909,6 +910,14 @@ def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
+def _time_left(deadline: float, trouble: Trouble) -> float:
+    """How long to wait now, in s. Raises ConnectionLost when the time is up."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ConnectionLost(trouble)
+    return min(TICK, left)
+
+
 class Connection:
     """A socket that carries lines or a file, and its place in the room's history.
 
@@ -1031,10 +1040,7 @@ class Connection:
 
     def moving(self) -> float:
         """A file's connection: how long to wait now, in s. Raises ConnectionLost when nothing moves any more."""
-        left = max(self.heard_at, self.sent_at) + SILENCE - time.monotonic()
-        if left <= 0:
-            raise ConnectionLost(Trouble.SILENT)
-        return min(TICK, left)
+        return _time_left(max(self.heard_at, self.sent_at) + SILENCE, Trouble.SILENT)
 
     def keep_buffer_small(self) -> None:
         """A file's connection, before its bytes go out.
@@ -1380,18 +1386,8 @@ class Server:
     """
 
     def __init__(
-        self,
-        title: str,
-        host_name: str,
-        host: str,
-        port: int,
-        password: str | None,
-        rate: float | None,
-        history: int,
-        limit: int,
-        max_file: int,
-        max_store: int,
-        events: Events | None,
+        self, title: str, host_name: str, host: str, port: int, password: str | None, rate: float | None,
+        history: int, limit: int, max_file: int, max_store: int, events: Events | None,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.token = secrets.token_hex(16)
@@ -1431,7 +1427,7 @@ class Server:
         self._open(host, port, Files(max_file, max_store))
 
     def _open(self, host: str, port: int, files: Files) -> None:
-        """Takes what the room needs of the system: all of it, or nothing. Raises OSError, RuntimeError (no thread)."""
+        """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
         with contextlib.ExitStack() as undo:
             self._files = undo.enter_context(contextlib.closing(files))
             self._listener = undo.enter_context(_listen(host, port))
@@ -1656,13 +1652,7 @@ class Server:
 
     def _greet(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges the hello lines, in a room with a password begins TLS, and receives the first message."""
-        deadline = time.monotonic() + FIRST_MESSAGE
-
-        def patience() -> float:
-            if (left := deadline - time.monotonic()) <= 0:
-                raise ConnectionLost(Trouble.SILENT)
-            return min(TICK, left)
-
+        patience = functools.partial(_time_left, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         line = connection.first_line(patience)
         hello = _expect(decode(line, TO_ROOM), Hello)
         if hello.protocol != PROTOCOL:
@@ -2435,10 +2425,9 @@ class Client:
 
     def _patience(self, deadline: float, trouble: Trouble) -> float:
         """How long to wait now, in s. Raises ConnectionLost when the time is up, or nothing is left to wait for."""
-        left = min(deadline, self._deadline) - time.monotonic()
-        if left <= 0 or (self._closing.is_set() and not self._pending):
+        if self._closing.is_set() and not self._pending:
             raise ConnectionLost(trouble)
-        return min(TICK, left)
+        return _time_left(min(deadline, self._deadline), trouble)
 
     def _talk(self, connection: Connection) -> None:
         """A connection's whole life. Raises ConnectionLost, ProtocolError, _Over."""
@@ -2458,11 +2447,7 @@ class Client:
 
     def _enter(self, connection: Connection) -> Welcome:
         """Gets in, as far as the welcome. Raises ConnectionLost, ProtocolError, _Over."""
-        deadline = time.monotonic() + FIRST_MESSAGE
-
-        def patience() -> float:
-            return self._patience(deadline, Trouble.SILENT)
-
+        patience = functools.partial(self._patience, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         before = self._welcome
         try:
             self.door.greet(connection, patience)
@@ -2730,11 +2715,11 @@ class Files:
                 broken_off_at = time.monotonic()
                 with self._lock:
                     file.resting_since = None if file.is_whole else broken_off_at
-            except ProtocolError:
-                self._forget(upload.file)
-                raise
-            except OSError as error:
-                self._forget(upload.file)
+            except (ProtocolError, OSError) as error:
+                with self._lock:
+                    self._drop(upload.file)
+                if isinstance(error, ProtocolError):
+                    raise
                 log.warning("a file could not be stored: %s", error)
                 raise ProtocolError("The disk of the host's computer is full, or fails.", "space") from None
         self._await_rest(upload.file, file, broken_off_at)
@@ -2851,10 +2836,6 @@ class Files:
         with self._lock:
             if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
                 self._drop(name)
-
-    def _forget(self, name: str) -> None:
-        with self._lock:
-            self._drop(name)
 
     def _drop(self, name: str) -> None:
         """Lock."""
@@ -3053,10 +3034,10 @@ class _Transfer:
         except OSError as error:
             raise ConnectionLost from error
         self._connection = connection
-        deadline = time.monotonic() + FIRST_MESSAGE
+        patience = functools.partial(self._patience, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         try:
             try:
-                self._client.door.greet(connection, lambda: self._patience(deadline, Trouble.SILENT))
+                self._client.door.greet(connection, patience)
             except (_Over, ProtocolError):  # if that is so for good, the client's own connection ends the visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
@@ -3064,10 +3045,9 @@ class _Transfer:
             connection.close()
 
     def _patience(self, deadline: float, trouble: Trouble) -> float:
-        left = deadline - time.monotonic()
-        if left <= 0 or self.is_cancelled:
+        if self.is_cancelled:
             raise ConnectionLost(trouble)
-        return min(TICK, left)
+        return _time_left(deadline, trouble)
 
     def _read(self, line: bytes) -> Message | Unknown:
         """Raises ProtocolError, TransferFailed, and ConnectionLost where trying again may help."""
@@ -3319,18 +3299,13 @@ class Finder:
         """A socket for each way out; adapters come and go."""
         ways = _ways_out() if self._ways is None else self._ways
         for way in [way for way in self._sockets if way not in ways]:
-            self._close_way(way)
+            sock = self._sockets.pop(way)
+            self._wake_up.selector.unregister(sock)
+            sock.close()
         for way in ways:
-            if way not in self._sockets:
-                sock = _open_udp(way[0], 0)
-                if sock is not None:
-                    self._sockets[way] = sock
-                    self._wake_up.selector.register(sock, selectors.EVENT_READ)
-
-    def _close_way(self, way: tuple[str, str]) -> None:
-        sock = self._sockets.pop(way)
-        self._wake_up.selector.unregister(sock)
-        sock.close()
+            if way not in self._sockets and (new := _open_udp(way[0], 0)) is not None:
+                self._sockets[way] = new
+                self._wake_up.selector.register(new, selectors.EVENT_READ)
 
     def _ask(self, port: int) -> None:
         for way, sock in self._sockets.items():
@@ -3445,7 +3420,7 @@ def run_server(
     max_file    bytes of one file, and ...
     max_store   ... of all together
     events      gets what only the host is told: `Reachable`, at once and whenever the addresses change;
-                `WrongPassword`, when somebody guesses
+                `WrongPassword`, when somebody guesses; `Controls`, when whom the host mutes or removes changes
 
     It may take 2 s where a port is still held by a room that crashed, and 1 s with a password. Raises ValueError for a
     title or host's name in which nothing can be read, for a password where this Python cannot encrypt; OSError if
@@ -3498,12 +3473,12 @@ def get_local_ip() -> str:
 
 def local_addresses() -> list[str]:
     """This computer's IPv4 addresses but loopback: the default route's first, then others, virtual adapters' last."""
-    default = _default_route_address()
-    found = [] if default is None else [(False, default)]  # (comes last, address)
-    for name, address in _adapters():
-        found.append((name.startswith(_VIRTUAL) or address.startswith("169.254."), address))
-    found.sort(key=lambda entry: (entry[1] != default, entry[0]))
-    return list(dict.fromkeys(address for _, address in found if not _is_loopback(address)))
+
+    def comes_last(adapter: tuple[str, str]) -> bool:
+        return adapter[0].startswith(_VIRTUAL) or adapter[1].startswith("169.254.")
+
+    found = [_default_route_address(), *(address for _, address in sorted(_adapters(), key=comes_last))]
+    return list(dict.fromkeys(address for address in found if address and not _is_loopback(address)))
 
 
 def _default_route_address() -> str | None:
