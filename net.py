@@ -2302,6 +2302,7 @@ class Client:
 
         # Reader thread only:
         self._failures = 1  # attempts without success; the first one, ever, has no free second try
+        self._free_try_at = 0.0  # monotonic s; not before then is there another, for a room that keeps dropping us
         self._welcome: Welcome | None = None  # the newest
         self._who = 0  # one's own number
         self._last = 0  # number of the newest event
@@ -2418,6 +2419,8 @@ class Client:
         if self._closing.is_set():
             return False
         delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], min(loss.seconds, MAX_WAIT))
+        if self._failures == 0:
+            self._free_try_at = time.monotonic() + RETRIES[-1]
         self._failures += 1
         log.info("no connection to %s: %s; the next try is in %s s", self.address, loss, delay)
         self.events.put(Lost(loss.trouble, delay))
@@ -2487,7 +2490,8 @@ class Client:
     def _listen(self, connection: Connection) -> None:
         """The next message, or a look at the clock."""
         line = connection.next_line(min(TICK, self._deadline - time.monotonic()))
-        self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
+        if time.monotonic() >= self._free_try_at:
+            self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
         if line is not None:
             self._hear(_read(line, FROM_ROOM))
         if connection.keep_time():
