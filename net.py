@@ -27,7 +27,7 @@ nobody anything, and to broadcast is to append and to wake the sender.
     reader      1 a connection    the only one that receives: bytes -> messages; keeps the time (ping, silence)
     sender      1 in a server,    the only one that writes to joined connections, never blocking; closes them last
                 1 in a client
-    finder      1 in a server     answers "which rooms are here?"
+    finder      1 in a server     answers "which rooms are here?", and watches this computer's addresses
                 1 in a Finder     asks it, and keeps the list of the rooms that have answered
     transfer    1 a file on its   in a client; on a connection of its own, so that chat never waits for a file (in a
                 way               server the reader of that connection does this)
@@ -44,10 +44,10 @@ The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline.
                     sent      sha256                           its bytes from there, and then `sent`
                     download  token file offset
     from the room   welcome   room title who name host people missed history last_id muted paused max_file
-                    said      number time who name id text
+                    said      number time who name id text [taken_back]
                     joined    number time who name
                     left      number time who name reason      left | lost | removed
-                    shared    number time who name file filename size sha256
+                    shared    number time who name file filename size sha256 [taken_back]
                     paused    number time on                   only the host writes
                     taken_back  number time which              that message or file is gone
                     muted     on                               to that person alone
@@ -74,6 +74,7 @@ import contextlib
 import dataclasses
 import enum
 import errno
+import functools
 import hashlib
 import hmac
 import io
@@ -100,7 +101,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, TypeAlias, TypeVar
+from typing import Any, BinaryIO, ClassVar, TypeAlias, TypeVar, get_args
 
 if sys.platform == "win32":
     import msvcrt
@@ -555,8 +556,8 @@ class Unknown:
 
 Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the room, in the order of their numbers
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
-FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping | Ready | Stored | RawBytes
-Message = ToRoom | FromRoom | Find | Room
+FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
+Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | Room
 _TransferEvent = Progress | Uploaded | Saved | Failed
 _ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
 Event = _ClientEvent | Found | Reachable | WrongPassword | Controls
@@ -572,9 +573,8 @@ def _types(*kinds: type[Message]) -> Types:
     return {re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
 
 
-TO_ROOM = _types(Hello, Join, Say, Ping, Leave, Upload, Sent, Download)
-_NUMBERED = (Said, Joined, Left, Shared, Paused, TakenBack)
-FROM_ROOM = _types(Hello, Welcome, *_NUMBERED, Muted, Rejected, Refused, Closed, Ping)
+TO_ROOM = _types(*get_args(ToRoom))
+FROM_ROOM = _types(*get_args(FromRoom))
 FILE_FROM_ROOM = {**_types(Hello, Refused, Ready, Stored), "sending": RawBytes}
 UDP = _types(Find, Room)
 _TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
@@ -691,6 +691,16 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
         except (KeyError, TypeError, ValueError):
             raise ProtocolError(f"{fields['type']} has a missing or wrong {name!r}") from None
     return kind(**values)
+
+
+_Expected = TypeVar("_Expected", Hello, Welcome, Sent, Ready, Stored, RawBytes)
+
+
+def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
+    """Where only this kind is right. Raises ProtocolError for another."""
+    if not isinstance(message, kind):
+        raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
+    return message
 
 
 class LineReader:
@@ -904,6 +914,14 @@ def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
+def _time_left(deadline: float, trouble: Trouble) -> float:
+    """How long to wait now, in s. Raises ConnectionLost when the time is up."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ConnectionLost(trouble)
+    return min(TICK, left)
+
+
 class Connection:
     """A socket that carries lines or a file, and its place in the room's history.
 
@@ -1026,10 +1044,7 @@ class Connection:
 
     def moving(self) -> float:
         """A file's connection: how long to wait now, in s. Raises ConnectionLost when nothing moves any more."""
-        left = max(self.heard_at, self.sent_at) + SILENCE - time.monotonic()
-        if left <= 0:
-            raise ConnectionLost(Trouble.SILENT)
-        return min(TICK, left)
+        return _time_left(max(self.heard_at, self.sent_at) + SILENCE, Trouble.SILENT)
 
     def keep_buffer_small(self) -> None:
         """A file's connection, before its bytes go out.
@@ -1076,10 +1091,9 @@ class Connection:
 
     def linger(self) -> None:
         """Until `end_at`: reads and drops (to close with unread bytes would reset it), and lets the sender finish."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConnectionLost):
             while (left := self.end_at - time.monotonic()) > 0:
-                if self._readable.select(min(TICK, left)) and not self.socket.recv(self._receive_size):
-                    break
+                self._receive(min(TICK, left), self._receive_size)
         self.all_written.wait(max(0.0, self.end_at - time.monotonic()))
 
     @property
@@ -1141,12 +1155,16 @@ class Connection:
 
 
 class WakeUp:
-    """Makes another thread's selector return: a socketpair with hardly ever more than a byte on its way."""
+    """A selector that any thread can make return: with a socketpair, and hardly ever more than a byte on its way."""
 
     def __init__(self) -> None:
-        self.receiver, self._sender = socket.socketpair()
+        with contextlib.ExitStack() as undo:
+            self.selector = undo.enter_context(selectors.DefaultSelector())  # the waiting thread's
+            self.receiver, self._sender = socket.socketpair()
+            undo.pop_all()
         self.receiver.setblocking(False)
         self._sender.setblocking(False)
+        self.selector.register(self.receiver, selectors.EVENT_READ)
         self._is_set = False
         self._open_lock = threading.Lock()
 
@@ -1167,6 +1185,7 @@ class WakeUp:
     def close(self) -> None:
         """The waiting thread, at its end."""
         with self._open_lock:
+            self.selector.close()
             self.receiver.close()
             self._sender.close()
 
@@ -1199,8 +1218,6 @@ class Sender:
         self._stopping = False
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
             self._thread = _start_thread(self._run, name)
             undo.pop_all()
 
@@ -1221,27 +1238,27 @@ class Sender:
 
     def _run(self) -> None:
         busy = False
+        selector = self._wake_up.selector
         while not self._stopping:
-            for key, _ in self._selector.select(0 if busy else None):
+            for key, _ in selector.select(0 if busy else None):
                 if key.data is None:
                     self._wake_up.clear()
                 elif key.data.flush():
-                    self._selector.unregister(key.fileobj)
+                    selector.unregister(key.fileobj)
             self._close_released()
             due = self._due()
             for connection, piece in due:
                 if not connection.write(piece):
-                    self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+                    selector.register(connection.socket, selectors.EVENT_WRITE, connection)
             busy = bool(due)
         self._close_released()
-        self._selector.close()
         self._wake_up.close()
 
     def _close_released(self) -> None:
         while not self._released.empty():
             connection = self._released.get()
             if connection.busy:
-                self._selector.unregister(connection.socket)
+                self._wake_up.selector.unregister(connection.socket)
             connection.close()
 
 
@@ -1373,18 +1390,8 @@ class Server:
     """
 
     def __init__(
-        self,
-        title: str,
-        host_name: str,
-        host: str,
-        port: int,
-        password: str | None,
-        rate: float | None,
-        history: int,
-        limit: int,
-        max_file: int,
-        max_store: int,
-        events: Events | None,
+        self, title: str, host_name: str, host: str, port: int, password: str | None, rate: float | None,
+        history: int, limit: int, max_file: int, max_store: int, events: Events | None,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.token = secrets.token_hex(16)
@@ -1424,7 +1431,7 @@ class Server:
         self._open(host, port, Files(max_file, max_store))
 
     def _open(self, host: str, port: int, files: Files) -> None:
-        """Takes what the room needs of the system: all of it, or nothing. Raises OSError, RuntimeError (no thread)."""
+        """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
         with contextlib.ExitStack() as undo:
             self._files = undo.enter_context(contextlib.closing(files))
             self._listener = undo.enter_context(_listen(host, port))
@@ -1434,9 +1441,7 @@ class Server:
             answerer = _Answerer(host, self.port, self._describe, self._events)
             self._answerer = undo.enter_context(contextlib.closing(answerer))
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
-            self._arrivals = undo.enter_context(selectors.DefaultSelector())
-            for sock in (self._listener, self._wake_accept.receiver):
-                self._arrivals.register(sock, selectors.EVENT_READ)
+            self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
             self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
             undo.pop_all()
 
@@ -1579,7 +1584,7 @@ class Server:
 
     def _accept(self) -> None:
         while not self._closing.is_set():
-            self._arrivals.select()
+            self._wake_accept.selector.select()
             try:
                 sock, _ = self._listener.accept()
             except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
@@ -1589,7 +1594,6 @@ class Server:
                 self._closing.wait(OUT_OF_FILES)
                 continue
             self._start_reader(sock)
-        self._arrivals.close()
         self._wake_accept.close()
 
     def _start_reader(self, sock: socket.socket) -> None:
@@ -1652,15 +1656,9 @@ class Server:
 
     def _greet(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges the hello lines, in a room with a password begins TLS, and receives the first message."""
-        deadline = time.monotonic() + FIRST_MESSAGE
-
-        def patience() -> float:
-            if (left := deadline - time.monotonic()) <= 0:
-                raise ConnectionLost(Trouble.SILENT)
-            return min(TICK, left)
-
+        patience = functools.partial(_time_left, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         line = connection.first_line(patience)
-        hello = _expect(line, Hello)
+        hello = _expect(decode(line, TO_ROOM), Hello)
         if hello.protocol != PROTOCOL:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
         if self._hello.tls:
@@ -2033,17 +2031,6 @@ class Server:
         return Room(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
 
 
-_Expected = TypeVar("_Expected", Hello, Sent)
-
-
-def _expect(line: bytes, kind: type[_Expected]) -> _Expected:
-    """Decodes a line that can only be of this kind. Raises ProtocolError."""
-    message = decode(line, TO_ROOM)
-    if not isinstance(message, kind):
-        raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
-    return message
-
-
 def _blank(event: Message | Unknown) -> Said | Shared:
     """What stays of a message or a file that is taken back. Raises ValueError for other events."""
     if isinstance(event, Said):
@@ -2249,9 +2236,7 @@ class _Door:
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
         connection.send_first(mine)
         line = connection.first_line(patience)
-        hello = _read(line, FROM_ROOM)
-        if not isinstance(hello, Hello):
-            raise ProtocolError("expected hello")
+        hello = _expect(_read(line, FROM_ROOM), Hello)
         self._check_hello(hello)
         if self.password is None or hello.salt is None:
             return
@@ -2321,6 +2306,7 @@ class Client:
 
         # Reader thread only:
         self._failures = 1  # attempts without success; the first one, ever, has no free second try
+        self._free_try_at = 0.0  # monotonic s; not before then is there another, for a room that keeps dropping us
         self._welcome: Welcome | None = None  # the newest
         self._who = 0  # one's own number
         self._last = 0  # number of the newest event
@@ -2437,6 +2423,8 @@ class Client:
         if self._closing.is_set():
             return False
         delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], min(loss.seconds, MAX_WAIT))
+        if self._failures == 0:
+            self._free_try_at = time.monotonic() + RETRIES[-1]
         self._failures += 1
         log.info("no connection to %s: %s; the next try is in %s s", self.address, loss, delay)
         self.events.put(Lost(loss.trouble, delay))
@@ -2444,10 +2432,9 @@ class Client:
 
     def _patience(self, deadline: float, trouble: Trouble) -> float:
         """How long to wait now, in s. Raises ConnectionLost when the time is up, or nothing is left to wait for."""
-        left = min(deadline, self._deadline) - time.monotonic()
-        if left <= 0 or (self._closing.is_set() and not self._pending):
+        if self._closing.is_set() and not self._pending:
             raise ConnectionLost(trouble)
-        return min(TICK, left)
+        return _time_left(min(deadline, self._deadline), trouble)
 
     def _talk(self, connection: Connection) -> None:
         """A connection's whole life. Raises ConnectionLost, ProtocolError, _Over."""
@@ -2467,11 +2454,7 @@ class Client:
 
     def _enter(self, connection: Connection) -> Welcome:
         """Gets in, as far as the welcome. Raises ConnectionLost, ProtocolError, _Over."""
-        deadline = time.monotonic() + FIRST_MESSAGE
-
-        def patience() -> float:
-            return self._patience(deadline, Trouble.SILENT)
-
+        patience = functools.partial(self._patience, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         before = self._welcome
         try:
             self.door.greet(connection, patience)
@@ -2483,9 +2466,7 @@ class Client:
         connection.send_first(Join(self._name, self.token, before.room if before else None, self._last))
         while isinstance(welcome := _read(connection.first_line(patience), FROM_ROOM), Unknown):
             pass
-        if not isinstance(welcome, Welcome):
-            raise ProtocolError("expected welcome")
-        return welcome
+        return _expect(welcome, Welcome)
 
     # Reader thread: being in.
 
@@ -2513,7 +2494,8 @@ class Client:
     def _listen(self, connection: Connection) -> None:
         """The next message, or a look at the clock."""
         line = connection.next_line(min(TICK, self._deadline - time.monotonic()))
-        self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
+        if time.monotonic() >= self._free_try_at:
+            self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
         if line is not None:
             self._hear(_read(line, FROM_ROOM))
         if connection.keep_time():
@@ -2536,7 +2518,7 @@ class Client:
         if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
             with self._lock:
                 self._pending.pop(message.id, None)
-        if isinstance(message, (*_NUMBERED, Muted, Rejected)):
+        if isinstance(message, Numbered | Muted | Rejected):
             self.events.put(message)
         self._catch_up()
 
@@ -2741,11 +2723,11 @@ class Files:
                 broken_off_at = time.monotonic()
                 with self._lock:
                     file.resting_since = None if file.is_whole else broken_off_at
-            except ProtocolError:
-                self._forget(upload.file)
-                raise
-            except OSError as error:
-                self._forget(upload.file)
+            except (ProtocolError, OSError) as error:
+                with self._lock:
+                    self._drop(upload.file)
+                if isinstance(error, ProtocolError):
+                    raise
                 log.warning("a file could not be stored: %s", error)
                 raise ProtocolError("The disk of the host's computer is full, or fails.", "space") from None
         self._await_rest(upload.file, file, broken_off_at)
@@ -2845,7 +2827,7 @@ class Files:
                     _write_all(disk, piece)
                     file.digest.update(piece)
                     file.done += len(piece)
-            sent = _expect(connection.first_line(connection.moving), Sent)
+            sent = _expect(decode(connection.first_line(connection.moving), TO_ROOM), Sent)
             if sent.sha256.lower() != file.digest.hexdigest():
                 raise ProtocolError("The file was changed on its way, or while it was read.", "hash")
             with self._lock:
@@ -2862,10 +2844,6 @@ class Files:
         with self._lock:
             if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
                 self._drop(name)
-
-    def _forget(self, name: str) -> None:
-        with self._lock:
-            self._drop(name)
 
     def _drop(self, name: str) -> None:
         """Lock."""
@@ -2892,21 +2870,23 @@ def _write_all(disk: io.FileIO, piece: bytes) -> None:
 
 def _make_store() -> tuple[str, BinaryIO]:
     """A new private folder, and the lock that says that somebody lives in it. Raises OSError."""
-    while True:
+    for _ in range(10):  # until it is locked, it looks left behind to other programs; but some disks know no locks
         folder = tempfile.mkdtemp(prefix=_STORE)  # mode 0700
         lock = None
-        with contextlib.suppress(FileNotFoundError):  # until it is locked, it looks left behind to other programs
+        with contextlib.suppress(FileNotFoundError):
             lock = open(os.path.join(folder, _STORE_LOCK), "xb")  # noqa: SIM115 - as long as the room
             if _try_lock(lock) and os.path.exists(lock.name):
                 return folder, lock
         if lock is not None:
             lock.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    raise OSError(errno.ENOLCK, "no folder can be locked here")
 
 
 def _remove_left_stores() -> None:
-    """What rooms that were killed have left behind. Living rooms' are locked, other users' cannot be opened."""
+    """What rooms that were killed have left behind. Living rooms' are locked."""
     with os.scandir(tempfile.gettempdir()) as entries:
-        folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_folder(entry)]
+        folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_ours(entry)]
     for folder in folders:
         with contextlib.suppress(OSError):
             os.rmdir(folder)  # killed before there was anything in it
@@ -2915,8 +2895,12 @@ def _remove_left_stores() -> None:
                 _remove_store(folder, lock)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether it is this user's folder; another could put a link in its place while it is cleared away."""
+    with contextlib.suppress(OSError):  # it is gone already
+        mine = sys.platform == "win32" or entry.stat(follow_symlinks=False).st_uid == os.getuid()
+        return mine and entry.is_dir(follow_symlinks=False)
+    return False
 
 
 def _remove_store(folder: str, lock: BinaryIO) -> None:
@@ -3058,10 +3042,10 @@ class _Transfer:
         except OSError as error:
             raise ConnectionLost from error
         self._connection = connection
-        deadline = time.monotonic() + FIRST_MESSAGE
+        patience = functools.partial(self._patience, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         try:
             try:
-                self._client.door.greet(connection, lambda: self._patience(deadline, Trouble.SILENT))
+                self._client.door.greet(connection, patience)
             except (_Over, ProtocolError):  # if that is so for good, the client's own connection ends the visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
@@ -3069,10 +3053,9 @@ class _Transfer:
             connection.close()
 
     def _patience(self, deadline: float, trouble: Trouble) -> float:
-        left = deadline - time.monotonic()
-        if left <= 0 or self.is_cancelled:
+        if self.is_cancelled:
             raise ConnectionLost(trouble)
-        return min(TICK, left)
+        return _time_left(deadline, trouble)
 
     def _read(self, line: bytes) -> Message | Unknown:
         """Raises ProtocolError, TransferFailed, and ConnectionLost where trying again may help."""
@@ -3086,16 +3069,11 @@ class _Transfer:
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
-    def _expect(self, connection: Connection, kind: type[_Answer], line: bytes | None = None) -> _Answer:
+    def _expect(self, connection: Connection, kind: type[_Expected], line: bytes | None = None) -> _Expected:
         """The next message; `line`: it has come already."""
         while isinstance(message := self._read(line or connection.first_line(connection.moving)), Unknown):
             line = None
-        if not isinstance(message, kind):
-            raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
-        return message
-
-
-_Answer = TypeVar("_Answer", Ready, Stored, RawBytes)
+        return _expect(message, kind)
 
 
 class _Sharing(_Transfer):
@@ -3231,12 +3209,10 @@ class _Answerer:
         self._closing = threading.Event()
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
             self._socket = _open_udp(host, port)
             if self._socket is not None:
                 undo.enter_context(self._socket)
-                self._selector.register(self._socket, selectors.EVENT_READ)
+                self._wake_up.selector.register(self._socket, selectors.EVENT_READ)
             self._thread = _start_thread(self._run, f"finder {port}")
             undo.pop_all()
 
@@ -3256,10 +3232,9 @@ class _Answerer:
                 if addresses != shown:
                     shown = addresses
                     self._events.put(Reachable(tuple(addresses), self._socket is not None))
-            if self._selector.select(ADDRESSES_EVERY) and self._socket is not None:
+            if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
                 self._answer(self._socket)
                 self._closing.wait(DATAGRAMS_TIME)
-        self._selector.close()
         self._wake_up.close()
         if self._socket is not None:
             self._socket.close()
@@ -3285,8 +3260,6 @@ class Finder:
         self._closing = threading.Event()
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._selector = undo.enter_context(selectors.DefaultSelector())
-            self._selector.register(self._wake_up.receiver, selectors.EVENT_READ)
             self._thread = _start_thread(self._run, "finder")
             undo.pop_all()
 
@@ -3323,30 +3296,24 @@ class Finder:
             if now >= tell_at:
                 tell_at = now + TELL_EVERY
                 self._tell(now)
-            if self._selector.select(TELL_EVERY):
+            if self._wake_up.selector.select(TELL_EVERY):
                 self._listen()
                 self._closing.wait(DATAGRAMS_TIME)
         for sock in self._sockets.values():
             sock.close()
-        self._selector.close()
         self._wake_up.close()
 
     def _open_ways(self) -> None:
         """A socket for each way out; adapters come and go."""
         ways = _ways_out() if self._ways is None else self._ways
         for way in [way for way in self._sockets if way not in ways]:
-            self._close_way(way)
+            sock = self._sockets.pop(way)
+            self._wake_up.selector.unregister(sock)
+            sock.close()
         for way in ways:
-            if way not in self._sockets:
-                sock = _open_udp(way[0], 0)
-                if sock is not None:
-                    self._sockets[way] = sock
-                    self._selector.register(sock, selectors.EVENT_READ)
-
-    def _close_way(self, way: tuple[str, str]) -> None:
-        sock = self._sockets.pop(way)
-        self._selector.unregister(sock)
-        sock.close()
+            if way not in self._sockets and (new := _open_udp(way[0], 0)) is not None:
+                self._sockets[way] = new
+                self._wake_up.selector.register(new, selectors.EVENT_READ)
 
     def _ask(self, port: int) -> None:
         for way, sock in self._sockets.items():
@@ -3461,7 +3428,7 @@ def run_server(
     max_file    bytes of one file, and ...
     max_store   ... of all together
     events      gets what only the host is told: `Reachable`, at once and whenever the addresses change;
-                `WrongPassword`, when somebody guesses
+                `WrongPassword`, when somebody guesses; `Controls`, when whom the host mutes or removes changes
 
     It may take 2 s where a port is still held by a room that crashed, and 1 s with a password. Raises ValueError for a
     title or host's name in which nothing can be read, for a password where this Python cannot encrypt; OSError if
@@ -3514,12 +3481,12 @@ def get_local_ip() -> str:
 
 def local_addresses() -> list[str]:
     """This computer's IPv4 addresses but loopback: the default route's first, then others, virtual adapters' last."""
-    default = _default_route_address()
-    found = [] if default is None else [(False, default)]  # (comes last, address)
-    for name, address in _adapters():
-        found.append((name.startswith(_VIRTUAL) or address.startswith("169.254."), address))
-    found.sort(key=lambda entry: (entry[1] != default, entry[0]))
-    return list(dict.fromkeys(address for _, address in found if not _is_loopback(address)))
+
+    def comes_last(adapter: tuple[str, str]) -> bool:
+        return adapter[0].startswith(_VIRTUAL) or adapter[1].startswith("169.254.")
+
+    found = [_default_route_address(), *(address for _, address in sorted(_adapters(), key=comes_last))]
+    return list(dict.fromkeys(address for address in found if address and not _is_loopback(address)))
 
 
 def _default_route_address() -> str | None:

@@ -358,6 +358,19 @@ def test_the_tries_come_after_0_1_2_4_5_5_seconds(proxy: Proxy, ann: Person, mon
         ann.hears("marker")
 
 
+def test_a_room_that_drops_everybody_after_a_word_is_not_tried_again_and_again_without_a_wait(
+    fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.5, 0.5))
+    ann = come("Ann", fake.port)
+    waits = []
+    for number in range(1, 4):
+        with contextlib.closing(fake.accepts()) as guest:
+            guest.lets_in(said(number), missed=0)
+        waits.append(ann.expects(net.Lost).retry_in)
+    assert waits == [0.0, 0.5, 0.0]  # by the third it has waited
+
+
 def test_who_never_was_in_waits_before_the_second_try(come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02))
     ann = come("Ann", free_port())

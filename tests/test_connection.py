@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -139,6 +140,17 @@ def test_linger_drops_what_comes_and_ends_with_the_other_side(line: Line) -> Non
     line.here.all_written.set()
     line.here.linger()
     assert line.here.socket.recv(10) == b""
+
+
+def test_linger_goes_on_where_there_is_nothing_to_read_after_all(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A selector may say "readable" of a socket that is not."""
+    monkeypatch.setattr(line.here._readable, "select", lambda _wait: ["readable"])
+    line.here.end_at = time.monotonic() + 0.05
+    line.here.all_written.set()
+    line.here.linger()
+    assert time.monotonic() >= line.here.end_at
 
 
 # The wake-up call ----------------------------------------------------------------------------------------------------

@@ -1130,6 +1130,40 @@ def test_a_store_that_another_program_takes_for_left_behind_is_made_again(
     assert stores(disk) == []
 
 
+def test_where_no_file_can_be_locked_a_room_opens_without_files(
+    open_room: Open, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def no_locks(_file: object) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries > 1_000:
+            pytest.fail("it never stops trying")
+        return False
+
+    monkeypatch.setattr(net, "_try_lock", no_locks)
+    ann = Member(open_room(), "Ann")
+    with ann, ann.begins(ann.upload(3)) as wire:
+        assert [message["code"] for message in wire.receive_all()] == ["space"]
+    assert stores(disk) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="every user has a folder of their own there")
+def test_what_another_user_has_laid_out_is_no_store(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could put a link to anything in its place, while a program that trusts it is clearing it away."""
+    bait = disk / "chat-room-bait"
+    bait.mkdir()
+    for name in ("lock", "1"):
+        (bait / name).write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", lambda: bait.stat().st_uid + 1)
+        net._remove_left_stores()
+    assert sorted(path.name for path in bait.iterdir()) == ["1", "lock"]
+    net._remove_left_stores()
+    assert stores(disk) == []
+
+
 # Names ---------------------------------------------------------------------------------------------------------------
 
 

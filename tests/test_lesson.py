@@ -902,7 +902,7 @@ def test_the_host_is_told_who_is_muted_and_removed_whenever_that_changes(
     room.remove(bob.who, True)
     assert controls(told)[-1] == ((ann.who,), ((bob.who, "Bob"),))
     room.remove(again.who, True)
-    assert controls(told)[-1] == ((), ((bob.who, "Bob"), (ann.who, "Ann")))
+    assert controls(told)[-1] == ((), ((ann.who, "Ann"), (bob.who, "Bob")))
     room.remove(bob.who, False)
     assert controls(told) == [((), ((ann.who, "Ann"),))]
     room.remove(ann.who, False)
