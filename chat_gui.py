@@ -824,6 +824,11 @@ class Entry:
         return f"{clock(self.seconds)} {self.name}: {text}"
 
 
+def _as_tk_counts(text: str) -> str:
+    """Before version 9 a letter outside the basic plane, an emoji, takes two columns."""
+    return text if tk.TkVersion >= 9 else re.sub("[\U00010000-\U0010ffff]", "\\g<0>\0", text)
+
+
 class Log:
     """The messages, read-only. What is added shows at `flush`, with one insert and one scroll for all of it.
 
@@ -1158,24 +1163,26 @@ class Log:
     def find(self, wanted: str, *, backwards: bool) -> bool:
         """Marks all places, and shows the next one; from the end at first. Whether there is any."""
         text = self.text
-        start = "end"
-        if text.tag_ranges("found now"):
-            start = text.index("found now.first" if backwards else "found now.last")
+        is_first = not text.tag_ranges("found now")
+        here = text.index("end" if is_first else "found now.first" if backwards else "found now.last")
         self.end_find()
-        if not wanted:
+        places = self._places(wanted) if wanted else []
+        if not places:
             return False
-        place = text.search(wanted, start, nocase=True, backwards=backwards or start == "end")
-        if not place:
-            return False
-        position = "1.0"
-        while position := text.search(wanted, position, "end", nocase=True):
-            end = f"{position}+{len(wanted)}c"
-            text.tag_add("found", position, end)
-            position = end
-        text.tag_add("found now", place, f"{place}+{len(wanted)}c")
+        text.tag_add("found", *(f"{line}.{column}" for line, *columns in places for column in columns))
+        line, column = map(int, here.split("."))
+        earlier = sum(place < (line, column) for place in places)
+        line, first, last = places[earlier - 1 if backwards or is_first else earlier % len(places)]
+        text.tag_add("found now", f"{line}.{first}", f"{line}.{last}")
         text.tag_raise("found now", "found")
-        text.see(place)
+        text.see(f"{line}.{first}")
         return True
+
+    def _places(self, wanted: str) -> list[tuple[int, int, int]]:
+        """Line, column and column of the end. Tk 8.6 ends the program if it searches an emoji in capitals or small."""
+        pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
+        lines = _as_tk_counts(self.text.get("1.0", "end-1c")).split("\n")
+        return [(number, *match.span()) for number, line in enumerate(lines, 1) for match in pattern.finditer(line)]
 
     def end_find(self) -> None:
         for tag in ("found", "found now"):

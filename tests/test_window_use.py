@@ -949,6 +949,16 @@ def test_signs_are_found_as_they_are(host: Person, wanted: str) -> None:  # noqa
     assert host.chat.log.text.get("found now.first", "found now.last") == wanted
 
 
+@pytest.mark.parametrize("wanted", ["b", "\U0001f600", "\U0001f600 Bo", "\u00e9t\u00c9"])
+def test_words_are_found_beside_emoji(host: Person, wanted: str) -> None:  # noqa: F811
+    """Tk's own search ends the whole program here (8.6, where capitals and small letters are the same)."""
+    feed(host, said(100, "a\U0001f600\U0001f600 b\u00c9T\u00e9 \U0001f600 bOB", 8, "C"))
+    host.press("Control-f")
+    host.chat._find.entry.insert(0, wanted)
+    host.press("Return")
+    assert host.chat.log.text.get("found now.first", "found now.last").casefold() == wanted.casefold()
+
+
 def test_the_arrows_of_the_find_bar_go_both_ways_and_close_closes(host: Person) -> None:  # noqa: F811
     feed(host, *(said(100 + n, "apple") for n in range(3)))
     host.press("Control-f")
