@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import gc
 import getpass
 import itertools
 import logging
@@ -2974,8 +2975,11 @@ class App:
 
     def _report(self, *error: object) -> None:
         """A callback of tkinter's has failed. The traceback is not kept: it would keep widgets alive."""
+        if error[0] is KeyboardInterrupt:  # Ctrl+C in the terminal, while something was done here
+            self.close()
+            return
         log.error("a callback failed", exc_info=error)  # type: ignore[arg-type]
-        if self.page is not None:
+        if self.page is not None and not self._closed:
             self.page.say(Words.failed, wrong=True)
 
 
@@ -3049,6 +3053,8 @@ def main(argv: list[str] | None = None) -> int:
         root.mainloop()
     except KeyboardInterrupt:  # Ctrl+C in the terminal
         app.close()
+    del app, root
+    gc.collect()  # here: Tk ends the program if a thread, the one that still says goodbye, throws its last parts away
     return 0
 
 
