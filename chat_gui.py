@@ -270,7 +270,6 @@ class Words:
     }
     too_long = "{number:,} characters too many"
     too_many_lines = "{number:,} lines too many"
-    pasted_part = "Only the first {number:,} characters were pasted."
 
     connected = "Connected"
     failed = "Something went wrong in this program. It tries to go on."
@@ -1275,10 +1274,7 @@ class Composer:
     def _paste(self) -> str:
         """Tk's own keeps what is selected (on X11), and what no message can have."""
         with contextlib.suppress(tk.TclError):  # the clipboard is empty, or holds no text
-            text = net.clean_text(self.text.clipboard_get())
-            self._insert(text[:MAX_PASTE])
-            if len(text) > MAX_PASTE:
-                self._tell(Words.pasted_part.format(number=MAX_PASTE))
+            self._insert(net.clean_text(self.text.clipboard_get())[:MAX_PASTE])
         return "break"
 
     def _modified(self) -> None:
