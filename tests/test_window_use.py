@@ -819,6 +819,18 @@ def test_f1_shows_the_keys_and_puts_them_away(host: Person) -> None:  # noqa: F8
     assert host.root.focus_get() is host.chat.composer.text
 
 
+def test_on_a_mac_the_keys_are_called_as_they_are_there(person: Open) -> None:
+    someone = person("Ann")
+    someone.app.looks.is_mac = True
+    someone.host()
+    someone.press("F1")
+    settle(someone)
+    assert "Command+F" in someone.everything()
+    assert "Ctrl" not in someone.everything()
+    someone.chat._show_menu()
+    assert str(someone.chat.menu.entrycget(someone.menu().index(Words.menu_find), "accelerator")).strip() == "Command+F"
+
+
 @pytest.mark.parametrize("size", [SMALL, USUAL])
 def test_the_keys_can_be_read_in_every_size_also_when_it_changes_meanwhile(host: Person, size: str) -> None:  # noqa: F811
     resize(host, LARGE)
