@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import gc
 import getpass
 import itertools
 import logging
@@ -269,7 +270,6 @@ class Words:
     }
     too_long = "{number:,} characters too many"
     too_many_lines = "{number:,} lines too many"
-    pasted_part = "Only the first {number:,} characters were pasted."
 
     connected = "Connected"
     failed = "Something went wrong in this program. It tries to go on."
@@ -575,7 +575,8 @@ class Looks:
 
     def __init__(self, root: tk.Tk) -> None:
         self._root = root
-        self.is_x11 = root.tk.call("tk", "windowingsystem") == "x11"
+        system = root.tk.call("tk", "windowingsystem")
+        self.is_x11, self.is_mac = system == "x11", system == "aqua"
         self.text = font.nametofont("TkTextFont", root)
         self.base = font.nametofont("TkDefaultFont", root)
         size = 11 if self.is_x11 else abs(int(self.text.actual("size")))
@@ -700,6 +701,10 @@ class Looks:
         part = ("Vertical.Scrollbar.thumb", {"expand": "1", "sticky": "nswe"})
         style.layout("Vertical.TScrollbar", [("Vertical.Scrollbar.trough", {"sticky": "ns", "children": [part]})])  # type: ignore[list-item]
 
+    def key(self, words: str) -> str:
+        """The name of a key, as it is called here."""
+        return words.replace("Ctrl", "Command") if self.is_mac else words
+
     def card(self, parent: tk.Misc) -> tk.Frame:
         """A white field with a thin line around it."""
         return tk.Frame(parent, background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
@@ -822,6 +827,11 @@ class Entry:
             return self.text
         text = Words.taken_back if self.taken_back else self.text
         return f"{clock(self.seconds)} {self.name}: {text}"
+
+
+def _as_tk_counts(text: str) -> str:
+    """Before version 9 a letter outside the basic plane, an emoji, takes two columns."""
+    return text if tk.TkVersion >= 9 else re.sub("[\U00010000-\U0010ffff]", "\\g<0>\0", text)
 
 
 class Log:
@@ -1158,24 +1168,26 @@ class Log:
     def find(self, wanted: str, *, backwards: bool) -> bool:
         """Marks all places, and shows the next one; from the end at first. Whether there is any."""
         text = self.text
-        start = "end"
-        if text.tag_ranges("found now"):
-            start = text.index("found now.first" if backwards else "found now.last")
+        is_first = not text.tag_ranges("found now")
+        here = text.index("end" if is_first else "found now.first" if backwards else "found now.last")
         self.end_find()
-        if not wanted:
+        places = self._places(wanted) if wanted else []
+        if not places:
             return False
-        place = text.search(wanted, start, nocase=True, backwards=backwards or start == "end")
-        if not place:
-            return False
-        position = "1.0"
-        while position := text.search(wanted, position, "end", nocase=True):
-            end = f"{position}+{len(wanted)}c"
-            text.tag_add("found", position, end)
-            position = end
-        text.tag_add("found now", place, f"{place}+{len(wanted)}c")
+        text.tag_add("found", *(f"{line}.{column}" for line, *columns in places for column in columns))
+        line, column = map(int, here.split("."))
+        earlier = sum(place < (line, column) for place in places)
+        line, first, last = places[earlier - 1 if backwards or is_first else earlier % len(places)]
+        text.tag_add("found now", f"{line}.{first}", f"{line}.{last}")
         text.tag_raise("found now", "found")
-        text.see(place)
+        text.see(f"{line}.{first}")
         return True
+
+    def _places(self, wanted: str) -> list[tuple[int, int, int]]:
+        """Line, column and column of the end. Tk 8.6 ends the program if it searches an emoji in capitals or small."""
+        pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
+        lines = _as_tk_counts(self.text.get("1.0", "end-1c")).split("\n")
+        return [(number, *match.span()) for number, line in enumerate(lines, 1) for match in pattern.finditer(line)]
 
     def end_find(self) -> None:
         for tag in ("found", "found now"):
@@ -1267,10 +1279,7 @@ class Composer:
     def _paste(self) -> str:
         """Tk's own keeps what is selected (on X11), and what no message can have."""
         with contextlib.suppress(tk.TclError):  # the clipboard is empty, or holds no text
-            text = net.clean_text(self.text.clipboard_get())
-            self._insert(text[:MAX_PASTE])
-            if len(text) > MAX_PASTE:
-                self._tell(Words.pasted_part.format(number=MAX_PASTE))
+            self._insert(net.clean_text(self.text.clipboard_get())[:MAX_PASTE])
         return "break"
 
     def _modified(self) -> None:
@@ -1446,7 +1455,8 @@ class Keys:
         text.configure(state="normal", tabs=(column,))
         text.delete("1.0", "end")
         for keys, words in Words.keys:
-            text.insert("end", f"{keys}\n" if is_narrow else f"{keys}\t", "keys", f"{words}\n", "words")
+            end = "\n" if is_narrow else "\t"
+            text.insert("end", self._looks.key(keys) + end, "keys", f"{self._looks.key(words)}\n", "words")
         text.configure(state="disabled")
         text.tag_configure("keys", font=self._looks.bold, spacing1=em // 3)
         text.tag_configure("words", lmargin1=column, lmargin2=column)
@@ -1997,14 +2007,13 @@ class ChatPage:
         log.bind("<Tab>", lambda _: go_to(log.tk_focusNext()))
         log.bind("<Shift-Tab>", lambda _: go_to(log.tk_focusPrev()))
         log.bind("<<ContextMenu>>", self._show_entry_menu)
-        log.bind("<Menu>", lambda _: self._show_entry_menu(None))
-        log.bind("<Shift-F10>", lambda _: self._show_entry_menu(None))
+        log.bind("<<MenuKey>>", lambda _: self._show_entry_menu(None))
         self.frame.bind("<Configure>", lambda _: self._measure())
         if self._hosting:
             self.people.bind("<<ListboxSelect>>", lambda _: self._show_bar())
             self.people.bind("<<ContextMenu>>", self._show_person_menu)
-            for key in ("<Return>", "<KP_Enter>", "<Menu>", "<Shift-F10>"):
-                self.people.bind(key, lambda _: self._show_person_menu(None))
+            self.people.bind("<<MenuKey>>", lambda _: self._show_person_menu(None))
+            on_enter(self.people, lambda: self._show_person_menu(None))
 
     # Where it stands.
 
@@ -2196,6 +2205,7 @@ class ChatPage:
     def _ask_where(self, title: str, name: str) -> str:
         """A path; "" if the person has thought better of it."""
         folder = self._folder or downloads_folder()
+        name = re.sub(r"\A~", "_", name)  # to Tk 8.6 that is somebody's home
         path: str = self._ask(filedialog.asksaveasfilename, title=title, initialdir=folder, initialfile=name) or ""
         if path:
             self._folder = os.path.dirname(path)
@@ -2266,6 +2276,7 @@ class ChatPage:
         others = len(self._people) - 1
         if not self._hosting or others < 1 or self.over or self._question.frame.winfo_ismapped():
             return True
+        self.frame.winfo_toplevel().deiconify()  # it may be closed from the taskbar
         words = Words.close_question if others > 1 else Words.close_question_1
         self.question.configure(text=words.format(number=others))
         self._question.frame.grid(row=5, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em, 0))
@@ -2385,7 +2396,8 @@ class ChatPage:
         """A menu at the mouse or, without one, at this place in the widget."""
         self.menu.delete(0, "end")
         for words, action in commands:
-            self.menu.add_command(label=words, accelerator=f"{Words.key_of.get(words, '')} ", command=action)
+            key = self._app.looks.key(Words.key_of.get(words, ""))
+            self.menu.add_command(label=words, accelerator=f"{key} ", command=action)
         x, y = place if event is None else (event.x, event.y)
         self.menu.tk_popup(widget.winfo_rootx() + x, widget.winfo_rooty() + y)
 
@@ -2472,7 +2484,11 @@ class ChatPage:
                 self._note(Words.renamed.format(**names))
         elif welcome.room != before.room:
             self._numbered.clear()
-            self._note(Words.reopened.format(room=self.title))
+            words = Words.reopened if welcome.title == before.title else Words.you_are_in
+            self.title = drawable_name(welcome.title)
+            self._app.show_title()
+            self._fit_title(self._header.first.winfo_width())
+            self._note(words.format(room=self.title, name=drawable_name(welcome.name)))
         if welcome.missed:
             words = Words.missed if welcome.missed > 1 else Words.missed_1
             self._note(words.format(number=welcome.missed))
@@ -2725,11 +2741,10 @@ class App:
         root.geometry(f"{width}x{height}")
         root.minsize(*SMALLEST)
         root.protocol("WM_DELETE_WINDOW", self._close_clicked)
-        self._title = Words.program
         self._unread = 0
         self._bind()
         root.report_callback_exception = self._report
-        if root.tk.call("tk", "windowingsystem") == "aqua":
+        if self.looks.is_mac:
             root.createcommand("::tk::mac::Quit", self._close_clicked)
         self._show(FirstPage(self))
         self._next_poll = root.after(POLL, self.poll)
@@ -2737,7 +2752,7 @@ class App:
     def _bind(self) -> None:
         """The keys that work everywhere in the window."""
         root = self.root
-        control = "Command" if root.tk.call("tk", "windowingsystem") == "aqua" else "Control"
+        control = "Command" if self.looks.is_mac else "Control"
         steps = {"plus": 1, "equal": 1, "KP_Add": 1, "minus": -1, "KP_Subtract": -1, "Key-0": 0, "KP_0": 0}
         for key, step in steps.items():
             root.bind(f"<{control}-{key}>", lambda _, step=step: self.zoom(step))  # type: ignore[misc]
@@ -2746,6 +2761,7 @@ class App:
             with contextlib.suppress(tk.TclError):  # from Tk 9 on there are no such buttons
                 root.bind_class(place, f"<{control}-Button-4>", lambda _: self.zoom(1))
                 root.bind_class(place, f"<{control}-Button-5>", lambda _: self.zoom(-1))
+        root.event_add("<<MenuKey>>", "<Shift-F10>", "<App>" if sys.platform == "win32" else "<Menu>")
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))
         root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
@@ -2820,20 +2836,22 @@ class App:
         """Something was said: where nobody looks, the title counts it, and the first one rings the bell."""
         if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the keyboard
             self._unread += 1
-            self._show_title()
+            self.show_title()
             if self._unread == 1:
                 self.root.bell()
 
     def _focus_came(self, event: tk.Event[tk.Misc]) -> None:
         if self._unread:
             self._unread = 0
-            self._show_title()
+            self.show_title()
         if isinstance(self.page, (FirstPage, JoinPage)):
             self.page.page.show(event.widget)
 
-    def _show_title(self) -> None:
-        words = Words.unread_title if self._unread else "{title}"
-        self.root.title(words.format(number=self._unread, title=self._title))
+    def show_title(self) -> None:
+        title = Words.program
+        if isinstance(self.page, ChatPage):
+            title = Words.title.format(room=self.page.title, program=title)
+        self.root.title(Words.unread_title.format(number=self._unread, title=title) if self._unread else title)
 
     def _close_clicked(self) -> None:
         if not isinstance(self.page, ChatPage) or self.page.ask():
@@ -2857,10 +2875,7 @@ class App:
             self.page.close()
         self.page = page
         self._unread = 0
-        self._title = Words.program
-        if isinstance(page, ChatPage):
-            self._title = Words.title.format(room=page.title, program=Words.program)
-        self._show_title()
+        self.show_title()
         page.frame.pack(fill="both", expand=True)
         page.focus()
         return page
@@ -2967,8 +2982,11 @@ class App:
 
     def _report(self, *error: object) -> None:
         """A callback of tkinter's has failed. The traceback is not kept: it would keep widgets alive."""
+        if error[0] is KeyboardInterrupt:  # Ctrl+C in the terminal, while something was done here
+            self.close()
+            return
         log.error("a callback failed", exc_info=error)  # type: ignore[arg-type]
-        if self.page is not None:
+        if self.page is not None and not self._closed:
             self.page.say(Words.failed, wrong=True)
 
 
@@ -3042,6 +3060,8 @@ def main(argv: list[str] | None = None) -> int:
         root.mainloop()
     except KeyboardInterrupt:  # Ctrl+C in the terminal
         app.close()
+    del app, root
+    gc.collect()  # here: Tk ends the program if a thread, the one that still says goodbye, throws its last parts away
     return 0
 
 

@@ -129,6 +129,28 @@ def test_ctrl_c_in_the_terminal_closes_the_room_properly() -> None:
         assert program.stderr.read() == ""
 
 
+_LAST_WORDS_TAKE_LONG = """
+import gc, chat_gui, time
+goodbye, begin = chat_gui.Session._close, chat_gui.App._begin
+def close(self):
+    goodbye(self)
+    time.sleep(0.2)
+    gc.collect()
+def begin_and_close(self, password):
+    self.root.after(200, self.close)
+    return begin(self, password)
+chat_gui.Session._close, chat_gui.App._begin = close, begin_and_close
+gc.disable()
+"""
+
+
+@pytest.mark.usefixtures("display")
+def test_no_thread_takes_the_window_apart() -> None:
+    """Tk aborts the process if what is left of it is thrown away by another thread than the window's."""
+    done = run("--host", "--port", str(free_port()), before=_LAST_WORDS_TAKE_LONG)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.usefixtures("display")
 @pytest.mark.skipif(not LINUX, reason="drives the window from outside, through X11")
 def test_a_teacher_and_a_pupil_with_nothing_but_a_keyboard(display: Display) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import chat_gui
 import net
-from tests.helpers import Proxy, Wire, port_of, until
+from tests.helpers import LIMIT, Proxy, Wire, port_of, until
 from tests.windows import Open, Person
 
 Words = chat_gui.Words
@@ -185,6 +185,40 @@ def test_closing_the_window_asks_a_host_too_and_the_second_time_closes(host: Per
     assert Words.close_question_1 in host.everything()
     host.click(host.chat.close_yes)
     ann.sees("The host closed the room.")
+
+
+def test_a_window_that_is_closed_while_it_is_minimised_comes_up_with_the_question(host: Person, ann: Person) -> None:
+    host.wait(lambda: len(host.people()) == 2, "Ann is in")
+    host.root.withdraw()
+    host.settle()
+    for _ in range(2):
+        host.root.tk.call(*host.root.tk.splitlist(host.root.protocol("WM_DELETE_WINDOW")))
+        if not host.app._closed:
+            host.wait(host.root.winfo_viewable, "the window is back")
+            host.sees(Words.close_question_1)
+    ann.sees("The host closed the room.")
+
+
+def test_ctrl_c_also_counts_while_the_window_is_busy(host: Person) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    destroyed: list[object] = []
+    host.root.bind("<Destroy>", destroyed.append)
+    host.root.report_callback_exception = host.app._report
+    host.root.after(1, interrupted)
+    deadline = time.monotonic() + LIMIT
+    while not destroyed and time.monotonic() < deadline:
+        host.root.tk.dooneevent()
+    assert destroyed
+
+
+def test_another_room_at_the_same_address_has_its_own_title(host: Person, ann: Person) -> None:  # noqa: ARG001
+    other = net.Welcome(**{**vars(ann.chat._welcome), "room": "another", "title": "Chess club", "history": 0})
+    feed(ann, other)
+    assert "You are in Chess club as Ann." in ann.log()
+    assert ann.chat._name.cget("text") == "Chess club"
+    assert ann.root.title() == "Chess club - Classroom chat"
 
 
 def test_after_the_room_is_closed_the_log_can_be_read_and_nothing_can_be_written(host: Person, ann: Person) -> None:

@@ -156,6 +156,15 @@ def test_the_chooser_starts_in_downloads_with_a_clean_name(
     assert "shared gnp.exe (5 bytes)" in host.log()
 
 
+def test_a_name_that_begins_like_a_home_can_be_saved(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Tk 8.6 on X11 takes "~$plan.docx" for a file in the home of somebody called "$plan.docx", and fails."""
+    asked: list[str] = []
+    monkeypatch.setattr(filedialog, "asksaveasfilename", lambda **options: asked.append(options["initialfile"]))
+    feed(host, net.Shared(3, 0.0, 2, "Ann", "0" * 32, "~$plan.docx", 5, "0" * 64))
+    host.click_link(Words.save)
+    assert asked == ["_$plan.docx"]
+
+
 def test_a_transfer_shows_how_far_it_is_and_can_be_cancelled(
     host: Person, person: Open, choose: Callable[..., None], tmp_path: Path  # noqa: F811
 ) -> None:

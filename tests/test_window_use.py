@@ -855,6 +855,18 @@ def test_f1_shows_the_keys_and_puts_them_away(host: Person) -> None:  # noqa: F8
     assert host.root.focus_get() is host.chat.composer.text
 
 
+def test_on_a_mac_the_keys_are_called_as_they_are_there(person: Open) -> None:
+    someone = person("Ann")
+    someone.app.looks.is_mac = True
+    someone.host()
+    someone.press("F1")
+    settle(someone)
+    assert "Command+F" in someone.everything()
+    assert "Ctrl" not in someone.everything()
+    someone.chat._show_menu()
+    assert str(someone.chat.menu.entrycget(someone.menu().index(Words.menu_find), "accelerator")).strip() == "Command+F"
+
+
 @pytest.mark.parametrize("size", [SMALL, USUAL])
 def test_the_keys_can_be_read_in_every_size_also_when_it_changes_meanwhile(host: Person, size: str) -> None:  # noqa: F811
     resize(host, LARGE)
@@ -992,6 +1004,16 @@ def test_signs_are_found_as_they_are(host: Person, wanted: str) -> None:  # noqa
     host.press("Return")
     assert len(found(host)) == 1
     assert host.chat.log.text.get("found now.first", "found now.last") == wanted
+
+
+@pytest.mark.parametrize("wanted", ["b", "\U0001f600", "\U0001f600 Bo", "\u00e9t\u00c9"])
+def test_words_are_found_beside_emoji(host: Person, wanted: str) -> None:  # noqa: F811
+    """Tk's own search ends the whole program here (8.6, where capitals and small letters are the same)."""
+    feed(host, said(100, "a\U0001f600\U0001f600 b\u00c9T\u00e9 \U0001f600 bOB", 8, "C"))
+    host.press("Control-f")
+    host.chat._find.entry.insert(0, wanted)
+    host.press("Return")
+    assert host.chat.log.text.get("found now.first", "found now.last").casefold() == wanted.casefold()
 
 
 def test_the_arrows_of_the_find_bar_go_both_ways_and_close_closes(host: Person) -> None:  # noqa: F811
