@@ -81,7 +81,6 @@ class Words:
     you_left = "You have left {room}."
     you_closed = "You have closed {room}."
 
-    join_title = "Join a room"
     looking = "Looking for rooms on this network ..."
     found = "Rooms on this network"
     people_in = "{number:,} people"
@@ -115,21 +114,21 @@ class Words:
     )
     not_findable = "This room cannot be found by itself: the others have to type {address}."
     menu = "Menu"
-    menu_find = "Find"
+    find = "Find"
     menu_save_talk = "Save the talk..."
     menu_larger = "Larger"
     menu_smaller = "Smaller"
     menu_full_screen = "Full screen"
     menu_keys = "Keys"
-    menu_file = "File..."
+    file = "File..."
     key_of: ClassVar = {
-        menu_find: "Ctrl+F",
+        find: "Ctrl+F",
         menu_save_talk: "Ctrl+S",
         menu_larger: "Ctrl +",
         menu_smaller: "Ctrl -",
         menu_full_screen: "F11",
         menu_keys: "F1",
-        menu_file: "Ctrl+O",
+        file: "Ctrl+O",
     }
     keys: ClassVar = (
         ("Enter", "send;  Shift+Enter: a new line"),
@@ -147,7 +146,6 @@ class Words:
         ("F1", "these keys"),
         ("exit", "written alone on a line: leave the room"),
     )
-    find = "Find"
     close = "Close"
     not_found = "not found"
     save_talk = "Save the talk"
@@ -218,7 +216,6 @@ class Words:
         "unanswered": "The connection ended before the room answered; perhaps the others have it.",
         "unknown": "The room did not take it; the reason was lost with the connection.",
     }
-    file = "File..."
     choose_files = "Share files with everybody"
     all_files = "All files"
     save_as = "Save the file"
@@ -424,10 +421,10 @@ def drawable_name(name: str) -> str:
     return " ".join(drawable(name[:MOST_OF_A_NAME]).split())
 
 
-def clock(seconds: float) -> str:
-    """The local time of day."""
+def clock(seconds: float, form: str = "%H:%M") -> str:
+    """The local time."""
     try:
-        return time.strftime("%H:%M", time.localtime(seconds))
+        return time.strftime(form, time.localtime(seconds))
     except (ValueError, OverflowError, OSError):  # a year that this system cannot
         return "--:--"
 
@@ -475,10 +472,7 @@ def talk_text(title: str, entries: list[Entry], forgotten: int) -> str:
     if forgotten:
         lines.append(Words.talk_forgotten.format(number=forgotten, kept=len(entries)))
     for entry in entries:
-        try:
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.seconds))
-        except (ValueError, OverflowError, OSError):  # a year that this system cannot
-            when = "-"
+        when = clock(entry.seconds, "%Y-%m-%d %H:%M:%S")
         text = entry.text
         if entry.who and entry.taken_back:
             name = Words.taken_back_mark.format(name=entry.name) if text else entry.name
@@ -554,6 +548,14 @@ MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
+FLAT: dict[str, Any] = {  # what is inside a card
+    "background": CARD,
+    "foreground": INK,
+    "selectbackground": SELECTION,
+    "selectforeground": INK,
+    "borderwidth": 0,
+    "highlightthickness": 0,
+}
 NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # at least 4.6 : 1
 
 
@@ -598,7 +600,8 @@ class Looks:
         self._set_sizes()
 
     def zoom(self, percent: int) -> None:
-        self._note_lengths(self._root)
+        before, self._lengths = self._lengths, {}  # without those of widgets that are gone
+        self._note_lengths(self._root, before)
         self.percent = percent
         self._set_sizes()
         self._apply_lengths(self._root)
@@ -611,13 +614,13 @@ class Looks:
         if self.is_x11:
             self._style_x11()
 
-    def _note_lengths(self, parent: tk.Misc) -> None:
-        """Those that are not known yet: to take them anew each time would add up what is lost by rounding."""
+    def _note_lengths(self, parent: tk.Misc, before: dict[str, Lengths]) -> None:
+        """What is known from before stays: to take it anew each time would add up what is lost by rounding."""
         for widget in parent.winfo_children():
-            known = self._lengths.setdefault(str(widget), {})
+            known = self._lengths[str(widget)] = before.get(str(widget), {})
             for key, pixels in _lengths_of(widget).items():
                 known.setdefault(key, tuple(px / self.em for px in pixels))
-            self._note_lengths(widget)
+            self._note_lengths(widget, before)
 
     def _apply_lengths(self, parent: tk.Misc) -> None:
         for widget in parent.winfo_children():
@@ -628,11 +631,6 @@ class Looks:
                 elif widget.winfo_manager() == command:
                     widget.tk.call(command, "configure", str(widget), option, pixels)
             self._apply_lengths(widget)
-
-    def forget(self, page: tk.Misc) -> None:
-        """It is about to be destroyed."""
-        gone = str(page)
-        self._lengths = {path: known for path, known in self._lengths.items() if not path.startswith(gone)}
 
     def _style_all(self) -> None:
         style = self.style
@@ -648,49 +646,23 @@ class Looks:
         """Elsewhere Tk looks like the system. Here its own look is of the 1990s; only `clam` can be given another."""
         style, em = self.style, self.em
         flat = {"lightcolor": CARD, "darkcolor": CARD}
-        style.configure(
-            ".",
-            background=PAGE,
-            foreground=INK,
-            bordercolor=LINE,
-            lightcolor=PAGE,
-            darkcolor=PAGE,
-            troughcolor=PAGE,
-            focuscolor=ACCENT,
-            insertcolor=INK,
-        )
+        style.configure(".", background=PAGE, foreground=INK, bordercolor=LINE, lightcolor=PAGE, darkcolor=PAGE)
+        style.configure(".", troughcolor=PAGE, focuscolor=ACCENT, insertcolor=INK)
         style.map(".", background=[("disabled", PAGE)], foreground=[("disabled", QUIET)])
         style.map(".", selectbackground=[("!focus", SELECTION)])
         style.configure("TButton", padding=(em, em // 2), width=-6, background=CARD, **flat)
-        style.map(
-            "TButton",
-            background=[("disabled", PAGE), ("pressed", "#e2e6ee"), ("active", "#eef1f6")],
-            foreground=[("disabled", QUIET)],
-            bordercolor=[("focus", ACCENT)],
-        )
-        style.configure(
-            "Accent.TButton",
-            background=ACCENT,
-            foreground="white",
-            lightcolor=ACCENT,
-            darkcolor=ACCENT,
-            bordercolor=ACCENT,
-            focuscolor="white",
-        )
-        style.map(
-            "Accent.TButton",
-            background=[("disabled", PAGE), ("pressed", "#1a4199"), ("active", "#1e4bad")],
-            foreground=[("disabled", QUIET)],
-            bordercolor=[("disabled", LINE)],
-            lightcolor=[("disabled", PAGE)],
-            darkcolor=[("disabled", PAGE)],
-        )
+        shades = [("disabled", PAGE), ("pressed", "#e2e6ee"), ("active", "#eef1f6")]
+        style.map("TButton", background=shades, bordercolor=[("focus", ACCENT)])
+        accent = {"background": ACCENT, "lightcolor": ACCENT, "darkcolor": ACCENT}
+        style.configure("Accent.TButton", foreground="white", bordercolor=ACCENT, focuscolor="white", **accent)
+        shades = [("disabled", PAGE), ("pressed", "#1a4199"), ("active", "#1e4bad")]
+        style.map("Accent.TButton", background=shades, bordercolor=[("disabled", LINE)])
+        style.map("Accent.TButton", lightcolor=[("disabled", PAGE)], darkcolor=[("disabled", PAGE)])
         style.configure("TEntry", padding=em // 2, fieldbackground=CARD, **flat)
         style.configure("TEntry", selectbackground=SELECTION, selectforeground=INK)
         style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
         style.map("TEntry", fieldbackground=[("disabled", PAGE)])
-        bar = {"background": ACCENT, "lightcolor": ACCENT, "darkcolor": ACCENT}
-        style.configure("Horizontal.TProgressbar", troughcolor=LINE, bordercolor=LINE, **bar)
+        style.configure("Horizontal.TProgressbar", troughcolor=LINE, bordercolor=LINE, **accent)
         style.configure("Treeview", background=CARD, fieldbackground=CARD, foreground=INK, bordercolor=CARD, **flat)
         style.map("Treeview", background=[("selected", SELECTION)], foreground=[("selected", INK)])
         thumb = "#c3c9d4"
@@ -723,24 +695,22 @@ class Looks:
         widget.bind("<FocusOut>", lambda _: card.configure(highlightbackground=LINE), add=True)
 
     def text_box(self, parent: tk.Misc, height: int) -> tk.Text:
-        return tk.Text(
-            parent,
-            height=height,
-            width=20,
-            font=self.text,
-            wrap="word",
-            relief="flat",
-            borderwidth=0,
-            highlightthickness=0,
-            padx=self.em,
-            pady=self.em // 2,
-            background=CARD,
-            foreground=INK,
-            insertbackground=INK,
-            selectbackground=SELECTION,
-            selectforeground=INK,
-            inactiveselectbackground="#dfe6f3",
-        )
+        text = tk.Text(parent, height=height, width=20, font=self.text, wrap="word", padx=self.em, pady=self.em // 2)
+        text.configure(relief="flat", insertbackground=INK, inactiveselectbackground="#dfe6f3", **FLAT)
+        return text
+
+    def list_box(self, parent: tk.Misc) -> tk.Listbox:
+        box = tk.Listbox(parent, height=1, width=PEOPLE_WIDTH, font=self.text, exportselection=False, **FLAT)
+        box.configure(activestyle="none")
+        return box
+
+    @staticmethod
+    def scrollbar(parent: tk.Misc, view: Any) -> ttk.Scrollbar:
+        """On the right of what it scrolls."""
+        made = ttk.Scrollbar(parent, command=view.yview)
+        made.pack(side="right", fill="y")
+        view.configure(yscrollcommand=made.set)
+        return made
 
 
 Lengths = dict[tuple[str, str], tuple[float, ...]]  # (command, option) -> one or two lengths
@@ -786,6 +756,26 @@ def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
 
     widget.bind("<Return>", act)
     widget.bind("<KP_Enter>", act)
+
+
+def copy(widget: tk.Misc, text: str) -> None:
+    widget.clipboard_clear()
+    widget.clipboard_append(text)
+
+
+def show(widget: tk.Widget, on: bool) -> None:
+    """Whether it is to be seen, at the place that it has been given in the grid."""
+    if on:
+        widget.grid()
+    else:
+        widget.grid_remove()
+
+
+def give_place(widget: tk.Widget, **place: Any) -> None:
+    """In the grid; whether it is to be seen there does not change."""
+    is_shown = widget.winfo_manager() != ""
+    widget.grid(**place)
+    show(widget, is_shown)
 
 
 def go_to(widget: tk.Misc | None) -> str:
@@ -846,8 +836,7 @@ class Log:
         self._looks = looks
         self.frame = looks.card(parent)
         self.text = looks.text_box(self.frame, height=1)
-        self._scrollbar = ttk.Scrollbar(self.frame, command=self.text.yview)
-        self._scrollbar.pack(side="right", fill="y")
+        self._scrollbar = looks.scrollbar(self.frame, self.text)
         self.text.pack(side="left", fill="both", expand=True)
         looks.show_focus(self.frame, self.text)
         self.text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
@@ -877,7 +866,7 @@ class Log:
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
         text.bind("<Up>", lambda _: self._step(-1))
         text.bind("<Down>", lambda _: self._step(1))
-        on_enter(text, lambda: self._follow_link("entry.first"))
+        on_enter(text, self._follow_first_link)
         text.bind("<<Copy>>", lambda _: self._copy())
         text.bind("<Control-a>", lambda _: self._select_all())
         text.bind("<FocusOut>", lambda _: text.tag_remove("entry", "1.0", "end"), add=True)
@@ -1130,16 +1119,13 @@ class Log:
         self.text.see(f"{line}.0")
         return "break"
 
+    def _follow_first_link(self) -> None:
+        """Of the chosen entry."""
+        if self.text.tag_ranges("entry") and (found := self.text.tag_nextrange("link", "entry.first", "entry.last")):
+            self._follow_link(found[0])
+
     def _follow_link(self, index: str) -> None:
-        """The one at this place or, where that is a chosen entry, the first in it."""
-        if index == "current":
-            tags = self.text.tag_names("current")
-        elif self.text.tag_ranges("entry"):
-            found = self.text.tag_nextrange("link", "entry.first", "entry.last")
-            tags = self.text.tag_names(found[0]) if found else ()
-        else:
-            return
-        for tag in tags:
+        for tag in self.text.tag_names(index):
             if tag in self._links:
                 self._links[tag]()
 
@@ -1155,10 +1141,8 @@ class Log:
         return "\n".join(entry.plain() for entry in self._entries[start:end])
 
     def _copy(self) -> str:
-        text = self.selected()
-        if text:
-            self.text.clipboard_clear()
-            self.text.clipboard_append(text)
+        if text := self.selected():
+            copy(self.text, text)
         return "break"
 
     def _select_all(self) -> str:
@@ -1259,15 +1243,9 @@ class Composer:
             problem = Words.too_long.format(number=len(text) - net.MAX_TEXT)
         elif text.count("\n") >= net.MAX_TEXT_LINES:
             problem = Words.too_many_lines.format(number=text.count("\n") + 1 - net.MAX_TEXT_LINES)
-        self._tell(problem)
-        return bool(problem)
-
-    def _tell(self, problem: str) -> None:
         self.problem.configure(text=problem)
-        if problem:
-            self.problem.grid()
-        else:
-            self.problem.grid_remove()
+        show(self.problem, problem != "")
+        return problem != ""
 
     def _insert(self, text: str) -> str:
         if self.text.tag_ranges("sel"):
@@ -1317,6 +1295,7 @@ class Transfers:
         self.frame = ttk.Frame(parent)
         self.frame.columnconfigure(0, weight=1)
         self._more = ttk.Label(self.frame, style="Quiet.TLabel")
+        give_place(self._more, row=TRANSFERS_SHOWN, column=0, sticky="w")
         self._running: dict[int, net.Progress] = {}
         self._rows: dict[int, _TransferRow] = {}
         self._changed = False
@@ -1348,10 +1327,7 @@ class Transfers:
             self._rows[transfer].show(number, self._running[transfer], self._is_narrow)
         others = len(self._running) - len(shown)
         self._more.configure(text=Words.more_files.format(number=others))
-        if others:
-            self._more.grid(row=TRANSFERS_SHOWN, column=0, sticky="w")
-        else:
-            self._more.grid_remove()
+        show(self._more, others > 0)
         if not shown:
             self.frame.configure(height=1)  # a frame that has lost its last child keeps its size
 
@@ -1381,8 +1357,7 @@ class _TransferRow:
         for column, widget in enumerate((self._name, self._state, self._bar, self._button)):
             left = em // 2 if column else 0
             widget.grid(row=row, column=column, sticky="e" if column else "w", padx=(left, 0), pady=1)
-        if is_narrow:
-            self._state.grid_remove()
+        show(self._state, not is_narrow)
 
     def close(self) -> None:
         for widget in (self._name, self._state, self._bar, self._button):
@@ -1401,7 +1376,8 @@ class FindBar:
         ttk.Label(self.frame, text=Words.find).grid(row=0, column=0)
         self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
         self.entry.grid(row=0, column=1, sticky="ew", padx=looks.em // 2)
-        self.state = ttk.Label(self.frame, style="Wrong.TLabel")
+        self.state = ttk.Label(self.frame, text=Words.not_found, style="Wrong.TLabel")
+        give_place(self.state, row=1, column=1, columnspan=4, sticky="w", padx=looks.em // 2)
         for column, (sign, backwards) in enumerate((("\u2191", True), ("\u2193", False)), 2):
             arrow = button(self.frame, sign, lambda backwards=backwards: self.find(backwards=backwards))  # type: ignore[misc]
             arrow.configure(width=2)
@@ -1413,20 +1389,17 @@ class FindBar:
         self._last = ""
 
     def open(self) -> None:
+        show(self.frame, True)
         self.entry.focus_set()
         self.entry.selection_range(0, "end")
 
     def find(self, *, backwards: bool = True) -> None:
         found = self._log.find(self.entry.get(), backwards=backwards)
-        is_missed = not found and self.entry.get() != ""
-        self.state.configure(text=Words.not_found if is_missed else "")
-        if is_missed:
-            self.state.grid(row=1, column=1, columnspan=4, sticky="w", padx=self._looks.em // 2)
-        else:
-            self.state.grid_remove()
+        show(self.state, not found and self.entry.get() != "")
 
     def close(self) -> None:
         self._log.end_find()
+        show(self.frame, False)
         self._closed()
 
     def _typed(self, _: object) -> None:
@@ -1465,13 +1438,13 @@ class Keys:
         if self.text.winfo_ismapped():
             self.hide()
             return
-        self.frame.grid(row=2, column=0, rowspan=3, columnspan=2, sticky="nsew")
+        show(self.frame, True)
         self.frame.lift()
         self.text.focus_set()
 
     def hide(self) -> None:
         if self.frame.winfo_manager():
-            self.frame.grid_remove()
+            show(self.frame, False)
             self._closed()
 
 
@@ -1687,7 +1660,7 @@ class JoinPage:
         top.pack(fill="x", pady=(0, looks.em))
         self.back = button(top, Words.back, lambda: app.leave(""))
         self.back.pack(side="right")
-        ttk.Label(top, text=Words.join_title, style="Title.TLabel").pack(side="left")
+        ttk.Label(top, text=Words.join, style="Title.TLabel").pack(side="left")
         self.heading = ttk.Label(box, text=Words.looking)
         self.heading.pack(anchor="w")
         self._make_list(box, looks)
@@ -1718,9 +1691,7 @@ class JoinPage:
         self.list = ttk.Treeview(card, columns=("title", "people", "password"), show="", height=4, selectmode="browse")
         self.list.pack(side="left", fill="x", expand=True)
         self.fit()
-        scrollbar = ttk.Scrollbar(card, command=self.list.yview)
-        scrollbar.pack(side="right", fill="y")
-        self.list.configure(yscrollcommand=scrollbar.set)
+        looks.scrollbar(card, self.list)
         on_enter(self.list, self._join_chosen)
         self.list.bind("<ButtonRelease-1>", lambda event: self._join_room(self.list.identify_row(event.y)))
 
@@ -1759,9 +1730,8 @@ class JoinPage:
     def flush(self) -> None:
         """Shows the newest list of rooms, if there is a new one."""
         newest = None
-        with contextlib.suppress(queue.Empty):
-            while True:
-                newest = self._found.get_nowait()
+        while not self._found.empty():
+            newest = self._found.get()
         if isinstance(newest, net.Found):
             self.show_rooms(newest.rooms)
 
@@ -1880,7 +1850,7 @@ class ChatPage:
         self._make_secrecy(looks, session.password)
         self.log = Log(self.frame, looks)
         self._make_people(looks)
-        self._find = FindBar(self.frame, looks, self.log, self._find_closed)
+        self._find = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
         self._make_question(looks)
         self.transfers = Transfers(self.frame, looks, client.cancel)
@@ -1904,19 +1874,14 @@ class ChatPage:
         self.copy = button(left, Words.copy, lambda: self._copy(self.copy, self.address.cget("text")))
         self.more = button(left, "", self._show_all_addresses)
         if self._hosting:
-            self._join_at.pack(side="left", padx=(0, looks.em))
-            self.address.configure(font=looks.large, style="TLabel")
-            self.address.pack(side="left", padx=(0, looks.em))
-            self.copy.pack(side="left")
+            self.address.configure(style="TLabel")
         else:
             self._name.pack(side="left", padx=(0, looks.em))
-            self.address.pack(side="left")
             left.bind("<Configure>", lambda event: self._fit_title(event.width))
         self.people_button = button(right, "", self._toggle_people)
         self.menu_button = button(right, Words.menu, self._show_menu)
         self.leave_button = button(right, Words.leave, self._app.ask_to_leave)
-        self.leave_button.pack(side="right")
-        self.menu_button.pack(side="right", padx=(0, looks.em // 2))
+        self.menu_button.pack(side="right")
 
     def _make_secrecy(self, looks: Looks, password: str) -> None:
         """Encrypted or not; and the host's password, hidden until it is asked for."""
@@ -1947,24 +1912,9 @@ class ChatPage:
             self._make_bar(frame, looks)
         card = looks.card(frame)
         card.pack(fill="both", expand=True)
-        self.people = tk.Listbox(
-            card,
-            width=PEOPLE_WIDTH,
-            height=1,
-            font=looks.text,
-            background=CARD,
-            foreground=INK,
-            selectbackground=SELECTION,
-            selectforeground=INK,
-            borderwidth=0,
-            highlightthickness=0,
-            activestyle="none",
-            exportselection=False,
-        )
+        self.people = looks.list_box(card)
         self.people.pack(side="left", fill="both", expand=True, padx=looks.em // 2, pady=looks.em // 2)
-        scrollbar = ttk.Scrollbar(card, command=self.people.yview)
-        scrollbar.pack(side="right", fill="y")
-        self.people.configure(yscrollcommand=scrollbar.set)
+        looks.scrollbar(card, self.people)
         looks.show_focus(card, self.people)
 
     def _make_bar(self, frame: ttk.Frame, looks: Looks) -> None:
@@ -2032,49 +1982,54 @@ class ChatPage:
         what the buttons do stands in the menu.
         """
         is_narrow, is_cramped, gap = self._is_narrow, self._is_cramped, self._app.looks.em
-        self._header.stack(is_narrow and not is_cramped)
+        above = (gap // 2, 0)
+        wide: dict[str, Any] = {"column": 0, "columnspan": 2, "sticky": "ew"}
+        self._header.frame.grid(row=0, pady=(0, gap // 2 if is_cramped else 0), **wide)
+        give_place(self._secrecy.frame, row=1, pady=(gap // 2, gap), **wide)
+        self.log.frame.grid(row=2, column=0, sticky="nsew")
+        give_place(self._keys.frame, row=2, rowspan=3, column=0, columnspan=2, sticky="nsew")
+        give_place(self._find.frame, row=3, pady=above, **wide)
+        give_place(self.notice, row=4, pady=above, **wide)
+        give_place(self._question.frame, row=5, pady=(gap, 0), **wide)
+        give_place(self.transfers.frame, row=6, pady=above, **wide)
+        self.composer.frame.grid(row=7, column=0, columnspan=2 if is_narrow else 1, sticky="ew", pady=above)
+        if is_narrow:
+            self._buttons.grid(row=8, padx=0, pady=above, **wide)
+        else:
+            self._buttons.grid(row=7, column=1, columnspan=1, sticky="sew", padx=(gap, 0), pady=above)
+        give_place(self.status, row=9, pady=above, **wide)
+        give_place(self.composer.problem, row=10, **wide)
+        show(self.transfers.frame, True)
+        show(self._secrecy.frame, not is_cramped)
+        show(self._buttons, not is_cramped)
+        self._show_people()
+        self._show_status()
+        self._lay_out_header()
         for pair in (self._secrecy, self._question):
             pair.stack(is_narrow)
-        self._header.frame.grid(row=0, column=0, columnspan=2, sticky="ew")
-        self._secrecy.frame.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap // 2, gap))
-        self.log.frame.grid(row=2, column=0, sticky="nsew")
-        self._show_people()
-        self.transfers.frame.grid(row=6, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
-        self.transfers.fit(is_narrow=is_narrow)
-        self.composer.frame.grid(row=7, column=0, columnspan=2 if is_narrow else 1, sticky="ew", pady=(gap // 2, 0))
-        if is_narrow:
-            self._buttons.grid(row=8, column=0, columnspan=2, sticky="ew", padx=0, pady=(gap // 2, 0))
-            self.people_button.pack(side="left", padx=(0, gap // 2))
-        else:
-            self._buttons.grid(row=7, column=1, sticky="sew", padx=(gap, 0), pady=(gap // 2, 0))
-            self.people_button.pack_forget()
-        if is_cramped:
-            self._header.frame.grid(pady=(0, gap // 2))
-            for part in (self._secrecy.frame, self._buttons):
-                part.grid_remove()
-            for each in (self.people_button, self.leave_button, self.address if not self._hosting else self.copy):
-                each.pack_forget()
-        else:
-            self._header.frame.grid(pady=0)
+        for fitting in (self.log, self.transfers, self._keys):
+            fitting.fit(is_narrow=is_narrow)
+
+    def _lay_out_header(self) -> None:
+        looks, is_narrow, is_cramped = self._app.looks, self._is_narrow, self._is_cramped
+        self._header.stack(is_narrow and not is_cramped)
+        for each in (self._join_at, self.address, self.copy, self.people_button, self.leave_button):
+            each.pack_forget()
+        if is_narrow and not is_cramped:
+            self.people_button.pack(side="left", padx=(0, looks.em // 2))
+        if not is_cramped:
             self.leave_button.pack(side="right", before=self.menu_button)
-            if self._hosting:
-                self.copy.pack(side="left", after=self.address)
-            else:
-                self.address.pack(side="left")
-        self.menu_button.pack(padx=0 if is_cramped else (0, gap // 2))
-        self._show_status()
-        self.composer.problem.grid(row=10, column=0, columnspan=2, sticky="w")
-        if not self.composer.problem.cget("text"):
-            self.composer.problem.grid_remove()
+        self.menu_button.pack(padx=0 if is_cramped else (0, looks.em // 2))
         if self._hosting:
-            self.address.configure(font=self._app.looks.large if self._is_roomy else self._app.looks.bold)
+            self.address.configure(font=looks.large if self._is_roomy else looks.bold)
             if self._is_roomy:
-                self._join_at.pack(side="left", padx=(0, gap), before=self.address)
-            else:
-                self._join_at.pack_forget()
+                self._join_at.pack(side="left", padx=(0, looks.em))
+            self.address.pack(side="left", padx=(0, looks.em))
+            if not is_cramped:
+                self.copy.pack(side="left")
             self._show_addresses()
-        self.log.fit(is_narrow=is_narrow)
-        self._keys.fit(is_narrow=is_narrow)
+        elif not is_cramped:
+            self.address.pack(side="left")
 
     def fit(self) -> None:
         """For the font as it is now."""
@@ -2136,10 +2091,7 @@ class ChatPage:
         elif self.composer.is_blocked and not self.over and self.composer.get():  # an empty box says it itself
             sentences.append(Words.muted if self._is_muted else Words.paused)
         self.notice.configure(text="\n".join(sentences))
-        if sentences:
-            self.notice.grid(row=4, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
-        else:
-            self.notice.grid_remove()
+        show(self.notice, sentences != [])
 
     def _about_addresses(self) -> list[str]:
         sentences = []
@@ -2236,12 +2188,7 @@ class ChatPage:
             threading.Thread(target=save_text, args=arguments, name="saving the talk").start()
 
     def find(self) -> None:
-        self._find.frame.grid(row=3, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
         self._find.open()
-
-    def _find_closed(self) -> None:
-        self._find.frame.grid_remove()
-        self.focus()
 
     def toggle_keys(self) -> None:
         self._keys.toggle()
@@ -2264,8 +2211,7 @@ class ChatPage:
     @staticmethod
     def _copy(pressed: ttk.Button, text: str) -> None:
         words = str(pressed.cget("text"))
-        pressed.clipboard_clear()
-        pressed.clipboard_append(text)
+        copy(pressed, text)
         if words != Words.copied:
             pressed.configure(text=Words.copied)
             root = pressed.winfo_toplevel()  # the button may be gone by then, and what it has asked for with it
@@ -2279,12 +2225,12 @@ class ChatPage:
         self.frame.winfo_toplevel().deiconify()  # it may be closed from the taskbar
         words = Words.close_question if others > 1 else Words.close_question_1
         self.question.configure(text=words.format(number=others))
-        self._question.frame.grid(row=5, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em, 0))
+        show(self._question.frame, True)
         self._question.frame.update_idletasks()
         return False
 
     def stay(self) -> None:
-        self._question.frame.grid_remove()
+        show(self._question.frame, False)
         self.focus()
 
     # What the host does.
@@ -2348,7 +2294,7 @@ class ChatPage:
     def _show_menu(self) -> None:
         app = self._app
         commands: list[tuple[str, Callable[[], object]]] = [
-            (Words.menu_find, self.find),
+            (Words.find, self.find),
             (Words.menu_save_talk, self.save_talk),
             (Words.menu_larger, lambda: app.zoom(1)),
             (Words.menu_smaller, lambda: app.zoom(-1)),
@@ -2358,7 +2304,7 @@ class ChatPage:
         if self._hosting:
             commands.insert(0, (Words.go_on if self._is_paused else Words.pause, self._pause))
         if self._is_cramped:
-            commands.append((Words.menu_file, self.choose_files))
+            commands.append((Words.file, self.choose_files))
             if self._is_narrow:
                 commands.append((str(self.people_button.cget("text")), self._toggle_people))
             commands.append((Words.leave, self._app.ask_to_leave))
@@ -2372,7 +2318,7 @@ class ChatPage:
         if log.selected():
             commands.append((Words.copy_selected, lambda: log.text.event_generate("<<Copy>>")))
         if entry is not None:
-            commands.append((Words.copy_entry, lambda: self._copy_text(entry.plain())))
+            commands.append((Words.copy_entry, lambda: copy(log.text, entry.plain())))
             if entry.link is not None and not entry.taken_back:
                 commands.append(entry.link)
             if self._hosting and entry.number and not entry.taken_back:
@@ -2381,10 +2327,6 @@ class ChatPage:
         box = log.text.bbox("entry.first") if event is None and entry is not None else None
         self._show_commands(commands, log.text, event, (box[0], box[1] + box[3]) if box else (0, 0))
         return "break"
-
-    def _copy_text(self, text: str) -> None:
-        self.frame.clipboard_clear()
-        self.frame.clipboard_append(text)
 
     def _show_commands(
         self,
@@ -2429,8 +2371,15 @@ class ChatPage:
                 self._tell_trouble(event)
             case net.Refused() | net.Closed():
                 self._end(event)
-            case net.Progress() | net.Uploaded() | net.Saved() | net.Failed():
-                self._handle_transfer(event)
+            case net.Progress():
+                self.transfers.show(event)
+            case net.Uploaded():
+                self.transfers.remove(event.transfer)
+            case net.Saved():
+                self.transfers.remove(event.transfer)
+                self._tell_saved(event.path)
+            case net.Failed():
+                self._tell_failed(event, self.transfers.remove(event.transfer))
             case net.Reachable():
                 self._reachable = event
                 self._show_addresses()
@@ -2556,20 +2505,6 @@ class ChatPage:
             entry.link = (Words.take_back, lambda: self._take_back(entry, text))
             self.log.add(entry)
 
-    def _handle_transfer(self, event: net.Progress | net.Uploaded | net.Saved | net.Failed) -> None:
-        match event:
-            case net.Progress():
-                self.transfers.show(event)
-            case net.Uploaded():
-                self.transfers.remove(event.transfer)
-            case net.Saved():
-                self.transfers.remove(event.transfer)
-                self._tell_saved(event.path)
-            case net.Failed():
-                self._tell_failed(event, self.transfers.remove(event.transfer))
-            case _:
-                assert_never(event)
-
     def _tell_saved(self, path: str) -> None:
         folder, name = os.path.split(os.path.abspath(path))
         text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
@@ -2596,7 +2531,7 @@ class ChatPage:
     def _end(self, event: net.Refused | net.Closed) -> None:
         self.over = True
         self._silence()
-        self._question.frame.grid_remove()
+        show(self._question.frame, False)
         self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
 
     def say(self, text: str, wrong: bool = False) -> None:
@@ -2604,10 +2539,7 @@ class ChatPage:
         self._show_status()
 
     def _show_status(self) -> None:
-        if self._is_cramped and str(self.status.cget("style")) == "Quiet.TLabel":
-            self.status.grid_remove()
-        else:
-            self.status.grid(row=9, column=0, columnspan=2, sticky="ew", pady=(self._app.looks.em // 2, 0))
+        show(self.status, not self._is_cramped or str(self.status.cget("style")) == "Wrong.TLabel")
 
     def flush(self) -> None:
         """Shows all that was handled since the last time."""
@@ -2680,12 +2612,15 @@ class Session:
 
     def open_room(self, title: str, host_name: str, port: int) -> None:
         """Opening may wait for a port, so a thread does it; the answer comes in `opened`."""
-        self._opener = threading.Thread(
-            target=_open_room,
-            args=[title, host_name, port, self.password or None, self.events, self.opened],
-            name="opening the room",
-        )
+        self._opener = threading.Thread(target=self._open, args=[title, host_name, port], name="opening the room")
         self._opener.start()
+
+    def _open(self, title: str, host_name: str, port: int) -> None:
+        options: dict[str, Any] = {"port": port, "password": self.password or None, "events": self.events}
+        try:
+            self.opened.put(net.run_server(title, host_name=host_name, **options))
+        except (OSError, ValueError) as error:
+            self.opened.put(getattr(error, "strerror", None) or str(error))
 
     def end(self) -> None:
         """Returns at once; a thread says goodbye, first the client, so that its last words reach the room."""
@@ -2702,20 +2637,6 @@ class Session:
                 self.server = answer if isinstance(answer, net.Server) else None
         if self.server is not None:
             self.server.close()
-
-
-def _open_room(
-    title: str,
-    host_name: str,
-    port: int,
-    password: str | None,
-    events: net.Events,
-    opened: queue.SimpleQueue[net.Server | str],
-) -> None:
-    try:
-        opened.put(net.run_server(title, host_name=host_name, port=port, password=password, events=events))
-    except (OSError, ValueError) as error:
-        opened.put(getattr(error, "strerror", None) or str(error))
 
 
 Page = TypeVar("Page", "FirstPage", "JoinPage", "ChatPage")
@@ -2797,12 +2718,8 @@ class App:
         if not isinstance(self.page, JoinPage):
             self.address = join_address(address, port)  # as if it had been typed there
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
-        self._trying = (address, port)
         page.busy(Words.connecting.format(address=join_address(address, port)))
-        session = self._begin(password)
-        session.client = net.run_client(
-            address, self.name, session.events, port=port, password=password or None, token=self._token
-        )
+        self._enter(self._begin(password), address, port, self._token)
 
     def show_join_page(self) -> None:
         self._end_session()
@@ -2871,7 +2788,6 @@ class App:
 
     def _show(self, page: Page) -> Page:
         if self.page is not None:
-            self.looks.forget(self.page.frame)
             self.page.close()
         self.page = page
         self._unread = 0
@@ -2929,15 +2845,13 @@ class App:
             self.leave(Words.not_opened.format(reason=answer), wrong=True)
             return
         session.server = answer
-        self._trying = ("127.0.0.1", answer.port)
-        session.client = net.run_client(
-            "127.0.0.1",
-            self.name,
-            session.events,
-            port=answer.port,
-            password=session.password or None,
-            token=answer.token,
-        )  # the host is in the room like everybody else; the token says who it is
+        # The host is in the room like everybody else; the token says who it is.
+        self._enter(session, "127.0.0.1", answer.port, answer.token)
+
+    def _enter(self, session: Session, address: str, port: int, token: str) -> None:
+        self._trying = (address, port)
+        password = session.password or None
+        session.client = net.run_client(address, self.name, session.events, port=port, password=password, token=token)
 
     def _handle(self, session: Session, event: net.Event) -> None:
         match event:

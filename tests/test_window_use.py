@@ -472,7 +472,7 @@ def test_where_only_log_and_composer_have_room_the_menu_has_all_the_rest(
     page.say(Words.connected)
     assert not page.status.winfo_ismapped()
     someone.click(page.menu_button)
-    someone.choose(Words.menu_file)
+    someone.choose(Words.file)
     assert chosen == ["files"]
     someone.choose("People (40)")
     settle(someone)
@@ -831,7 +831,7 @@ def test_every_command_of_the_menu_has_a_key_or_is_a_button(
         assert re.fullmatch(r"Ctrl ?[+\-]?\w?|F\d+", key), words
     saved: list[str] = []
     monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: saved.append(options["title"])))
-    host.choose(Words.menu_find)
+    host.choose(Words.find)
     assert host.chat._find.frame.winfo_ismapped()
     host.choose(Words.menu_save_talk)
     assert saved == [Words.save_talk]
@@ -864,7 +864,7 @@ def test_on_a_mac_the_keys_are_called_as_they_are_there(person: Open) -> None:
     assert "Command+F" in someone.everything()
     assert "Ctrl" not in someone.everything()
     someone.chat._show_menu()
-    assert str(someone.chat.menu.entrycget(someone.menu().index(Words.menu_find), "accelerator")).strip() == "Command+F"
+    assert str(someone.chat.menu.entrycget(someone.menu().index(Words.find), "accelerator")).strip() == "Command+F"
 
 
 @pytest.mark.parametrize("size", [SMALL, USUAL])
@@ -1150,14 +1150,15 @@ def test_what_is_selected_is_copied(host: Person, start: str, end: str, copied: 
 
 @pytest.mark.parametrize("with_its_end", [False, True])
 def test_a_line_selected_with_its_time_is_copied_as_a_line(host: Person, with_its_end: bool) -> None:  # noqa: F811
-    feed(host, said(100, "apple pie"))
+    line_said = said(100, "apple pie")
+    feed(host, line_said)
     log = host.chat.log.text
     feed(host, said(101, "pear"))
     line = int(log.search("apple", "1.0").split(".")[0])
     log.tag_add("sel", f"{line}.0", f"{line + 1}.0" if with_its_end else f"{line}.end")
     host.right_click(log, 5, 5)
     host.choose(Words.copy_selected)
-    assert host.root.clipboard_get() == f"{chat_gui.clock(time.time())} Bob: apple pie"
+    assert host.root.clipboard_get() == f"{chat_gui.clock(line_said.time)} Bob: apple pie"
 
 
 def test_copying_nothing_leaves_the_clipboard_alone(host: Person) -> None:  # noqa: F811

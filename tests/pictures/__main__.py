@@ -228,7 +228,7 @@ def hide_pointer(widget: tk.Misc) -> None:
 def make(display: Display) -> None:
     stay_at_home()
     clock = chat_gui.clock
-    chat_gui.clock = lambda seconds: clock(min(seconds, MORNING + 300))
+    chat_gui.clock = lambda seconds, *form: clock(min(seconds, MORNING + 300), *form)
     chat_gui.join_address = lambda *_: ADDRESS
     net.local_addresses = lambda: [ADDRESS]
     stories = [first_page, join_page, host_page, pupil_page, files_page, lesson_pages, class_pages, small_pages]
