@@ -342,6 +342,7 @@ POLL_SOON = 1  # ms, while there is more; not 0, which would leave no time for d
 POLL_EVENTS = 400  # at most at once ...
 POLL_TIME = 0.008  # s ... and no longer than this, so that a key never waits
 LOG_LINES = 5_000  # kept in the window
+TOUCH_TIME = 2.0  # s; so long after a key or the wheel a move of the log is the reader's
 LOG_SLACK = 500  # lines more before the oldest are taken away, so that it is seldom done
 COMPOSER_LINES = 6  # high, then it scrolls
 MAX_PASTE = 50_000  # characters; more would only make the box slow, and no message is longer than net.MAX_TEXT
@@ -837,6 +838,7 @@ class Log:
         self.frame = looks.card(parent)
         self.text = looks.text_box(self.frame, height=1)
         self._scrollbar = looks.scrollbar(self.frame, self.text)
+        self._scrollbar.configure(command=self.scroll)
         self.text.pack(side="left", fill="both", expand=True)
         looks.show_focus(self.frame, self.text)
         self.text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
@@ -844,7 +846,7 @@ class Log:
         self._follow = True  # until the reader scrolls up
         self._new = 0  # messages below what the reader sees
         self._top = (0, 0)  # line and column that were at the top when the view last changed
-        self._shape = (0, 0, 0)  # width, height and em when the end was last seen
+        self._touched_at = -TOUCH_TIME  # monotonic s; when the reader last did something that may scroll
         self._entries: list[Entry] = []  # drawn, the oldest first
         self._added: list[Entry] = []  # to be drawn
         self._own_changed = False
@@ -864,6 +866,8 @@ class Log:
         text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
         text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
+        for way in ("<MouseWheel>", "<Button-4>", "<Button-5>", "<Key>", "<B1-Motion>", "<B2-Motion>"):
+            text.bind(way, self._touch, add=True)
         text.bind("<Up>", lambda _: self._step(-1))
         text.bind("<Down>", lambda _: self._step(1))
         on_enter(text, self._follow_first_link)
@@ -1071,20 +1075,27 @@ class Log:
         self.text.see("end")
 
     def _scrolled(self, first: float, last: float) -> None:
-        """Tk tells what part is seen. Only scrolling up ends the following: no new size, lines or fonts."""
+        """Tk tells what part is seen. Only a reader who scrolls up ends the following, no new size, line or font."""
         self._scrollbar.set(first, last)
         line, _, column = self.text.index("@0,0").partition(".")
         before, self._top = self._top, (int(line), int(column))
-        shape = (self.text.winfo_width(), self.text.winfo_height(), self._looks.em)
         if float(last) >= 1.0:
             self._follow = True
-            self._shape = shape
             self._new = 0
             self._jump.place_forget()
-        elif self._top < before and self._shape == shape:
+        elif self._top < before and time.monotonic() < self._touched_at + TOUCH_TIME:
             self._follow = False
         elif self._follow:
             self.text.winfo_toplevel().after_idle(self._stay_at_end)  # the log may be gone by then
+
+    def _touch(self, _: object = None) -> None:
+        """The reader is about to scroll."""
+        self._touched_at = time.monotonic()
+
+    def scroll(self, *to: object) -> None:
+        """The reader scrolls, in the way that Tk's scrollbars ask for it."""
+        self._touch()
+        self.text.yview(*to)
 
     def _stay_at_end(self) -> None:
         if self.text.winfo_exists() and self._follow:
@@ -1107,6 +1118,7 @@ class Log:
 
     def _step(self, step: int) -> str:
         """Up and Down choose an entry; Enter follows its link, the menu key has all that can be done with it."""
+        self._touch()
         current = self.current()
         if not self._entries:
             return "break"
@@ -1151,6 +1163,7 @@ class Log:
 
     def find(self, wanted: str, *, backwards: bool) -> bool:
         """Marks all places, and shows the next one; from the end at first. Whether there is any."""
+        self._touch()
         text = self.text
         is_first = not text.tag_ranges("found now")
         here = text.index("end" if is_first else "found now.first" if backwards else "found now.last")
@@ -1953,7 +1966,7 @@ class ChatPage:
         box.bind("<Prior>", lambda _: self._scroll(-1))
         box.bind("<Next>", lambda _: self._scroll(1))
         box.bind("<Up>", lambda _: self._write_last_again())
-        log.bind("<Key>", self._write_instead)
+        log.bind("<Key>", self._write_instead, add=True)
         log.bind("<Tab>", lambda _: go_to(log.tk_focusNext()))
         log.bind("<Shift-Tab>", lambda _: go_to(log.tk_focusPrev()))
         log.bind("<<ContextMenu>>", self._show_entry_menu)
@@ -2119,7 +2132,7 @@ class ChatPage:
             self.log.go_to_end()
 
     def _scroll(self, pages: int) -> str:
-        self.log.text.yview_scroll(pages, "pages")
+        self.log.scroll("scroll", pages, "pages")
         return "break"
 
     def _write_last_again(self) -> str | None:

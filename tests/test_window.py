@@ -391,7 +391,7 @@ def test_the_log_follows_the_newest_line(host: Person) -> None:
 
 def test_the_log_stays_where_the_reader_has_scrolled_to_and_counts_what_is_new(host: Person) -> None:
     feed(host, *(said(100 + i, f"line {i}") for i in range(200)))
-    host.chat.log.text.yview_scroll(-30, "units")
+    host.chat.log.scroll("scroll", -30, "units")
     host.settle(0.05)
     top = host.chat.log.text.index("@0,0")
     host.type("half a thought")
@@ -408,7 +408,7 @@ def test_the_log_stays_where_the_reader_has_scrolled_to_and_counts_what_is_new(h
 
 def test_saying_something_takes_the_reader_down(host: Person) -> None:
     feed(host, *(said(100 + i, f"line {i}") for i in range(200)))
-    host.chat.log.text.yview_moveto(0)
+    host.chat.log.scroll("moveto", 0)
     host.settle(0.05)
     host.say("me")
     everybody_sees([host], "me")

@@ -452,7 +452,7 @@ def test_a_room_opened_again_counts_from_one_and_takes_back_its_own_lines(host: 
 def test_the_reader_keeps_their_place_when_something_above_is_taken_back(host: Person) -> None:  # noqa: F811
     feed(host, *(said(100 + i, f"line {i}\nsecond\nthird") for i in range(100)))
     log = host.chat.log.text
-    log.yview_scroll(-40, "units")
+    host.chat.log.scroll("scroll", -40, "units")
     host.settle(0.05)
     top = log.get("@0,0 linestart", "@0,0 lineend")
     feed(host, net.TakenBack(300, 0.0, 105), said(301, "new"))

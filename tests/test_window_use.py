@@ -320,7 +320,7 @@ def top_line(someone: Person) -> str:
 def test_the_log_stays_at_what_the_reader_reads_through_every_size_and_zoom(host: Person) -> None:  # noqa: F811
     resize(host, USUAL)
     feed(host, *(said(100 + n, f"line {n}") for n in range(300)))
-    host.chat.log.text.yview("150.0")
+    host.chat.log.scroll("150.0")
     host.settle(0.05)
     top = top_line(host)
     assert "line 1" in top
@@ -338,7 +338,7 @@ def test_the_log_stays_at_what_the_reader_reads_while_lines_pour_in_and_old_ones
     monkeypatch.setattr(chat_gui, "LOG_LINES", 100)
     monkeypatch.setattr(chat_gui, "LOG_SLACK", 20)
     feed(host, *(said(100 + n, f"line {n}") for n in range(100)))
-    host.chat.log.text.yview("95.0 -20 lines")
+    host.chat.log.scroll("95.0 -20 lines")
     host.settle(0.05)
     top = top_line(host)
     feed(host, *(said(300 + n, f"more {n}") for n in range(60)))
