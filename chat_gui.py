@@ -10,14 +10,16 @@ The file from top to bottom:
     limits         every number, with its unit and its reason
     text           what may be drawn of what others have written
     looks          fonts, colours, styles, the differences between systems
-    widgets        Log (the messages), Composer (the box one types in), Transfers (files on their way), PasswordBox
-    pages          FirstPage, JoinPage, ChatPage: each a frame, and what happens in it
-    App            the window itself: which page is shown, the session, the poll
+    widgets        Log (the messages), Composer (the box one types in), Transfers (files on their way), FindBar, Keys
+                   (what they do), People (who is here, and what the host can do), Pair (a layout), PasswordBox
+    pages          FirstPage and JoinPage, which are Scrolled, and ChatPage: each a frame, and what happens in it
+    App            Session (one visit to a room), and the window itself: which page is shown, the poll
     command line   main
 
 All of it runs on the main thread, the only one that may touch tkinter, and it never waits for the network. Threads of
 net.py put events into a queue; `App.poll` empties it bit by bit, many times a second, so that the window stays alive
-however much arrives. The few threads that are started here (to open and to close a room) know a queue, never a widget.
+however much arrives. The few threads that are started here (to open and close a room, to save the talk, to wait for the
+browser) know a queue at most, never a widget.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ import threading
 import time
 import unicodedata
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -549,14 +551,8 @@ MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
-FLAT: dict[str, Any] = {  # what is inside a card
-    "background": CARD,
-    "foreground": INK,
-    "selectbackground": SELECTION,
-    "selectforeground": INK,
-    "borderwidth": 0,
-    "highlightthickness": 0,
-}
+FLAT: dict[str, Any] = {"background": CARD, "foreground": INK, "borderwidth": 0, "highlightthickness": 0}
+FLAT.update(selectbackground=SELECTION, selectforeground=INK)
 NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # at least 4.6 : 1
 
 
@@ -783,6 +779,14 @@ def go_to(widget: tk.Misc | None) -> str:
     if widget is not None:
         widget.focus_set()
     return "break"
+
+
+Command = tuple[str, Callable[[], object]]  # of a menu: its words, and what it does
+
+
+def as_command(button: ttk.Button) -> Command:
+    """The same in a menu."""
+    return str(button.cget("text")), button.invoke
 
 
 def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
@@ -1461,6 +1465,171 @@ class Keys:
             self._closed()
 
 
+Control = Callable[[Callable[[net.Server], None]], None]
+ShowCommands = Callable[[list[Command], "tk.Misc", tuple[int, int]], None]
+
+
+class People:
+    """The list of who is here; for the host with what can be done to whoever is chosen in it, and to all.
+
+    What changes shows at `flush`. `control` has something done by the host's own room; nobody else has it.
+    """
+
+    def __init__(self, parent: tk.Misc, looks: Looks, control: Control | None, show_commands: ShowCommands) -> None:
+        self._looks = looks
+        self._control = control
+        self._show_commands = show_commands
+        self.names: dict[int, str] = {}
+        self._host = self._own = 0
+        self._is_paused = False
+        self._controls = net.Controls((), ())
+        self._shown: list[tuple[int, bool]] = []  # number, is removed; of each line
+        self._changed = False
+        self.frame = ttk.Frame(parent)
+        self.title = ttk.Label(self.frame, style="Bold.TLabel")
+        self.title.pack(anchor="w", pady=(0, looks.em // 2))
+        bar = ttk.Frame(self.frame)
+        card = looks.card(self.frame)
+        self.list = looks.list_box(card)
+        self.list.pack(side="left", fill="both", expand=True, padx=looks.em // 2, pady=looks.em // 2)
+        looks.scrollbar(card, self.list)
+        looks.show_focus(card, self.list)
+        self.mute = button(bar, Words.mute, self._mute)
+        self.remove = button(bar, Words.remove, self._remove)
+        self.pause = button(bar, Words.pause, self._pause)
+        if control is not None:
+            self._place_bar(bar)
+            self._bind()
+        card.pack(fill="both", expand=True)
+
+    def _place_bar(self, bar: ttk.Frame) -> None:
+        gap = self._looks.em // 2
+        bar.pack(side="bottom", fill="x", pady=(gap, 0))
+        bar.columnconfigure((0, 1), weight=1, uniform="bar")
+        self.mute.grid(row=0, column=0, sticky="ew")
+        self.remove.grid(row=0, column=1, sticky="ew", padx=(gap, 0))
+        self.pause.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap, 0))
+
+    def _bind(self) -> None:
+        self.list.bind("<<ListboxSelect>>", lambda _: self._show_bar())
+        self.list.bind("<<ContextMenu>>", self._show_menu)
+        self.list.bind("<<MenuKey>>", lambda _: self._show_menu(None))
+        on_enter(self.list, lambda: self._show_menu(None))
+
+    # What the room says.
+
+    def begin(self, welcome: net.Welcome) -> None:
+        self.names = dict(welcome.people)
+        self._host, self._own = welcome.host or net.HOST, welcome.who
+        self._changed = True
+
+    def came(self, who: int, name: str) -> None:
+        self.names[who] = name
+        self._changed = True
+
+    def went(self, who: int) -> None:
+        self.names.pop(who, None)
+        self._changed = True
+
+    def show_controls(self, controls: net.Controls) -> None:
+        """Who is muted, and who was removed."""
+        self._controls = controls
+        self._changed = True
+
+    def show_paused(self, on: bool) -> None:
+        self._is_paused = on
+        self._show_bar()
+
+    def fit(self) -> None:
+        """For the font as it is now."""
+        self._changed = True
+
+    def flush(self) -> bool:
+        """Whether there was anything new."""
+        if not self._changed:
+            return False
+        self._changed = False
+        self.title.configure(text=Words.people.format(number=len(self.names)))
+        chosen = self._chosen()
+        where = self.list.yview()[0]
+        lines = self._sorted()
+        self._shown = [(who, is_removed) for who, is_removed, _ in lines]
+        self.list.delete(0, "end")
+        self.list.insert("end", *(words for _, _, words in lines))
+        for line, (who, is_removed) in enumerate(self._shown):
+            if is_removed or who in self._controls.muted:
+                self.list.itemconfigure(line, foreground=QUIET)
+        if chosen[0] and chosen in self._shown:
+            self.list.selection_set(self._shown.index(chosen))
+            self.list.activate(self._shown.index(chosen))  # from there the arrow keys go on
+        self.list.yview_moveto(where)
+        self._show_bar()
+        return True
+
+    def _sorted(self) -> list[tuple[int, bool, str]]:
+        """The host, the others in alphabetical order, and for the host those who were removed; each with its words."""
+        marks = {(True, True): Words.host_and_you_mark, (True, False): Words.host_mark, (False, True): Words.you_mark}
+        lines = []
+        for who, name in sorted(self.names.items(), key=lambda person: (person[0] != self._host, person[1].casefold())):
+            words = marks.get((who == self._host, who == self._own), "{name}")
+            lines.append((who, False, self._marked(Words.muted_mark if who in self._controls.muted else words, name)))
+        return lines + [(who, True, self._marked(Words.removed_mark, name)) for who, name in self._controls.removed]
+
+    def _marked(self, words: str, name: str) -> str:
+        looks = self._looks
+        width = PEOPLE_WIDTH * looks.em - looks.text.measure(words.format(name=""))
+        return words.format(name=shortened(drawable_name(name), looks.text, width))
+
+    # What the host does.
+
+    def chosen_line(self) -> int | None:
+        lines: tuple[int, ...] = self.list.curselection()  # type: ignore[no-untyped-call]
+        return lines[0] if lines else None
+
+    def _chosen(self) -> tuple[int, bool]:
+        """Number of the person who is chosen, and whether they were removed; 0 for nobody, or oneself."""
+        line = self.chosen_line()
+        who, is_removed = (0, False) if line is None else self._shown[line]
+        return (who, is_removed) if who != self._own else (0, False)
+
+    def _mute(self) -> None:
+        who, _ = self._chosen()
+        self._do(lambda room: room.mute(who, who not in self._controls.muted))
+
+    def _remove(self) -> None:
+        who, is_removed = self._chosen()
+        self._do(lambda room: room.remove(who, not is_removed))
+
+    def _pause(self) -> None:
+        self._do(lambda room: room.pause(not self._is_paused))
+
+    def _do(self, action: Callable[[net.Server], None]) -> None:
+        if self._control is not None:
+            self._control(action)
+
+    def _show_bar(self) -> None:
+        who, is_removed = self._chosen()
+        self.mute.configure(text=Words.unmute if who in self._controls.muted else Words.mute)
+        self.mute.state(["!disabled" if who and not is_removed else "disabled"])
+        self.remove.configure(text=Words.let_in if is_removed else Words.remove)
+        self.remove.state(["!disabled" if who else "disabled"])
+        self.pause.configure(text=Words.go_on if self._is_paused else Words.pause)
+
+    def _show_menu(self, event: tk.Event[tk.Listbox] | None) -> str:
+        """What the buttons do, where the mouse is or, by keyboard, at the person who is chosen."""
+        if event is not None:
+            self.list.selection_clear(0, "end")
+            self.list.selection_set(f"@{event.x},{event.y}")
+            self.list.focus_set()
+        self._show_bar()
+        buttons = [each for each in (self.mute, self.remove) if each.instate(["!disabled"])]
+        if buttons:
+            x, y, _, height = self.list.bbox(self.chosen_line() or 0) or (0, 0, 0, 0)
+            place = (event.x, event.y) if event is not None else (x, y + height)
+            self._show_commands([as_command(each) for each in buttons], self.list, place)
+        return "break"
+
+
 class Pair:
     """Two widgets side by side or, where that is too narrow, one above the other."""
 
@@ -1477,48 +1646,6 @@ class Pair:
         gap = self._looks.em
         row, column, left = (1, 0, 0) if on else (0, 1, gap)
         self.second.grid(row=row, column=column, sticky="w" if on else "e", padx=(left, 0), pady=(gap // 2 * on, 0))
-
-
-class Scrolled:
-    """A page that scrolls where the window is too small for it, also to whatever gets the keyboard."""
-
-    def __init__(self, parent: tk.Misc, looks: Looks, *, centred: bool) -> None:
-        self._looks = looks
-        self._centred = centred
-        self.frame = ttk.Frame(parent)
-        background = looks.style.lookup("TFrame", "background")
-        self._canvas = tk.Canvas(self.frame, highlightthickness=0, background=background, width=1, height=1)
-        self._scrollbar = ttk.Scrollbar(self.frame, command=self._canvas.yview)
-        self._canvas.configure(yscrollcommand=self._scrollbar.set)
-        self._canvas.pack(side="left", fill="both", expand=True)
-        self.inner = ttk.Frame(self._canvas, padding=(2 * looks.em, looks.em))
-        self._item = self._canvas.create_window(0, 0, window=self.inner, anchor="n")
-        self._canvas.bind("<Configure>", lambda _: self.fit())
-        self.inner.bind("<Configure>", lambda _: self.fit())
-
-    def fit(self) -> None:
-        canvas, height = self._canvas, self.inner.winfo_reqheight()
-        width, most = canvas.winfo_width(), (MOST_WIDE + 4) * self._looks.em
-        free = canvas.winfo_height() - height
-        top = max(0, free * 2 // 5) if self._centred else 0
-        canvas.coords(self._item, width // 2, top)
-        canvas.itemconfigure(self._item, width=min(width, most))
-        canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
-        if free < 0:
-            self._scrollbar.pack(side="right", fill="y")
-        else:
-            self._scrollbar.pack_forget()
-
-    def show(self, widget: tk.Misc) -> None:
-        """It has got the keyboard."""
-        if not str(widget).startswith(f"{self.inner}."):
-            return
-        height = max(self.inner.winfo_height(), 1)
-        top, bottom = self._canvas.yview()
-        first = (widget.winfo_rooty() - self.inner.winfo_rooty()) / height
-        last = first + widget.winfo_height() / height
-        if first < top or last > bottom:
-            self._canvas.yview_moveto(max(0.0, (first + last - (bottom - top)) / 2))
 
 
 def wrapped(parent: tk.Misc, style: str = "TLabel", **options: Any) -> ttk.Label:
@@ -1566,14 +1693,72 @@ def needs_new_python() -> str:
 # -------------------------------------------------------------------------------------------------------------- pages
 
 
-class FirstPage:
+class Scrolled:
+    """A page that scrolls where the window is too small for it, also to whatever gets the keyboard.
+
+    `inner` is to be filled, with a label `message` in it.
+    """
+
+    message: ttk.Label
+
+    def __init__(self, app: App, *, centred: bool) -> None:
+        self._app = app
+        self._looks = looks = app.looks
+        self._centred = centred
+        self.frame = ttk.Frame(app.root)
+        background = looks.style.lookup("TFrame", "background")
+        self._canvas = tk.Canvas(self.frame, highlightthickness=0, background=background, width=1, height=1)
+        self._scrollbar = ttk.Scrollbar(self.frame, command=self._canvas.yview)
+        self._canvas.configure(yscrollcommand=self._scrollbar.set)
+        self._canvas.pack(side="left", fill="both", expand=True)
+        self.inner = ttk.Frame(self._canvas, padding=(2 * looks.em, looks.em))
+        self._item = self._canvas.create_window(0, 0, window=self.inner, anchor="n")
+        self._canvas.bind("<Configure>", lambda _: self._scroll())
+        self.inner.bind("<Configure>", lambda _: self._scroll())
+
+    def _scroll(self) -> None:
+        canvas, height = self._canvas, self.inner.winfo_reqheight()
+        width, most = canvas.winfo_width(), (MOST_WIDE + 4) * self._looks.em
+        free = canvas.winfo_height() - height
+        top = max(0, free * 2 // 5) if self._centred else 0
+        canvas.coords(self._item, width // 2, top)
+        canvas.itemconfigure(self._item, width=min(width, most))
+        canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
+        if free < 0:
+            self._scrollbar.pack(side="right", fill="y")
+        else:
+            self._scrollbar.pack_forget()
+
+    def show(self, widget: tk.Misc) -> None:
+        """It has got the keyboard."""
+        if not str(widget).startswith(f"{self.inner}."):
+            return
+        height = max(self.inner.winfo_height(), 1)
+        top, bottom = self._canvas.yview()
+        first = (widget.winfo_rooty() - self.inner.winfo_rooty()) / height
+        last = first + widget.winfo_height() / height
+        if first < top or last > bottom:
+            self._canvas.yview_moveto(max(0.0, (first + last - (bottom - top)) / 2))
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+
+    def fit(self) -> None:
+        """For the font as it is now: most changes by itself."""
+
+    def flush(self) -> None:
+        """Shows what has come since the last time."""
+
+    def close(self) -> None:
+        self.frame.destroy()
+
+
+class FirstPage(Scrolled):
     """A name, and the two buttons."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
-        looks = app.looks
-        self.page = Scrolled(app.root, looks, centred=True)
-        self.frame, box = self.page.frame, self.page.inner
+        super().__init__(app, centred=True)
+        looks, box = app.looks, self.inner
         wrapped(box, "Title.TLabel", text=Words.program, anchor="center", justify="center").pack(fill="x")
         slogan = wrapped(box, "Quiet.TLabel", text=Words.slogan, anchor="center", justify="center")
         slogan.pack(fill="x", pady=(looks.em // 2, 3 * looks.em))
@@ -1617,18 +1802,6 @@ class FirstPage:
         self.name.focus_set()
         self.name.selection_range(0, "end")
 
-    def say(self, text: str, wrong: bool = False) -> None:
-        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
-
-    def close(self) -> None:
-        self.frame.destroy()
-
-    def fit(self) -> None:
-        """Nothing to do: fonts and lengths change by themselves."""
-
-    def flush(self) -> None:
-        """Nothing comes by itself here."""
-
     def busy(self, text: str) -> None:
         self.say(text)
         for each in (self.host, self.join):
@@ -1656,19 +1829,17 @@ class FirstPage:
             self._app.show_join_page()
 
 
-class JoinPage:
+class JoinPage(Scrolled):
     """The rooms that are found, and a box for the address of one that is not."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        super().__init__(app, centred=False)
         self.rooms: tuple[net.FoundRoom, ...] = ()
         self._wanted: tuple[str, int] | None = None  # address and port of the last attempt ...
         self._typed_then = ""  # ... and what stood in the address box then
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
-        looks = app.looks
-        self.page = Scrolled(app.root, looks, centred=False)
-        self.frame, box = self.page.frame, self.page.inner
+        looks, box = app.looks, self.inner
         top = ttk.Frame(box)
         top.pack(fill="x", pady=(0, looks.em))
         self.back = button(top, Words.back, lambda: app.leave(""))
@@ -1719,9 +1890,6 @@ class JoinPage:
         self.address.focus_set()
         self.address.selection_range(0, "end")
 
-    def say(self, text: str, wrong: bool = False) -> None:
-        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
-
     def busy(self, text: str) -> None:
         self.say(text)
         self.join.state(["disabled"])
@@ -1738,7 +1906,7 @@ class JoinPage:
     def close(self) -> None:
         self._finder.close()
         self.frame.after_cancel(self._nothing_found)
-        self.frame.destroy()
+        super().close()
 
     def flush(self) -> None:
         """Shows the newest list of rooms, if there is a new one."""
@@ -1838,20 +2006,13 @@ class ChatPage:
         self._where = join_address(client.address, client.port)
         self._welcome = welcome
         self.title = drawable_name(welcome.title)
-        self._people: dict[int, str] = {}
-        self._shown: list[tuple[int, bool]] = []  # number, is removed; of each line in the list of people
-        self._controls = net.Controls((), ())
         self._history_left = 0  # events that were before us, and are still to come
-        self._changed_people = False
         self._talk: collections.deque[Entry] = collections.deque()  # all of it, for saving
         self._forgotten = 0  # of the talk, because there was too much
         self._numbered: dict[int, Entry] = {}  # the room's number -> what it is about
         self._is_muted = self._is_paused = False
         self._last_own = ""
-        self.over = False
-        self._is_gone = False
-        self._had_company = False
-        self._shows_all_addresses = False
+        self.over = self._is_gone = self._had_company = self._shows_all_addresses = False
         self._reachable = session.reachable
         self._saved_talks: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # path, what went wrong
         self._folder = ""  # where the last file was chosen or saved
@@ -1862,7 +2023,7 @@ class ChatPage:
         self._make_header(looks)
         self._make_secrecy(looks, session.password)
         self.log = Log(self.frame, looks)
-        self._make_people(looks)
+        self.people = People(self.frame, looks, self._control if self._hosting else None, self._show_commands)
         self._find = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
         self._make_question(looks)
@@ -1917,31 +2078,6 @@ class ChatPage:
             self.password.pack(side="left", padx=(0, self._app.looks.em), before=self.show_password)
             self.show_password.configure(text=Words.hide_password)
 
-    def _make_people(self, looks: Looks) -> None:
-        self._people_frame = frame = ttk.Frame(self.frame)
-        self.people_title = ttk.Label(frame, style="Bold.TLabel")
-        self.people_title.pack(anchor="w", pady=(0, looks.em // 2))
-        if self._hosting:
-            self._make_bar(frame, looks)
-        card = looks.card(frame)
-        card.pack(fill="both", expand=True)
-        self.people = looks.list_box(card)
-        self.people.pack(side="left", fill="both", expand=True, padx=looks.em // 2, pady=looks.em // 2)
-        looks.scrollbar(card, self.people)
-        looks.show_focus(card, self.people)
-
-    def _make_bar(self, frame: ttk.Frame, looks: Looks) -> None:
-        """The host's controls, for who is chosen in the list, and for all."""
-        bar = ttk.Frame(frame)
-        bar.pack(side="bottom", fill="x", pady=(looks.em // 2, 0))
-        bar.columnconfigure((0, 1), weight=1, uniform="bar")
-        self.mute = button(bar, Words.mute, self._mute)
-        self.mute.grid(row=0, column=0, sticky="ew")
-        self.remove = button(bar, Words.remove, self._remove)
-        self.remove.grid(row=0, column=1, sticky="ew", padx=(looks.em // 2, 0))
-        self.pause = button(bar, Words.pause, self._pause)
-        self.pause.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(looks.em // 2, 0))
-
     def _make_question(self, looks: Looks) -> None:
         """Asked inside the window: is a room with people in it to be closed?"""
         self._question = Pair(self.frame, looks)
@@ -1972,11 +2108,6 @@ class ChatPage:
         log.bind("<<ContextMenu>>", self._show_entry_menu)
         log.bind("<<MenuKey>>", lambda _: self._show_entry_menu(None))
         self.frame.bind("<Configure>", lambda _: self._measure())
-        if self._hosting:
-            self.people.bind("<<ListboxSelect>>", lambda _: self._show_bar())
-            self.people.bind("<<ContextMenu>>", self._show_person_menu)
-            self.people.bind("<<MenuKey>>", lambda _: self._show_person_menu(None))
-            on_enter(self.people, lambda: self._show_person_menu(None))
 
     # Where it stands.
 
@@ -2046,7 +2177,7 @@ class ChatPage:
 
     def fit(self) -> None:
         """For the font as it is now."""
-        self._changed_people = True
+        self.people.fit()
         if not self._hosting:
             self._fit_title(self._header.first.winfo_width())
         self._measure()
@@ -2056,17 +2187,17 @@ class ChatPage:
     def _show_people(self) -> None:
         gap = self._app.looks.em
         if not self._is_narrow:
-            self._people_frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(gap, 0))
+            self.people.frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(gap, 0))
         elif self._people_open:  # in front of everything down to the status
-            self._people_frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
-            self._people_frame.lift()
+            self.people.frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
+            self.people.frame.lift()
         else:
-            self._people_frame.grid_remove()
+            self.people.frame.grid_remove()
 
     def _toggle_people(self) -> None:
         self._people_open = not self._people_open
         self._show_people()
-        (self.people if self._people_open else self.composer.text).focus_set()
+        (self.people.list if self._people_open else self.composer.text).focus_set()
 
     def _fit_title(self, width: int) -> None:
         looks = self._app.looks
@@ -2232,7 +2363,7 @@ class ChatPage:
 
     def ask(self) -> bool:
         """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
-        others = len(self._people) - 1
+        others = len(self.people.names) - 1
         if not self._hosting or others < 1 or self.over or self._question.frame.winfo_ismapped():
             return True
         self.frame.winfo_toplevel().deiconify()  # it may be closed from the taskbar
@@ -2248,29 +2379,6 @@ class ChatPage:
 
     # What the host does.
 
-    def _chosen(self) -> tuple[int, bool]:
-        """Number of the person who is chosen in the list, and whether they were removed; 0 for nobody, or oneself."""
-        line = self._chosen_line()
-        who, is_removed = (0, False) if line is None else self._shown[line]
-        return (who, is_removed) if who != self._welcome.who else (0, False)
-
-    def _chosen_line(self) -> int | None:
-        lines: tuple[int, ...] = self.people.curselection()  # type: ignore[no-untyped-call]
-        return lines[0] if lines else None
-
-    def _mute(self) -> None:
-        who, _ = self._chosen()
-        if who:
-            self._control(lambda server: server.mute(who, who not in self._controls.muted))
-
-    def _remove(self) -> None:
-        who, is_removed = self._chosen()
-        if who:
-            self._control(lambda server: server.remove(who, not is_removed))
-
-    def _pause(self) -> None:
-        self._control(lambda server: server.pause(not self._is_paused))
-
     def _control(self, action: Callable[[net.Server], None]) -> None:
         if self._server is not None and not self.over:
             try:
@@ -2278,35 +2386,11 @@ class ChatPage:
             except ValueError:  # somebody, or something, that is not known any more
                 self.say(Words.not_known, wrong=True)
 
-    def _show_bar(self) -> None:
-        who, is_removed = self._chosen()
-        self.mute.configure(text=Words.unmute if who in self._controls.muted else Words.mute)
-        self.mute.state(["!disabled" if who and not is_removed else "disabled"])
-        self.remove.configure(text=Words.let_in if is_removed else Words.remove)
-        self.remove.state(["!disabled" if who else "disabled"])
-        self.pause.configure(text=Words.go_on if self._is_paused else Words.pause)
-
-    def _show_person_menu(self, event: tk.Event[tk.Listbox] | None) -> str:
-        """Where the mouse is or, by keyboard, at the person who is chosen."""
-        if event is not None:
-            self.people.selection_clear(0, "end")
-            self.people.selection_set(f"@{event.x},{event.y}")
-            self.people.focus_set()
-        self._show_bar()
-        who, is_removed = self._chosen()
-        if who:
-            commands = [(str(self.remove.cget("text")), self._remove)]
-            if not is_removed:
-                commands.insert(0, (str(self.mute.cget("text")), self._mute))
-            x, y, _, height = self.people.bbox(self._chosen_line() or 0) or (0, 0, 0, 0)
-            self._show_commands(commands, self.people, event, (x, y + height))
-        return "break"
-
     # Menus.
 
     def _show_menu(self) -> None:
         app = self._app
-        commands: list[tuple[str, Callable[[], object]]] = [
+        commands: list[Command] = [
             (Words.find, self.find),
             (Words.menu_save_talk, self.save_talk),
             (Words.menu_larger, lambda: app.zoom(1)),
@@ -2315,19 +2399,19 @@ class ChatPage:
             (Words.menu_keys, self.toggle_keys),
         ]
         if self._hosting:
-            commands.insert(0, (Words.go_on if self._is_paused else Words.pause, self._pause))
+            commands.insert(0, as_command(self.people.pause))
         if self._is_cramped:
             commands.append((Words.file, self.choose_files))
             if self._is_narrow:
-                commands.append((str(self.people_button.cget("text")), self._toggle_people))
+                commands.append(as_command(self.people_button))
             commands.append((Words.leave, self._app.ask_to_leave))
-        self._show_commands(commands, self.menu_button, None, (0, self.menu_button.winfo_height()))
+        self._show_commands(commands, self.menu_button, (0, self.menu_button.winfo_height()))
 
     def _show_entry_menu(self, event: tk.Event[tk.Text] | None) -> str:
         """For the entry under the mouse or, by keyboard, the one that is chosen."""
         log = self.log
         entry = log.current() if event is None else log.entry_at(f"@{event.x},{event.y}")
-        commands: list[tuple[str, Callable[[], object]]] = []
+        commands: list[Command] = []
         if log.selected():
             commands.append((Words.copy_selected, lambda: log.text.event_generate("<<Copy>>")))
         if entry is not None:
@@ -2337,24 +2421,17 @@ class ChatPage:
             if self._hosting and entry.number and not entry.taken_back:
                 commands.append((Words.take_it_back, lambda: self._control(lambda room: room.take_back(entry.number))))
         commands.append((Words.menu_save_talk, self.save_talk))
-        box = log.text.bbox("entry.first") if event is None and entry is not None else None
-        self._show_commands(commands, log.text, event, (box[0], box[1] + box[3]) if box else (0, 0))
+        x, y, _, height = (log.text.bbox("entry.first") if log.current() else None) or (0, 0, 0, 0)
+        self._show_commands(commands, log.text, (event.x, event.y) if event is not None else (x, y + height))
         return "break"
 
-    def _show_commands(
-        self,
-        commands: Sequence[tuple[str, Callable[[], object]]],
-        widget: tk.Misc,
-        event: tk.Event[Any] | None,
-        place: tuple[int, int],
-    ) -> None:
-        """A menu at the mouse or, without one, at this place in the widget."""
+    def _show_commands(self, commands: list[Command], widget: tk.Misc, place: tuple[int, int]) -> None:
+        """A menu at this place in the widget."""
         self.menu.delete(0, "end")
         for words, action in commands:
             key = self._app.looks.key(Words.key_of.get(words, ""))
             self.menu.add_command(label=words, accelerator=f"{key} ", command=action)
-        x, y = place if event is None else (event.x, event.y)
-        self.menu.tk_popup(widget.winfo_rootx() + x, widget.winfo_rooty() + y)
+        self.menu.tk_popup(widget.winfo_rootx() + place[0], widget.winfo_rooty() + place[1])
 
     # What the room says.
 
@@ -2399,8 +2476,7 @@ class ChatPage:
             case net.WrongPassword():
                 self._note(Words.guessed.format(address=event.address, number=event.times))
             case net.Controls():
-                self._controls = event
-                self._changed_people = True
+                self.people.show_controls(event)
             case net.Found():
                 pass  # for the join page, which has a queue of its own
             case _:
@@ -2425,12 +2501,10 @@ class ChatPage:
             case net.Joined() | net.Left() if is_history:
                 pass  # the list of people is already as it was after them
             case net.Joined():
-                self._people[event.who] = event.name
-                self._changed_people = True
+                self.people.came(event.who, event.name)
                 self._note(Words.joined.format(name=drawable_name(event.name)))
             case net.Left():
-                self._people.pop(event.who, None)
-                self._changed_people = True
+                self.people.went(event.who)
                 words = Words.left.get(event.reason, Words.left["left"])
                 self._note(words.format(name=drawable_name(event.name)))
             case _:
@@ -2456,8 +2530,7 @@ class ChatPage:
             self._note(words.format(number=welcome.missed))
         self.log.call_out(welcome.name)
         self._history_left = welcome.history
-        self._people = dict(welcome.people)
-        self._changed_people = True
+        self.people.begin(welcome)
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
         self.say(Words.connected)
@@ -2471,8 +2544,7 @@ class ChatPage:
         for each in (self.send, self.file):
             each.state(["disabled" if reason else "!disabled"])
         self._show_notice()
-        if self._hosting:
-            self._show_bar()
+        self.people.show_paused(self._is_paused)
 
     # What is kept and drawn.
 
@@ -2564,48 +2636,11 @@ class ChatPage:
                 self.log.add_note(Words.talk_not_saved.format(reason=problem), wrong=True)
             else:
                 self._tell_saved(path)
-        if self._changed_people:
-            self._changed_people = False
-            self._had_company |= len(self._people) > 1
+        if self.people.flush():
+            self.people_button.configure(text=self.people.title.cget("text"))
+            self._had_company |= len(self.people.names) > 1
             if self._hosting:
                 self._show_addresses()
-            self._show_list()
-
-    def _show_list(self) -> None:
-        count = Words.people.format(number=len(self._people))
-        self.people_title.configure(text=count)
-        self.people_button.configure(text=count)
-        chosen = self._chosen()
-        where = self.people.yview()[0]
-        lines = self._sorted_people()
-        self._shown = [(who, is_removed) for who, is_removed, _ in lines]
-        self.people.delete(0, "end")
-        self.people.insert("end", *(words for _, _, words in lines))
-        for line, (who, is_removed) in enumerate(self._shown):
-            if is_removed or who in self._controls.muted:
-                self.people.itemconfigure(line, foreground=QUIET)
-        if chosen[0] and chosen in self._shown:
-            self.people.selection_set(self._shown.index(chosen))
-            self.people.activate(self._shown.index(chosen))  # from there the arrow keys go on
-        self.people.yview_moveto(where)
-        if self._hosting:
-            self._show_bar()
-
-    def _sorted_people(self) -> list[tuple[int, bool, str]]:
-        """The host, the others in alphabetical order, and for the host those who were removed; each with its words."""
-        host, own = self._welcome.host or net.HOST, self._welcome.who
-        marks = {(True, True): Words.host_and_you_mark, (True, False): Words.host_mark, (False, True): Words.you_mark}
-        people = sorted(self._people.items(), key=lambda person: (person[0] != host, person[1].casefold()))
-        lines = []
-        for who, name in people:
-            words = Words.muted_mark if who in self._controls.muted else marks.get((who == host, who == own), "{name}")
-            lines.append((who, False, self._marked(words, name)))
-        return lines + [(who, True, self._marked(Words.removed_mark, name)) for who, name in self._controls.removed]
-
-    def _marked(self, words: str, name: str) -> str:
-        looks = self._app.looks
-        width = PEOPLE_WIDTH * looks.em - looks.text.measure(words.format(name=""))
-        return words.format(name=shortened(drawable_name(name), looks.text, width))
 
 
 # ---------------------------------------------------------------------------------------------------------------- App
@@ -2774,8 +2809,8 @@ class App:
         if self._unread:
             self._unread = 0
             self.show_title()
-        if isinstance(self.page, (FirstPage, JoinPage)):
-            self.page.page.show(event.widget)
+        if isinstance(self.page, Scrolled):
+            self.page.show(event.widget)
 
     def show_title(self) -> None:
         title = Words.program
@@ -2839,12 +2874,11 @@ class App:
         if session is not None and not session.opened.empty():
             self._handle_opened(session, session.opened.get())
         for _ in range(POLL_EVENTS):
-            if session is None or session is not self.session or time.perf_counter() > stop_at:
+            if session is None or session is not self.session:
                 break
-            try:
-                event = session.events.get_nowait()
-            except queue.Empty:
+            if session.events.empty() or time.perf_counter() > stop_at:
                 break
+            event = session.events.get()
             try:
                 self._handle(session, event)
             except Exception:  # costs this event, and no other
@@ -2939,7 +2973,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     mode.add_argument("--join", metavar="ADDRESS[:PORT]", help="join the room at this address at once")
     parser.add_argument("--name", default="", help="your name in the room (default: your login name)")
     parser.add_argument("--password", help="the room's password; - reads it from standard input")
-    parser.add_argument("--port", type=int, help=f"the room's port (default: {net.PORT}, or the next that is free)")
+    parser.add_argument(
+        "--port", type=int, default=net.PORT, help=f"the room's port (default: {net.PORT}, or the next that is free)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.name and not net.clean_name(arguments.name):
         parser.error("--name: there is nothing to read in this name")
@@ -2951,10 +2987,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         if not arguments.password or is_blank(arguments.password):
             parser.error(f"--password: {Words.empty_password}")
     arguments.password = arguments.password or ""
-    if arguments.port is not None and not 0 < arguments.port < 65536:
+    if not 0 < arguments.port < 65536:
         parser.error(f"--port: {Words.port_wrong.format(text=arguments.port)}")
-    if arguments.port is None:
-        arguments.port = net.PORT
     if arguments.join is not None:
         try:
             arguments.join = parse_address(arguments.join, arguments.port)

@@ -42,7 +42,7 @@ def line_of(someone: Person, name: str) -> int:
 
 def control(someone: Person, name: str, words: str, way: str = "bar") -> None:
     """Does this to somebody in the list of people."""
-    people = someone.chat.people
+    people = someone.chat.people.list
     line = line_of(someone, name)
     people.see(line)
     someone.root.update()
@@ -52,7 +52,7 @@ def control(someone: Person, name: str, words: str, way: str = "bar") -> None:
         someone.choose(words)
     elif way == "bar":
         someone.click(people, x + width // 2, y + height // 2)
-        (button,) = (b for b in (someone.chat.mute, someone.chat.remove) if b.cget("text") == words)
+        (button,) = (b for b in (someone.chat.people.mute, someone.chat.people.remove) if b.cget("text") == words)
         someone.click(button)
     else:
         people.focus_force()
@@ -183,7 +183,7 @@ def test_a_removed_person_reads_why_and_may_be_let_in_again(lesson: tuple[Person
     lee.wait(lambda: lee.people() == ["Mr Lee (host, you)", "Bob", "Ann (removed)"], "the host sees it")
     bob.wait(lambda: bob.people() == ["Mr Lee (host)", "Bob (you)"], "Ann is not in Bob's list")
     assert "Ann was removed by the host" in bob.log()
-    assert lee.chat.people_title.cget("text") == "People (2)"
+    assert lee.chat.people.title.cget("text") == "People (2)"
     ann.app.join("127.0.0.1", port(lee))
     ann.wait(lambda: isinstance(ann.app.page, chat_gui.JoinPage) and ann.app.session is None, "Ann is not let in")
     assert "removed you" in str(ann.join_page.message.cget("text"))
@@ -198,12 +198,12 @@ def test_who_was_removed_can_only_be_let_in_again(lesson: tuple[Person, Person, 
     control(lee, "Ann", Words.mute)
     control(lee, "Ann", Words.remove)
     lee.wait(lambda: "Ann (removed)" in lee.people(), "Ann is out")
-    people = lee.chat.people
+    people = lee.chat.people.list
     x, y, _, height = people.bbox(line_of(lee, "Ann")) or (0, 0, 0, 0)
     lee.right_click(people, x + 1, y + height // 2)
     assert lee.menu() == [Words.let_in]
-    assert lee.chat.mute.instate(["disabled"])
-    assert lee.chat.remove.cget("text") == Words.let_in
+    assert lee.chat.people.mute.instate(["disabled"])
+    assert lee.chat.people.remove.cget("text") == Words.let_in
 
 
 def test_the_host_cannot_be_muted_or_removed(host: Person, ann: Person) -> None:  # noqa: F811, ARG001
@@ -211,28 +211,28 @@ def test_the_host_cannot_be_muted_or_removed(host: Person, ann: Person) -> None:
     control(host, "Ann", Words.mute)
     host.wait(lambda: host.people()[1] == "Ann (muted)", "a menu would be filled")
     host.chat.menu.delete(0, "end")
-    people = host.chat.people
+    people = host.chat.people.list
     x, y, _, height = people.bbox(0) or (0, 0, 0, 0)
     host.right_click(people, x + 1, y + height // 2)
     assert host.menu() == []
-    assert host.chat.mute.instate(["disabled"])
-    assert host.chat.remove.instate(["disabled"])
+    assert host.chat.people.mute.instate(["disabled"])
+    assert host.chat.people.remove.instate(["disabled"])
 
 
 def test_only_the_host_has_controls(host: Person, ann: Person) -> None:  # noqa: F811
     assert {Words.mute, Words.remove, Words.pause} <= set(host.everything().split("\n"))
     assert not {Words.mute, Words.remove, Words.pause} & set(ann.everything().split("\n"))
-    x, y, _, height = ann.chat.people.bbox(0) or (0, 0, 0, 0)
-    ann.right_click(ann.chat.people, x + 1, y + height // 2)
+    x, y, _, height = ann.chat.people.list.bbox(0) or (0, 0, 0, 0)
+    ann.right_click(ann.chat.people.list, x + 1, y + height // 2)
     assert ann.menu() == []
     ann.click(ann.chat.menu_button)
     assert Words.pause not in ann.menu()
 
 
 def test_nobody_is_chosen_at_first_and_the_controls_say_so(host: Person) -> None:  # noqa: F811
-    assert host.chat.mute.instate(["disabled"])
-    assert host.chat.remove.instate(["disabled"])
-    assert host.chat.pause.instate(["!disabled"])
+    assert host.chat.people.mute.instate(["disabled"])
+    assert host.chat.people.remove.instate(["disabled"])
+    assert host.chat.people.pause.instate(["!disabled"])
 
 
 def test_somebody_the_room_does_not_know_any_more_is_told_in_plain_words(host: Person) -> None:  # noqa: F811
@@ -247,21 +247,21 @@ def test_somebody_the_room_does_not_know_any_more_is_told_in_plain_words(host: P
 
 def test_the_choice_stays_with_the_person_while_others_come_and_go(host: Person, ann: Person) -> None:  # noqa: F811, ARG001
     feed(host, *(net.Joined(900 + n, 0.0, 70 + n, name) for n, name in enumerate(["Bob", "Cem", "Dan"])))
-    host.chat.people.focus_force()
+    host.chat.people.list.focus_force()
     host.press("Control-Home", "Down", "Down")
-    assert host.people()[host.chat._chosen_line() or 0] == "Bob"
+    assert host.people()[host.chat.people.chosen_line() or 0] == "Bob"
     feed(host, net.Joined(910, 0.0, 80, "Aaron"))
-    assert host.people()[host.chat._chosen_line() or 0] == "Bob"
+    assert host.people()[host.chat.people.chosen_line() or 0] == "Bob"
     host.press("Down")
-    assert host.people()[host.chat._chosen_line() or 0] == "Cem", "the keyboard goes on from there"
+    assert host.people()[host.chat.people.chosen_line() or 0] == "Cem", "the keyboard goes on from there"
     feed(host, net.Left(911, 0.0, 71, "Cem", "left"))
-    assert host.chat._chosen_line() is None
-    assert host.chat.remove.instate(["disabled"]), "not somebody else by mistake"
+    assert host.chat.people.chosen_line() is None
+    assert host.chat.people.remove.instate(["disabled"]), "not somebody else by mistake"
 
 
 def test_a_menu_that_is_still_open_when_its_person_has_left_harms_nobody(host: Person, ann: Person) -> None:  # noqa: F811, ARG001
     feed(host, net.Joined(900, 0.0, 70, "Zoe"))
-    people = host.chat.people
+    people = host.chat.people.list
     x, y, _, height = people.bbox(line_of(host, "Zoe")) or (0, 0, 0, 0)
     host.right_click(people, x + 1, y + height // 2)
     feed(host, net.Left(901, 0.0, 70, "Zoe", "left"))
@@ -282,8 +282,8 @@ def test_while_the_room_is_paused_only_the_host_writes_and_all_see_it(
 
     def switch(words: str) -> None:
         if way == "bar":
-            assert lee.chat.pause.cget("text") == words
-            lee.click(lee.chat.pause)
+            assert lee.chat.people.pause.cget("text") == words
+            lee.click(lee.chat.people.pause)
         else:
             lee.click(lee.chat.menu_button)
             lee.choose(words)
@@ -311,11 +311,11 @@ def test_while_the_room_is_paused_only_the_host_writes_and_all_see_it(
 
 def test_who_is_muted_stays_so_when_the_pause_is_over(host: Person, ann: Person) -> None:  # noqa: F811
     control(host, "Ann", Words.mute)
-    host.click(host.chat.pause)
+    host.click(host.chat.people.pause)
     ann.wait(lambda: Words.was_paused in ann.log(), "it is paused")
     assert blocked(ann, Words.muted)()
-    host.wait(lambda: host.chat.pause.cget("text") == Words.go_on, "the button says so")
-    host.click(host.chat.pause)
+    host.wait(lambda: host.chat.people.pause.cget("text") == Words.go_on, "the button says so")
+    host.click(host.chat.people.pause)
     ann.wait(lambda: Words.goes_on in ann.log(), "it goes on")
     assert blocked(ann, Words.muted)()
 
@@ -474,23 +474,23 @@ def test_the_host_comes_first_then_the_others_in_alphabetical_order(host: Person
     assert host.people() == ["Mr Lee (host, you)", "alf", "Ann", "bob", "Cem", "zoe"]
     assert zoe.people() == ["Mr Lee (host)", "alf", "Ann", "bob", "Cem", "zoe (you)"]
     for someone in (host, zoe):
-        assert someone.chat.people_title.cget("text") == "People (6)"
+        assert someone.chat.people.title.cget("text") == "People (6)"
 
 
 def test_forty_people_are_counted_and_can_be_scrolled_through(host: Person) -> None:  # noqa: F811
     feed(host, *(net.Joined(900 + n, 0.0, 70 + n, f"Pupil {n:02}") for n in range(39)))
-    assert host.chat.people_title.cget("text") == "People (40)"
-    people = host.chat.people
+    assert host.chat.people.title.cget("text") == "People (40)"
+    people = host.chat.people.list
     people.focus_force()
     host.press("Control-End")
     host.press("Menu")
     assert host.menu() == [Words.mute, Words.remove]
-    assert host.people()[host.chat._chosen_line() or 0] == "Pupil 38"
+    assert host.people()[host.chat.people.chosen_line() or 0] == "Pupil 38"
     where = people.yview()
     assert where[0] > 0
     feed(host, net.Left(990, 0.0, 70, "Pupil 00", "left"))
     assert people.yview()[1] == 1.0, "it stays where it was scrolled to"
-    assert host.chat.people_title.cget("text") == "People (39)"
+    assert host.chat.people.title.cget("text") == "People (39)"
 
 
 # Being noticed ----------------------------------------------------------------

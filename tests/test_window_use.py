@@ -216,7 +216,7 @@ def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person, pl
     chat = host.chat
     places: dict[str, tk.Misc] = {
         "log": chat.log.text,
-        "people": chat.people,
+        "people": chat.people.list,
         "composer": chat.composer.text,
         "button": chat.send,
         "page": chat.frame,
@@ -226,7 +226,7 @@ def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person, pl
         host.root.update()
         assert host.app.looks.percent == percent
     assert at_end(host)
-    assert chat.people.yview()[0] == 0.0
+    assert chat.people.list.yview()[0] == 0.0
 
 
 def test_a_wheel_that_tells_its_way_zooms_too(host: Person) -> None:  # noqa: F811
@@ -435,12 +435,13 @@ def test_in_a_narrow_window_the_people_come_when_they_are_asked_for(crowd: dict[
     resize(someone, SMALL)
     someone.root.lift()
     someone.focus_composer()
-    assert not someone.chat.people.winfo_ismapped()
+    assert not someone.chat.people.list.winfo_ismapped()
     assert someone.chat.people_button.cget("text") == "People (40)"
     someone.click(someone.chat.people_button)
     settle(someone)
-    assert someone.root.focus_get() is someone.chat.people
-    for widget in (someone.chat.people, someone.chat.mute, someone.chat.remove, someone.chat.pause):
+    assert someone.root.focus_get() is someone.chat.people.list
+    people = someone.chat.people
+    for widget in (people.list, people.mute, people.remove, people.pause):
         x, y, right, bottom = box(widget)
         assert box(someone.root)[0] <= x < right <= box(someone.root)[2]
         assert box(someone.root)[1] <= y < bottom <= box(someone.root)[3]
@@ -448,10 +449,10 @@ def test_in_a_narrow_window_the_people_come_when_they_are_asked_for(crowd: dict[
         assert on_top is widget, f"{name_of(widget)} is covered"
     someone.press("Escape")
     settle(someone)
-    assert not someone.chat.people.winfo_ismapped()
+    assert not someone.chat.people.list.winfo_ismapped()
     assert someone.root.focus_get() is someone.chat.composer.text
     resize(someone, USUAL)
-    assert someone.chat.people.winfo_ismapped()
+    assert someone.chat.people.list.winfo_ismapped()
     assert not someone.chat.people_button.winfo_ismapped()
 
 
@@ -476,8 +477,8 @@ def test_where_only_log_and_composer_have_room_the_menu_has_all_the_rest(
     assert chosen == ["files"]
     someone.choose("People (40)")
     settle(someone)
-    assert page.people.winfo_ismapped()
-    assert page.pause.winfo_ismapped()
+    assert page.people.list.winfo_ismapped()
+    assert page.people.pause.winfo_ismapped()
     someone.press("Escape")
     someone.choose(Words.leave)
     assert "Close the room for 39 people?" in someone.everything()
@@ -595,7 +596,7 @@ def pairs(someone: Person) -> Iterator[tuple[str, str, str]]:
 def test_every_text_stands_out_from_its_background(host: Person, ann: Person) -> None:  # noqa: F811
     talk(ann)
     ann.press("Control-f")
-    host.click(host.chat.pause)
+    host.click(host.chat.people.pause)
     ann.wait(lambda: ann.chat.composer.is_blocked, "the box is greyed")
     weak = {what: round(contrast(*two), 2) for someone in (host, ann) for what, *two in pairs(someone)}
     assert len(weak) > 100
@@ -656,7 +657,7 @@ def test_tab_reaches_every_part_of_the_window_and_shift_tab_goes_back(
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the styles are the system's")
 def test_whatever_has_the_keyboard_shows_it(host: Person) -> None:  # noqa: F811
-    for widget in (host.chat.log.text, host.chat.composer.text, host.chat.people):
+    for widget in (host.chat.log.text, host.chat.composer.text, host.chat.people.list):
         card = widget.master
         assert isinstance(card, tk.Frame)
         assert card.cget("highlightbackground") == chat_gui.LINE or widget is host.root.focus_get()
@@ -708,7 +709,7 @@ def test_escape_gives_the_keyboard_back_to_the_composer(host: Person, where: str
     if where in ("find", "keys"):
         host.press({"find": "Control-f", "keys": "F1"}[where])
     else:
-        {"log": chat.log.text, "people": chat.people, "send": chat.send}[where].focus_force()
+        {"log": chat.log.text, "people": chat.people.list, "send": chat.send}[where].focus_force()
         host.root.update()
     assert host.root.focus_get() is not chat.composer.text
     host.press("Escape")

@@ -185,7 +185,7 @@ class Person:
         return str(found[-1]) if found else ""
 
     def people(self) -> list[str]:
-        return [str(name) for name in self.chat.people.get(0, "end")]
+        return [str(name) for name in self.chat.people.list.get(0, "end")]
 
     def sees(self, text: str) -> None:
         self.wait(lambda: text in self.everything(), f"{text!r} is to be read")

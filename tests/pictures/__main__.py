@@ -153,8 +153,8 @@ def lesson_pages() -> Iterator[Picture]:
     map_png = net.Shared(110, MORNING + 290, 3, "Bob", "0" * 32, "map.png", 2_100_000, "0" * 64)
     silly = net.Said(111, MORNING + 295, 3, "Bob", 1, "something silly")
     fill(person, map_png, silly, controls, net.TakenBack(112, MORNING + 296, 111), net.Paused(113, MORNING, True))
-    person.chat.people.selection_set(3)
-    person.chat._show_bar()
+    person.chat.people.list.selection_set(3)
+    person.chat.people._show_bar()
     yield "host-lesson", person
     person.chat.find()
     person.chat._find.entry.insert(0, "name")
@@ -189,8 +189,8 @@ def class_pages() -> Iterator[Picture]:
     fill(person)
     own = person.chat._welcome.who
     person.chat.title = TITLE
-    person.chat._people = {1: "Mr Lee", own: "Ann", **{99 - number: f"Pupil {number}" for number in range(3, 41)}}
-    person.chat._changed_people = True
+    person.chat.people.names = {1: "Mr Lee", own: "Ann", **{99 - number: f"Pupil {number}" for number in range(3, 41)}}
+    person.chat.people.fit()
     person.chat.fit()
     yield "class-of-forty", person
     person.close()
