@@ -1713,10 +1713,10 @@ class Scrolled:
         self._canvas.pack(side="left", fill="both", expand=True)
         self.inner = ttk.Frame(self._canvas, padding=(2 * looks.em, looks.em))
         self._item = self._canvas.create_window(0, 0, window=self.inner, anchor="n")
-        self._canvas.bind("<Configure>", lambda _: self._scroll())
-        self.inner.bind("<Configure>", lambda _: self._scroll())
+        self._canvas.bind("<Configure>", lambda _: self._place())
+        self.inner.bind("<Configure>", lambda _: self._place())
 
-    def _scroll(self) -> None:
+    def _place(self) -> None:
         canvas, height = self._canvas, self.inner.winfo_reqheight()
         width, most = canvas.winfo_width(), (MOST_WIDE + 4) * self._looks.em
         free = canvas.winfo_height() - height
@@ -1728,6 +1728,11 @@ class Scrolled:
             self._scrollbar.pack(side="right", fill="y")
         else:
             self._scrollbar.pack_forget()
+
+    def scroll(self, units: int) -> None:
+        """By the mouse wheel."""
+        if self._scrollbar.winfo_ismapped():
+            self._canvas.yview_scroll(units, "units")
 
     def show(self, widget: tk.Misc) -> None:
         """It has got the keyboard."""
@@ -2732,6 +2737,10 @@ class App:
                 root.bind_class(place, f"<{control}-Button-5>", lambda _: self.zoom(-1))
         root.event_add("<<MenuKey>>", "<Shift-F10>", "<App>" if sys.platform == "win32" else "<Menu>")
         root.bind("<F11>", lambda _: self.toggle_full_screen())
+        root.bind("<MouseWheel>", lambda event: self._roll(-1 if event.delta > 0 else 1))
+        if self.looks.is_x11:
+            root.bind("<Button-4>", lambda _: self._roll(-1))
+            root.bind("<Button-5>", lambda _: self._roll(1))
         root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))
         root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
         for key, action in (("f", ChatPage.find), ("s", ChatPage.save_talk), ("o", ChatPage.choose_files)):
@@ -2804,6 +2813,10 @@ class App:
             self.show_title()
             if self._unread == 1:
                 self.root.bell()
+
+    def _roll(self, units: int) -> None:
+        if isinstance(self.page, Scrolled):
+            self.page.scroll(units)
 
     def _focus_came(self, event: tk.Event[tk.Misc]) -> None:
         if self._unread:

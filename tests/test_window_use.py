@@ -1470,3 +1470,15 @@ def test_no_word_of_the_table_is_forgotten() -> None:
     names = [name for name in vars(Words) if not name.startswith("_")]
     unused = [name for name in names if f"Words.{name}" not in source.replace("\n", " ")]
     assert [name for name in unused if name != "password_missing"] == []
+
+
+def test_a_page_that_is_higher_than_the_window_scrolls_with_the_wheel(person: Open) -> None:
+    someone = person("Ann")
+    resize(someone, "320x300")
+    page = someone.first_page
+    someone.wait(page._scrollbar.winfo_ismapped, "there is something to scroll")
+    for delta, moved in ((-120, True), (120, False)):
+        for _ in range(20):
+            page.name.event_generate("<MouseWheel>", delta=delta)
+        someone.settle()
+        assert (page._canvas.yview()[0] > 0) is moved
