@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,10 @@ import pytest
 from tests.conftest import TOP
 from tests.helpers import needs_tls
 
+# They take a minute: where several Pythons run the tests after one another, the newest is enough.
+pytestmark = pytest.mark.skipif(
+    os.environ.get("CI") == "true" and sys.version_info < (3, 13), reason="in CI Python 3.13 runs the benchmarks"
+)
 HELPERS = {"__init__", "rivals", "tools"}  # no benchmarks
 SLOWEST = 120.0  # s; a benchmark that hangs fails its test, and the others still run
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc, and waits with epoll")
