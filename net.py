@@ -1418,13 +1418,18 @@ class Server:
         self._handshakes: collections.Counter[str] = collections.Counter()  # address -> how many are under way
 
         self._closing = threading.Event()
-        with contextlib.ExitStack() as undo:  # all of this, or nothing
+        self._open(host, port, Files(max_file, max_store))
+
+    def _open(self, host: str, port: int, files: Files) -> None:
+        """The last part of being made: port, files and threads, all of them or none. Raises OSError."""
+        with contextlib.ExitStack() as undo:
+            self._files = undo.enter_context(contextlib.closing(files))
             self._listener = undo.enter_context(_listen(host, port))
             self.port: int = self._listener.getsockname()[1]
-            self._files = undo.enter_context(contextlib.closing(Files(max_file, max_store)))
             self._sender = Sender(f"sender {self.port}", self._due)
             undo.callback(self._sender.stop)
-            self._answerer = undo.enter_context(contextlib.closing(_Answerer(host, self.port, self._describe, events)))
+            self._answerer = _Answerer(host, self.port, self._describe, self._events)
+            undo.callback(self._answerer.close)
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
             self._arrivals = undo.enter_context(selectors.DefaultSelector())
             for sock in (self._listener, self._wake_accept.receiver):
