@@ -37,6 +37,7 @@ def lesson(host: Person, ann: Person, person: Open) -> tuple[Person, Person, Per
 
 
 def line_of(someone: Person, name: str) -> int:
+    someone.wait(lambda: any(words.partition(" (")[0] == name for words in someone.people()), f"{name} is in the list")
     return [words.partition(" (")[0] for words in someone.people()].index(name)
 
 
