@@ -535,6 +535,8 @@ def test_whatever_a_room_says_the_client_goes_on_or_comes_back(
 
     guest = fake.accepts()
     guest.lets_in(room="a good one", history=0)
+    # What is said before the client knows in which room it is now would be for the room before.
+    expect(ann.client.events, net.Welcome, lambda welcome: welcome.room == "a good one")
     ann.client.say("still here")
     while guest.receive_until("say")["text"] != "still here":
         pass
