@@ -1030,11 +1030,15 @@ def test_who_floods_a_paused_room_and_reads_nothing_is_let_go_and_holds_up_nobod
 ) -> None:
     monkeypatch.setattr(net, "MAX_OWN_LINES", 5)
     room.pause(True)
+    connection = room._people[ann.token].connection
+    assert connection is not None
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that it is soon full
+    ann.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     with contextlib.suppress(OSError):
-        for number in itertools.count():
-            ann.send_bytes(b'{"type":"say","id":%d,"text":"now"}\n' % number * 50)
-            if number % 100 == 0:
-                bob.send({"type": "ping"})  # it takes until all buffers are full: on a slow computer, long
+        for number in itertools.count(1):
+            ann.send_bytes(b'{"type":"say","id":%d,"text":"now"}\n' % number)
+            if number % 1000 == 0:
+                bob.send({"type": "ping"})
             with room._room_lock:
                 if room._people[ann.token].connection is None:
                     break
