@@ -10,7 +10,7 @@ as small frozen objects (the events) in a `queue.Queue`. Read it from top to bot
     encryption     a password becomes a key; plain bytes <-> TLS records, in memory
     connection     one socket, both sides; and the wake-up call
     sender         the one thread that writes
-    server         the room: its history, its people, its readers
+    server         the room: its history, its people, its readers; what the host can do
     client         one person's way into a room, and back into it
     files          what the room keeps of them; and one on its way, to the room or from it
     finding rooms  who asks the whole network is answered by every room on it
@@ -22,7 +22,7 @@ somebody quick are the same case at different places; there is no outbox for eac
 nobody anything, and to broadcast is to append and to wake the sender.
 
     thread      how many          what it does
-    main        the caller's      calls run_server, run_client, say, close; never waits for the network
+    main        the caller's      calls run_server, run_client, say, share, mute, close ...; never waits for the network
     accept      1 in a server     accepts, starts a reader, nothing else
     reader      1 a connection    the only one that receives: bytes -> messages; keeps the time (ping, silence)
     sender      1 in a server,    the only one that writes to joined connections, never blocking; closes them last
