@@ -42,7 +42,9 @@ def line_of(someone: Person, name: str) -> int:
 
 
 def control(someone: Person, name: str, words: str, way: str = "bar") -> None:
-    """Does this to somebody in the list of people."""
+    """Does this to somebody in the list of people, once the list shows that there is something to undo."""
+    if words == Words.unmute:
+        someone.wait(lambda: f"{name} (muted)" in someone.people(), f"{name} is marked as muted")
     people = someone.chat.people.list
     line = line_of(someone, name)
     people.see(line)
@@ -283,7 +285,7 @@ def test_while_the_room_is_paused_only_the_host_writes_and_all_see_it(
 
     def switch(words: str) -> None:
         if way == "bar":
-            assert lee.chat.people.pause.cget("text") == words
+            lee.wait(lambda: lee.chat.people.pause.cget("text") == words, "the button says so")
             lee.click(lee.chat.people.pause)
         else:
             lee.click(lee.chat.menu_button)
