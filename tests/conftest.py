@@ -15,16 +15,17 @@ import random
 import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import net
-from tests.helpers import LIMIT, Display, own_screen, skip_or_fail, stay_at_home, until
+from tests.helpers import LIMIT, LOOPBACK, Display, own_screen, skip_or_fail, stay_at_home, until
 
 if TYPE_CHECKING:
     from tests.windows import FakeFinder, Person
@@ -35,6 +36,8 @@ collect_ignore_glob = ["test_window*.py"] if NO_TKINTER else []
 
 TOP = Path(__file__).resolve().parent.parent
 DESCRIPTORS = Path("/proc/self/fd")  # on Linux alone
+OpenRoom = Callable[..., net.Server]  # title, and what run_server takes
+
 SETTLE = min(LIMIT, 2.0)  # seconds for sockets to close once the threads that used them are gone
 
 
@@ -123,6 +126,26 @@ def stack() -> Iterator[contextlib.ExitStack]:
     """Whoever was opened last is closed first: people, and then their rooms."""
     with contextlib.ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files is this test's own, also for the processes that it starts."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def open_room(stack: contextlib.ExitStack) -> OpenRoom:
+    """Opens rooms without a brake; they are closed after the test."""
+
+    def open_one(title: str = "Room 7", **settings: Any) -> net.Server:
+        return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
+
+    return open_one
 
 
 @pytest.fixture

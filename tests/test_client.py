@@ -16,6 +16,7 @@ import pytest
 
 import net
 from net import Trouble
+from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, free_port, port_of, until
 
 T = TypeVar("T")
@@ -138,15 +139,7 @@ def fake(open_fake: Callable[[], FakeRoom]) -> FakeRoom:
 
 
 @pytest.fixture
-def open_room(stack: contextlib.ExitStack) -> Callable[..., net.Server]:
-    def open_one(title: str = "Room 7", **settings: Any) -> net.Server:
-        return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
-
-    return open_one
-
-
-@pytest.fixture
-def room(open_room: Callable[..., net.Server]) -> net.Server:
+def room(open_room: OpenRoom) -> net.Server:
     return open_room()
 
 
@@ -535,7 +528,7 @@ Reopen = Callable[..., Reopened]
 
 
 @pytest.fixture
-def reopen(proxy: Proxy, ann: Person, open_room: Callable[..., net.Server]) -> Reopen:
+def reopen(proxy: Proxy, ann: Person, open_room: OpenRoom) -> Reopen:
     def reopen(title: str = "Room 7", host_name: str = "Host") -> Reopened:
         proxy.refuse()
         proxy.cut()
@@ -662,7 +655,7 @@ def test_somebody_listens_there_and_hangs_up(fake: FakeRoom, come: Come) -> None
     assert ann.expects(net.Lost).reason is Trouble.GONE
 
 
-def test_a_full_room_is_tried_again(open_room: Callable[..., net.Server], come: Come) -> None:
+def test_a_full_room_is_tried_again(open_room: OpenRoom, come: Come) -> None:
     room = open_room(limit=1)
     bob = come("Bob", room.port)
     bob.expects(net.Welcome)
@@ -865,7 +858,7 @@ def test_what_was_said_before_closing_is_delivered_after_the_history(fake: FakeR
 
 
 def test_what_is_called_unsent_at_the_end_never_appears(
-    open_room: Callable[..., net.Server], come: Come, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The brake holds back more than can be answered before the end; the room has it all the same."""
     monkeypatch.setattr(net, "CLOSE_TIME", 0.3)

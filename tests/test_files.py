@@ -28,7 +28,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import net
-from tests.conftest import TOP
+from tests.conftest import TOP, OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, Message, Wire, until
 
 DATA = bytes(range(256)) * 40  # every byte there is, line ends too
@@ -155,25 +155,7 @@ def kept(disk: Path) -> list[bytes]:
     return [path.read_bytes() for path in paths if path.name != "lock"]
 
 
-Open = Callable[..., net.Server]
 Enter = Callable[..., Member]
-
-
-@pytest.fixture(autouse=True)
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files is this test's own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-@pytest.fixture
-def open_room(stack: contextlib.ExitStack) -> Open:
-    def open_one(title: str = "Room 7", **settings: Any) -> net.Server:
-        return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
-
-    return open_one
 
 
 @pytest.fixture
@@ -182,7 +164,7 @@ def enter(stack: contextlib.ExitStack) -> Enter:
 
 
 @pytest.fixture
-def room(open_room: Open) -> net.Server:
+def room(open_room: OpenRoom) -> net.Server:
     return open_room()
 
 
@@ -358,7 +340,7 @@ def test_a_file_goes_both_ways_in_pieces_and_never_as_a_whole(ann: Member, bob: 
     assert most < LARGE / 2
 
 
-def test_sharing_is_braked_like_talking(open_room: Open, enter: Enter) -> None:
+def test_sharing_is_braked_like_talking(open_room: OpenRoom, enter: Enter) -> None:
     ann = enter(open_room(rate=2), "Ann")
     begin = time.monotonic()
     for _ in range(3):
@@ -375,14 +357,14 @@ def test_without_other_wishes_a_file_has_at_most_100_mib_and_a_room_1_gib(ann: M
     assert ann.room._files._max_store == 2**30
 
 
-def test_a_file_of_exactly_the_limit_is_taken_and_a_byte_more_is_not(open_room: Open, enter: Enter) -> None:
+def test_a_file_of_exactly_the_limit_is_taken_and_a_byte_more_is_not(open_room: OpenRoom, enter: Enter) -> None:
     ann = enter(open_room(max_file=1_000), "Ann")
     assert ann.welcome["max_file"] == 1_000
     assert ann.is_refused(ann.upload(1_001)) == "size"
     assert ann.fetches(ann.shares(b"x" * 1_000)) == b"x" * 1_000
 
 
-def test_a_room_takes_exactly_as_much_as_it_should(open_room: Open, enter: Enter) -> None:
+def test_a_room_takes_exactly_as_much_as_it_should(open_room: OpenRoom, enter: Enter) -> None:
     ann = enter(open_room(max_store=1_000), "Ann")
     ann.shares(b"x" * 400)
     assert ann.is_refused(ann.upload(601)) == "space"
@@ -391,7 +373,7 @@ def test_a_room_takes_exactly_as_much_as_it_should(open_room: Open, enter: Enter
     ann.shares(b"")
 
 
-def test_what_is_on_its_way_counts_with_the_size_that_it_will_have(open_room: Open, enter: Enter) -> None:
+def test_what_is_on_its_way_counts_with_the_size_that_it_will_have(open_room: OpenRoom, enter: Enter) -> None:
     ann = enter(open_room(max_store=1_000), "Ann")
     with ann.begins(ann.upload(900)) as wire:
         assert wire.receive() == ready(0)
@@ -965,7 +947,7 @@ def test_the_store_is_private_and_its_names_are_the_rooms_own(ann: Member, disk:
 
 
 def test_nothing_is_left_when_the_room_closes(
-    open_room: Open, enter: Enter, stack: contextlib.ExitStack, disk: Path
+    open_room: OpenRoom, enter: Enter, stack: contextlib.ExitStack, disk: Path
 ) -> None:
     room = open_room()
     ann = enter(room, "Ann")
@@ -981,7 +963,7 @@ def test_nothing_is_left_when_the_room_closes(
     assert live[0].receive_all() == []
 
 
-def test_a_room_that_is_closed_twice_is_closed(open_room: Open, disk: Path) -> None:
+def test_a_room_that_is_closed_twice_is_closed(open_room: OpenRoom, disk: Path) -> None:
     room = open_room()
     room.close()
     room.close()
@@ -989,7 +971,7 @@ def test_a_room_that_is_closed_twice_is_closed(open_room: Open, disk: Path) -> N
 
 
 def test_a_room_without_a_disk_is_a_room_without_files(
-    open_room: Open, enter: Enter, disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_room: OpenRoom, enter: Enter, disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(disk / "nowhere"))
     room = open_room()
@@ -1001,7 +983,7 @@ def test_a_room_without_a_disk_is_a_room_without_files(
 
 
 def test_a_room_that_lives_keeps_its_store_and_a_killed_one_is_cleared_away_by_the_next(
-    open_room: Open, disk: Path
+    open_room: OpenRoom, disk: Path
 ) -> None:
     code = (
         "import sys, tempfile, net\n"
@@ -1031,7 +1013,7 @@ def test_a_room_that_lives_keeps_its_store_and_a_killed_one_is_cleared_away_by_t
     room.close()
 
 
-def test_two_rooms_of_one_program_have_a_store_each(open_room: Open, enter: Enter, disk: Path) -> None:
+def test_two_rooms_of_one_program_have_a_store_each(open_room: OpenRoom, enter: Enter, disk: Path) -> None:
     first, second = open_room(), open_room()
     people = [enter(first, "Ann"), enter(second, "Bob")]
     files = [person.shares(person.token.encode()) for person in people]
@@ -1042,7 +1024,7 @@ def test_two_rooms_of_one_program_have_a_store_each(open_room: Open, enter: Ente
 
 
 @pytest.mark.parametrize("content", [[], ["lock"], ["lock", "1", "2"]])
-def test_whatever_a_killed_program_left_is_cleared_away(open_room: Open, disk: Path, content: list[str]) -> None:
+def test_whatever_a_killed_program_left_is_cleared_away(open_room: OpenRoom, disk: Path, content: list[str]) -> None:
     left = disk / "chat-room-left"
     left.mkdir()
     for name in content:
@@ -1075,7 +1057,7 @@ def test_a_program_that_is_killed_while_it_clears_away_leaves_the_rest_to_the_ne
     assert stores(disk) == []
 
 
-def test_what_is_not_a_rooms_is_left_alone(open_room: Open, disk: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_rooms_is_left_alone(open_room: OpenRoom, disk: Path, tmp_path: Path) -> None:
     others = [disk / "room-chat", disk / "my-chat-room-1", tmp_path / "elsewhere"]
     for folder in others:
         folder.mkdir()
@@ -1131,7 +1113,7 @@ def test_a_store_that_another_program_takes_for_left_behind_is_made_again(
 
 
 def test_where_no_file_can_be_locked_a_room_opens_without_files(
-    open_room: Open, disk: Path, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
 

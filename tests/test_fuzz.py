@@ -16,7 +16,6 @@ import queue
 import random
 import secrets
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,14 +171,6 @@ def test_however_lines_are_cut_on_their_way_they_come_out_whole(chance: random.R
 
 
 # To a room -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 @pytest.fixture

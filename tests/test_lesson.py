@@ -10,7 +10,6 @@ import queue
 import random
 import secrets
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 import pytest
 
 import net
+from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, port_of, until
 from tests.test_client import FakeRoom, said
 from tests.test_files import DATA, HALF, kept, ready, sent, threads
@@ -74,9 +74,10 @@ class Member(Call):
 
     def is_answered(self) -> Message:
         """`said` or `rejected`, of the newest line."""
-        while (message := self.next()).get("id") != self.last_id:
-            pass
-        return message
+        while True:
+            message = self.next()
+            if message.get("id") == self.last_id and message.get("who", self.who) == self.who:
+                return message
 
     def is_silenced(self, code: str) -> bool:
         self.says("may I?")
@@ -191,7 +192,6 @@ class Person:
         assert self.client.join(LIMIT), "the client does not end"
 
 
-Open = Callable[..., net.Server]
 Enter = Callable[..., Member]
 Come = Callable[..., Person]
 
@@ -216,23 +216,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02, 0.04, 0.05))
 
 
-@pytest.fixture(autouse=True)
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files is this test's own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-@pytest.fixture
-def open_room(stack: contextlib.ExitStack) -> Open:
-    def open_one(title: str = "Room 7", **settings: Any) -> net.Server:
-        return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
-
-    return open_one
-
-
 @pytest.fixture
 def enter(stack: contextlib.ExitStack) -> Enter:
     return lambda *who, **how: stack.enter_context(contextlib.closing(Member(*who, **how)))
@@ -250,7 +233,7 @@ def told() -> net.Events:
 
 
 @pytest.fixture
-def room(open_room: Open, told: net.Events) -> net.Server:
+def room(open_room: OpenRoom, told: net.Events) -> net.Server:
     return open_room(events=told)
 
 
@@ -839,7 +822,7 @@ def test_files_of_the_others_go_on_when_somebody_is_removed(room: net.Server, an
         assert upload.receive_all() == [{"type": "stored"}]
 
 
-def test_a_removal_makes_room_in_a_full_room(open_room: Open, enter: Enter) -> None:
+def test_a_removal_makes_room_in_a_full_room(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(limit=1)
     ann = enter(room, "Ann", at=HERE)
     assert refusal(room, at=THERE)["code"] == "full"
@@ -926,7 +909,7 @@ def test_people_who_come_and_go_are_no_news_about_the_controls(
     assert controls(told) == []
 
 
-def test_a_room_that_tells_nobody_has_controls_all_the_same(open_room: Open, enter: Enter) -> None:
+def test_a_room_that_tells_nobody_has_controls_all_the_same(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room()
     ann = enter(room, "Ann")
     room.mute(ann.who, True)
@@ -1127,7 +1110,7 @@ def test_only_messages_and_files_can_be_taken_back(room: net.Server, host: Membe
     assert host.next()["number"] == 7
 
 
-def test_what_has_fallen_out_of_the_history_is_taken_back_in_the_windows(open_room: Open, enter: Enter) -> None:
+def test_what_has_fallen_out_of_the_history_is_taken_back_in_the_windows(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(history=4)
     ann = enter(room, "Ann")
     ann.says("something silly")
@@ -1182,7 +1165,7 @@ def test_a_file_that_is_taken_back_is_deleted_and_its_name_is_gone(
     assert bob.fetches(other) == DATA[:HALF]
 
 
-def test_a_file_that_is_taken_back_makes_room_for_another(open_room: Open, enter: Enter) -> None:
+def test_a_file_that_is_taken_back_makes_room_for_another(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(max_store=len(DATA))
     ann = enter(room, "Ann")
     ann.shares()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import net
-from tests.conftest import open_sockets
+from tests.conftest import OpenRoom, open_sockets
 from tests.helpers import LIMIT, LOOPBACK, Message, Wire, port_of, until
 
 ENTER = {"type": "join", "room": None, "after": 0}
@@ -66,17 +66,6 @@ class Member(Wire):
 
 
 Enter = Callable[..., Member]
-Open = Callable[..., net.Server]
-
-
-@pytest.fixture
-def open_room(stack: contextlib.ExitStack) -> Open:
-    """Opens rooms without a brake."""
-
-    def open_one(title: str = "Room 7", **settings: Any) -> net.Server:
-        return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
-
-    return open_one
 
 
 @pytest.fixture
@@ -86,7 +75,7 @@ def enter(stack: contextlib.ExitStack) -> Enter:
 
 
 @pytest.fixture
-def room(open_room: Open) -> net.Server:
+def room(open_room: OpenRoom) -> net.Server:
     return open_room()
 
 
@@ -154,7 +143,7 @@ def test_the_history_ends_with_ones_own_coming(room: net.Server, alice: Member, 
     assert before - 1 < last["time"] < time.time() + 1
 
 
-def test_a_short_history_says_how_much_is_missing(open_room: Open, enter: Enter) -> None:
+def test_a_short_history_says_how_much_is_missing(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(history=3)
     alice = enter(room, "Alice")
     for text in "abcde":
@@ -165,7 +154,7 @@ def test_a_short_history_says_how_much_is_missing(open_room: Open, enter: Enter)
     assert [event["number"] for event in ann.catches_up()] == [5, 6, 7]
 
 
-def test_a_history_of_one_event_is_ones_own_coming(open_room: Open, enter: Enter) -> None:
+def test_a_history_of_one_event_is_ones_own_coming(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(history=1)
     enter(room, "Alice")
     ann = enter(room, "Ann")
@@ -183,7 +172,7 @@ def test_who_comes_back_gets_only_what_is_new(room: net.Server, alice: Member, b
     assert again.next()["text"] == "meanwhile"
 
 
-def test_who_was_away_for_long_is_told_how_much_is_missing(open_room: Open, enter: Enter) -> None:
+def test_who_was_away_for_long_is_told_how_much_is_missing(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(history=3)
     alice, bob = enter(room, "Alice"), enter(room, "Bob")
     bob.close()
@@ -235,7 +224,7 @@ def test_only_the_rooms_own_token_makes_the_host(room: net.Server, alice: Member
     assert (host.welcome["who"], host.name) == (1, "Host")
 
 
-def test_a_full_room_refuses_until_somebody_has_left(open_room: Open, enter: Enter) -> None:
+def test_a_full_room_refuses_until_somebody_has_left(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(limit=2)
     alice, bob = enter(room, "Alice"), enter(room, "Bob")
     assert refusal(room.port)["code"] == "full"
@@ -244,13 +233,13 @@ def test_a_full_room_refuses_until_somebody_has_left(open_room: Open, enter: Ent
     enter(room, "Ann")
 
 
-def test_a_full_room_has_a_place_for_its_host(open_room: Open, enter: Enter) -> None:
+def test_a_full_room_has_a_place_for_its_host(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(limit=1)
     enter(room, "Alice")
     assert enter(room, "Host", token=room.token).welcome["who"] == net.HOST
 
 
-def test_somebody_of_a_full_room_can_come_back_to_it(open_room: Open, enter: Enter) -> None:
+def test_somebody_of_a_full_room_can_come_back_to_it(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(limit=1)
     alice = enter(room, "Alice")
     alice.close()
@@ -270,7 +259,7 @@ def test_somebody_of_a_full_room_can_come_back_to_it(open_room: Open, enter: Ent
         {"rate": -1.0},
     ],
 )
-def test_a_room_that_cannot_be_is_the_callers_mistake(open_room: Open, wrong: dict[str, Any]) -> None:
+def test_a_room_that_cannot_be_is_the_callers_mistake(open_room: OpenRoom, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"title|port|above 0"):
         open_room(**wrong)
 
@@ -307,7 +296,7 @@ def test_a_name_of_which_nothing_can_be_seen_is_refused(room: net.Server, name: 
     "name", ["Mr Lee", "mr lee", "MR LEE 2", "Mr Lee2", "Ｍｒ\u3000Ｌｅｅ", "Mr\u200b Lee 0999", "Mr Lee ²"]
 )
 def test_the_hosts_name_is_refused_to_others_whether_the_host_is_in_or_not(
-    open_room: Open, enter: Enter, name: str
+    open_room: OpenRoom, enter: Enter, name: str
 ) -> None:
     room = open_room(host_name="Mr Lee")
     assert refusal(room.port, name=name)["code"] == "bad"
@@ -315,7 +304,7 @@ def test_the_hosts_name_is_refused_to_others_whether_the_host_is_in_or_not(
     assert refusal(room.port, name=name)["code"] == "bad"
 
 
-def test_nobody_is_given_the_hosts_name_by_being_numbered(open_room: Open, enter: Enter) -> None:
+def test_nobody_is_given_the_hosts_name_by_being_numbered(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(host_name="Ann 2")
     enter(room, "Ann")
     second = enter(room, "Ann")
@@ -323,7 +312,7 @@ def test_nobody_is_given_the_hosts_name_by_being_numbered(open_room: Open, enter
 
 
 def test_a_name_whose_every_number_is_the_hosts_is_refused_and_the_room_goes_on(
-    open_room: Open, enter: Enter
+    open_room: OpenRoom, enter: Enter
 ) -> None:
     """Cut to make place for a number, it is the host's name and digits, whatever the number."""
     room = open_room(host_name="Mr Lee")
@@ -333,7 +322,7 @@ def test_a_name_whose_every_number_is_the_hosts_is_refused_and_the_room_goes_on(
     assert enter(room, "Ann").name == "Ann"
 
 
-def test_nobody_is_given_the_hosts_name_by_being_cut(open_room: Open) -> None:
+def test_nobody_is_given_the_hosts_name_by_being_cut(open_room: OpenRoom) -> None:
     room = open_room(host_name="x" * 32)
     assert refusal(room.port, name="x" * 40)["code"] == "bad"
 
@@ -658,7 +647,7 @@ def test_who_does_not_say_what_it_came_for_is_closed(
 # The brake -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_seconds_worth_is_free_and_then_the_rate_holds(open_room: Open, enter: Enter) -> None:
+def test_a_seconds_worth_is_free_and_then_the_rate_holds(open_room: OpenRoom, enter: Enter) -> None:
     alice = enter(open_room(rate=100), "Alice")
     for number in range(150):
         alice.say(str(number))
@@ -667,7 +656,7 @@ def test_a_seconds_worth_is_free_and_then_the_rate_holds(open_room: Open, enter:
     assert times[90] - times[0] < 0.5  # 90 lines that are free: on a slow computer too
 
 
-def test_others_are_heard_while_somebody_floods(open_room: Open, enter: Enter) -> None:
+def test_others_are_heard_while_somebody_floods(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(rate=200)
     alice, bob = enter(room, "Alice"), enter(room, "Bob")
     for number in range(400):
@@ -678,7 +667,7 @@ def test_others_are_heard_while_somebody_floods(open_room: Open, enter: Enter) -
 
 
 def test_waiting_because_of_the_brake_is_not_silence(
-    open_room: Open, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice = enter(open_room(rate=50), "Alice")
     monkeypatch.setattr(net, "TICK", 0.02)
@@ -688,7 +677,7 @@ def test_waiting_because_of_the_brake_is_not_silence(
     alice.hears("99")
 
 
-def test_the_allowance_is_the_persons_and_not_the_connections(open_room: Open, enter: Enter) -> None:
+def test_the_allowance_is_the_persons_and_not_the_connections(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(rate=20)
     alice = enter(room, "Alice")
     for number in range(1, 21):
@@ -740,15 +729,15 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> range:
             return ports
 
 
-def test_rooms_take_the_next_free_port_and_never_share_one(open_room: Open, ports: range) -> None:
+def test_rooms_take_the_next_free_port_and_never_share_one(open_room: OpenRoom, ports: range) -> None:
     assert [open_room(port=ports[0]).port for _ in ports] == list(ports)
 
 
-def test_a_room_may_begin_in_the_middle_of_the_range(open_room: Open, ports: range) -> None:
+def test_a_room_may_begin_in_the_middle_of_the_range(open_room: OpenRoom, ports: range) -> None:
     assert [open_room(port=ports[1]).port for _ in range(2)] == [ports[1], ports[2]]
 
 
-def test_rooms_that_open_at_the_same_time_get_ports_of_their_own(open_room: Open, ports: range) -> None:
+def test_rooms_that_open_at_the_same_time_get_ports_of_their_own(open_room: OpenRoom, ports: range) -> None:
     opened: queue.SimpleQueue[int] = queue.SimpleQueue()
     threads = [threading.Thread(target=lambda: opened.put(open_room(port=ports[0]).port)) for _ in ports]
     for thread in threads:
@@ -758,13 +747,13 @@ def test_rooms_that_open_at_the_same_time_get_ports_of_their_own(open_room: Open
     assert sorted(opened.get_nowait() for _ in ports) == list(ports)
 
 
-def test_a_port_that_another_program_has_is_passed_over(open_room: Open, ports: range) -> None:
+def test_a_port_that_another_program_has_is_passed_over(open_room: OpenRoom, ports: range) -> None:
     with bind(ports[0], listen=True):
         assert open_room(port=ports[0]).port == ports[1]
 
 
 def test_a_port_that_is_reserved_is_passed_over(
-    open_room: Open, ports: range, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows keeps ranges for itself (error 10013, which Python calls EACCES)."""
     listen_at = net._listen_at
@@ -778,21 +767,21 @@ def test_a_port_that_is_reserved_is_passed_over(
     assert open_room(port=ports[0]).port == ports[1]
 
 
-def test_when_all_ports_are_taken_the_error_says_so(open_room: Open, ports: range) -> None:
+def test_when_all_ports_are_taken_the_error_says_so(open_room: OpenRoom, ports: range) -> None:
     for _ in ports:
         open_room(port=ports[0])
     with pytest.raises(OSError, match=f"ports {ports[0]} to {ports[-1]} are all taken"):
         open_room(port=ports[0])
 
 
-def test_a_port_asked_for_by_number_is_that_one_or_an_error(open_room: Open) -> None:
+def test_a_port_asked_for_by_number_is_that_one_or_an_error(open_room: OpenRoom) -> None:
     port = open_room().port
     with pytest.raises(OSError, match=r"in use|10048|only one usage"):
         open_room(port=port)
 
 
 def test_a_port_that_nobody_answers_at_is_waited_for(
-    open_room: Open, ports: range, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash may hold it for a moment; it becomes free here while the room waits."""
     crashed = bind(ports[0], listen=False)
@@ -802,7 +791,7 @@ def test_a_port_that_nobody_answers_at_is_waited_for(
 
 
 def test_a_port_at_which_somebody_answers_is_not_waited_for(
-    open_room: Open, ports: range, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for one more look: a program that was just killed may answer a last time."""
     open_room(port=ports[0])
@@ -814,14 +803,14 @@ def test_a_port_at_which_somebody_answers_is_not_waited_for(
 
 
 def test_a_killed_room_that_answers_a_last_time_leaves_its_port(
-    open_room: Open, ports: range, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dying = bind(ports[0], listen=True)
     monkeypatch.setattr(time, "sleep", lambda _seconds: dying.close())
     assert open_room(port=ports[0]).port == ports[0]
 
 
-def test_a_port_that_stays_taken_is_not_waited_for_for_ever(open_room: Open, ports: range) -> None:
+def test_a_port_that_stays_taken_is_not_waited_for_for_ever(open_room: OpenRoom, ports: range) -> None:
     with bind(ports[0], listen=False):
         assert open_room(port=ports[0]).port == ports[1]
 
@@ -868,7 +857,7 @@ def test_a_room_is_gone_within_two_seconds_whatever_the_others_do(room: net.Serv
     assert open_sockets() <= before
 
 
-def test_a_room_is_gone_within_two_seconds_also_while_it_holds_somebody_back(open_room: Open, enter: Enter) -> None:
+def test_a_room_is_gone_within_two_seconds_also_while_it_holds_somebody_back(open_room: OpenRoom, enter: Enter) -> None:
     room = open_room(rate=0.1)
     alice = enter(room, "Alice")
     for text in ("at once", "10 s later", "20 s later"):
@@ -923,7 +912,7 @@ def test_out_of_threads_those_who_are_in_go_on(
 
 
 def test_more_connections_than_the_room_can_have_are_closed(
-    open_room: Open, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "SPARE_CONNECTIONS", 1)
     room = open_room(limit=2)

@@ -23,13 +23,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
 import net
 from tests.bench import hostile
-from tests.conftest import DESCRIPTORS, TOP, open_sockets
+from tests.conftest import DESCRIPTORS, TOP, OpenRoom, open_sockets
 from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, free_port, needs_tls, skip_or_fail, until
 
 Kind = TypeVar("Kind")
@@ -58,24 +58,6 @@ class Member(Wire):
         message = self.receive()
         assert message is not None, "the connection ended"
         return message
-
-
-@pytest.fixture(autouse=True)
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files is this test's own, also for the processes that it starts."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
-@pytest.fixture
-def open_room(stack: contextlib.ExitStack) -> Callable[..., net.Server]:
-    def open_one(**settings: Any) -> net.Server:
-        return stack.enter_context(net.run_server("Room 7", **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
-
-    return open_one
 
 
 Enter = Callable[[int, str], Member]
@@ -225,7 +207,7 @@ def own_lines(person: Person) -> list[str]:
 
 @pytest.mark.usefixtures("impatient")
 def test_in_a_storm_no_line_is_lost_doubled_or_swapped(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, chance: random.Random
+    open_room: OpenRoom, stack: contextlib.ExitStack, chance: random.Random
 ) -> None:
     """Thirty people write, while their connections are cut, stalled, split and delayed at random."""
     record, people = talk_in_bad_weather(open_room(history=10**5), chance, stack)
@@ -241,7 +223,7 @@ SHORT = 40  # events
 
 @pytest.mark.usefixtures("impatient")
 def test_in_a_storm_a_room_that_forgets_tells_everybody_exactly_how_much_they_missed(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, chance: random.Random
+    open_room: OpenRoom, stack: contextlib.ExitStack, chance: random.Random
 ) -> None:
     """Each event is either seen, in its place, or counted as missed; and no more are missed than have to be."""
     record, people = talk_in_bad_weather(open_room(history=SHORT), chance, stack)
@@ -266,7 +248,7 @@ def test_in_a_storm_a_room_that_forgets_tells_everybody_exactly_how_much_they_mi
 
 
 def test_a_client_that_never_reads_costs_nobody_anything(
-    open_room: Callable[..., net.Server], enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is cut off once it has fallen out of the history; nobody else waits for it, or falls out with it."""
     monkeypatch.setattr(net, "BACK_WITHIN", 0.05)
@@ -288,7 +270,7 @@ def test_a_client_that_never_reads_costs_nobody_anything(
 
 
 def test_what_waits_for_a_client_that_writes_but_never_reads_has_a_limit(
-    open_room: Callable[..., net.Server], enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answers to its empty lines are for it alone, and would wait for it for ever."""
     monkeypatch.setattr(net, "BACK_WITHIN", 0.05)
@@ -305,7 +287,7 @@ def test_what_waits_for_a_client_that_writes_but_never_reads_has_a_limit(
 
 
 def test_somebody_cut_off_for_being_slow_comes_back_and_is_told_what_is_missing(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
     room = open_room(history=10)
@@ -442,7 +424,7 @@ def test_without_descriptors_nothing_is_begun_and_nothing_left_behind(
 
 @posix
 def test_without_descriptors_a_client_tries_again_and_comes_in_once_there_are_some(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_how: object, **_more: object) -> socket.socket:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -462,7 +444,7 @@ def test_without_descriptors_a_client_tries_again_and_comes_in_once_there_are_so
 
 
 def test_a_clock_that_is_set_back_an_hour_changes_nothing_but_the_times_that_are_shown(
-    open_room: Callable[..., net.Server],
+    open_room: OpenRoom,
     stack: contextlib.ExitStack,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -684,7 +666,7 @@ def give_file(member: Member, data: bytes, meanwhile: Callable[[], None] = lambd
 def test_a_room_opened_again_after_a_crash_is_at_the_same_port(
     start: Callable[..., RoomProcess],
     enter: Enter,
-    open_room: Callable[..., net.Server],
+    open_room: OpenRoom,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     port = lasting_port()
@@ -819,7 +801,7 @@ def serve_after_lowering_the_limit(port: int) -> None:
 
 
 def test_rooms_opened_and_closed_while_somebody_tries_to_get_in_never_hang(
-    open_room: Callable[..., net.Server], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections in every state of getting in meet a room that closes."""
     monkeypatch.setattr(net, "RETRIES", (0.0,))

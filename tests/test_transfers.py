@@ -13,7 +13,6 @@ import re
 import secrets
 import socket
 import sys
-import tempfile
 import threading
 import time
 import tracemalloc
@@ -24,6 +23,7 @@ from typing import Any, TypeVar
 import pytest
 
 import net
+from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, needs_tls, until
 from tests.test_client import FakeRoom, Guest
 
@@ -151,17 +151,7 @@ def offsets(record: bytearray, kind: str) -> list[int]:
     return [int(offset) for offset in found]
 
 
-Open = Callable[..., net.Server]
 Come = Callable[..., Person]
-
-
-@pytest.fixture(autouse=True)
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files is this test's own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -208,15 +198,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_room(stack: contextlib.ExitStack) -> Open:
-    def open_one(title: str = "Room 7", **settings: Any) -> net.Server:
-        return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
-
-    return open_one
-
-
-@pytest.fixture
-def room(open_room: Open) -> net.Server:
+def room(open_room: OpenRoom) -> net.Server:
     return open_room()
 
 
@@ -385,7 +367,7 @@ def test_a_name_that_is_not_utf_8_is_no_hindrance(ann: Person, desk: Path) -> No
 
 @needs_tls
 def test_a_password_room_carries_files_over_breaks_and_encrypted(
-    open_room: Open, come: Come, film: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, come: Come, film: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "stretch", lambda password, salt: hashlib.sha256(f"{password} {salt}".encode()).digest())
     room = open_room(password="qw36-q2gw-xmfz")
@@ -408,7 +390,7 @@ def test_a_password_room_carries_files_over_breaks_and_encrypted(
 
 @needs_tls
 def test_a_password_room_refuses_what_it_should(
-    open_room: Open, come: Come, picture: Path, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, come: Come, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "stretch", lambda password, salt: hashlib.sha256(f"{password} {salt}".encode()).digest())
     ann = come("Ann", open_room(password="qw36-q2gw-xmfz", max_store=10).port, password="qw36-q2gw-xmfz")
@@ -523,7 +505,7 @@ def test_a_break_before_the_last_word_shares_it_once(host: Host, picture: Path) 
 
 
 def test_a_room_that_is_opened_again_in_the_middle_ends_it_in_plain_words(
-    ann: Person, bob: Person, proxy: Proxy, open_room: Open, film: Path, saved: Path
+    ann: Person, bob: Person, proxy: Proxy, open_room: OpenRoom, film: Path, saved: Path
 ) -> None:
     bob.shares(film)
     file = ann.is_told()
@@ -805,7 +787,7 @@ def test_a_file_that_may_not_be_read_is_not_shared(
     assert ann.failed("permission").reason == os.strerror(errno.EACCES)
 
 
-def test_a_file_over_the_limit_is_refused_before_a_byte_is_sent(open_room: Open, come: Come, picture: Path) -> None:
+def test_a_file_over_the_limit_is_refused_before_a_byte_is_sent(open_room: OpenRoom, come: Come, picture: Path) -> None:
     with Proxy(open_room(max_file=len(DATA) - 1).port) as proxy:
         ann = come("Ann", proxy.port)
         ann.shares(picture)
@@ -815,7 +797,7 @@ def test_a_file_over_the_limit_is_refused_before_a_byte_is_sent(open_room: Open,
 
 
 def test_a_file_of_exactly_the_limit_is_shared_and_for_the_next_one_there_is_no_space(
-    open_room: Open, come: Come, picture: Path
+    open_room: OpenRoom, come: Come, picture: Path
 ) -> None:
     ann = come("Ann", open_room(max_file=len(DATA), max_store=len(DATA)).port)
     ann.shares(picture)

@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import math
 import multiprocessing
 import os
 import platform
@@ -355,9 +356,8 @@ def delivery(path: Path, password: str | None, rounds: int, repeat: int, ears: i
             ages[BY_CABLE] += heard.ask("since last time")
     print(f"{'delivery, ' + ('encrypted' if password else 'plain'):24} {'deliveries':>11} {'p50':>10} {'p99':>10}")
     for label, some in ages.items():
-        if len(some) > 1:
-            percent = statistics.quantiles(some, n=100, method="inclusive")
-            print(f"{label:24} {len(some):11,} {percent[49] * 1000:7.1f} ms {percent[98] * 1000:7.1f} ms")
+        percent = statistics.quantiles(some, n=100, method="inclusive") if len(some) > 1 else [math.nan] * 99
+        print(f"{label:24} {len(some):11,} {percent[49] * 1000:7.1f} ms {percent[98] * 1000:7.1f} ms")
     amount = path.stat().st_size * (1 + downloads) / 2**20
     print(f"({1 + downloads} files at once took {statistics.median(busy):.1f} s: "
           f"{amount / statistics.median(busy):,.0f} MiB/s)", flush=True)
