@@ -578,10 +578,6 @@ FROM_ROOM = _types(*get_args(FromRoom))
 FILE_FROM_ROOM = {**_types(Hello, Refused, Ready, Stored), "sending": RawBytes}
 UDP = _types(Find, Room)
 _TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
-_OPTIONAL = {
-    kind: {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
-    for kind in _TYPE_NAMES
-}
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -589,18 +585,6 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def _mend(text: str) -> str:
     """Half a surrogate pair cannot be written as UTF-8; JSON's escapes (and Tk, on Windows) can bring one in."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
-
-
-_json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def encode(message: Message) -> bytes:
-    """The message as one line. Optional fields that have their default value are left out. Any thread."""
-    fields = {"type": _TYPE_NAMES[type(message)], **vars(message)}
-    for name, default in _OPTIONAL[type(message)].items():
-        if fields[name] == default:
-            del fields[name]
-    return _json_encode(fields).encode() + b"\n"
 
 
 def _read_integer(value: object) -> int:
@@ -633,19 +617,32 @@ def _read_people(value: object) -> tuple[tuple[int, str], ...]:
     return tuple((_read_integer(who), _read_string(name)) for who, name in value)
 
 
-# How a field is read, by the type that its dataclass gives it.
-_READERS: dict[str, Callable[[object], object]] = {
-    "int": _read_integer,
-    "int | None": lambda value: None if value is None else _read_integer(value),
-    "float": _read_number,
-    "bool": _read_bool,
-    "str": _read_string,
-    "str | None": lambda value: None if value is None else _read_string(value),
-    "tuple[tuple[int, str], ...]": _read_people,
+_json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+# How a field is read and written, by the type that its dataclass gives it.
+_FIELD_TYPES: dict[str, tuple[Callable[[object], object], Callable[[Any], str]]] = {
+    "int": (_read_integer, repr),
+    "int | None": (lambda value: None if value is None else _read_integer(value), _json_encode),
+    "float": (_read_number, repr),
+    "bool": (_read_bool, _json_encode),
+    "str": (_read_string, _json_encode),
+    "str | None": (lambda value: None if value is None else _read_string(value), _json_encode),
+    "tuple[tuple[int, str], ...]": (_read_people, _json_encode),
 }
+# Of each kind of message: a field's name, its default (or MISSING, which no field can be), and the two from above.
 _FIELDS = {
-    kind: [(field.name, _READERS[str(field.type)]) for field in dataclasses.fields(kind)] for kind in _TYPE_NAMES
+    kind: [(field.name, field.default, *_FIELD_TYPES[str(field.type)]) for field in dataclasses.fields(kind)]
+    for kind in _TYPE_NAMES
 }
+
+
+def encode(message: Message) -> bytes:
+    """The message as one line. Optional fields that have their default value are left out. Any thread."""
+    kind, values = type(message), vars(message)
+    parts = [  # one by one: this takes two thirds of the time that json needs for a dictionary of them
+        f',"{name}":{write(values[name])}' for name, default, _, write in _FIELDS[kind] if values[name] != default
+    ]
+    return f'{{"type":"{_TYPE_NAMES[kind]}"{"".join(parts)}}}\n'.encode()
 
 
 def _parse_integer(digits: str) -> int:
@@ -682,15 +679,13 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
     if kind is None:
         number = fields.get("number")
         return Unknown(number if type(number) is int else None)
-    values: dict[str, Any] = {}
-    for name, read in _FIELDS[kind]:
-        if name not in fields and name in _OPTIONAL[kind]:
-            continue
+    values: list[Any] = []
+    for name, default, read, _ in _FIELDS[kind]:
         try:
-            values[name] = read(fields[name])
-        except (KeyError, TypeError, ValueError):
+            values.append(read(fields.get(name, default)))
+        except (TypeError, ValueError):
             raise ProtocolError(f"{fields['type']} has a missing or wrong {name!r}") from None
-    return kind(**values)
+    return kind(*values)
 
 
 _Expected = TypeVar("_Expected", Hello, Welcome, Sent, Ready, Stored, RawBytes)
@@ -709,14 +704,11 @@ class LineReader:
     def __init__(self, longest: int) -> None:
         self._longest = longest  # bytes, newline included
         self._lines: collections.deque[bytes] = collections.deque()
-        self._rest = bytearray()  # of a line whose end has not come yet
+        self._rest = b""  # of a line whose end has not come yet
 
     def feed(self, data: bytes) -> None:
-        first, *others = data.split(b"\n")
-        self._rest += first
-        for part in others:
-            self._lines.append(bytes(self._rest))
-            self._rest = bytearray(part)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(lines)
 
     def next(self) -> bytes | None:
         """The next whole line, without its newline, or None. Raises ProtocolError where a line is too long."""
@@ -732,7 +724,7 @@ class LineReader:
         """Everything that is not read yet, as the bytes that it came in: it is for somebody else."""
         taken = b"".join(line + b"\n" for line in self._lines) + self._rest
         self._lines.clear()
-        self._rest.clear()
+        self._rest = b""
         return taken
 
 

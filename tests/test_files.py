@@ -128,6 +128,13 @@ def resting(room: net.Server) -> int:
         return sum(file.resting_since is not None for file in room._files._files.values())
 
 
+def has_the_turn(room: net.Server, wire: Wire) -> bool:
+    """Whether this is the newest connection of its file."""
+    with room._files._lock:
+        newest = [turn[-1].socket for turn in room._files._turns.values()]
+        return wire.socket.getsockname() in [sock.getpeername() for sock in newest]
+
+
 def threads(kind: str) -> list[str]:
     """The room's, that carry a file."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{kind} ")]
@@ -551,7 +558,11 @@ def test_the_newest_connection_of_an_upload_wins(ann: Member) -> None:
 
 def test_of_many_connections_of_one_upload_the_last_one_wins(ann: Member, stack: contextlib.ExitStack) -> None:
     message = ann.upload(len(DATA))
-    *others, last = [stack.enter_context(ann.begins(message)) for _ in range(20)]
+    wires = []
+    for _ in range(20):
+        wires.append(stack.enter_context(ann.begins(message)))
+        until(lambda: has_the_turn(ann.room, wires[-1]), "it is the newest one for the room too")
+    *others, last = wires
     assert last.receive() == ready(0)
     last.send_bytes(DATA)
     last.send(sent(DATA))
