@@ -865,7 +865,7 @@ def test_a_file_whose_beginning_changes_between_two_connections_is_not_shared(ho
 def test_a_folder_is_not_replaced(host: Host, saved: Path) -> None:
     host.person.saves(host.shared(), saved)
     assert host.person.failed("folder").filename == "saved"
-    assert names(saved.parent) == ["disk", "saved"]
+    assert names(saved.parent) == ["saved"]
 
 
 def test_a_folder_that_does_not_exist_is_told(host: Host, saved: Path) -> None:
