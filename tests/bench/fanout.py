@@ -50,6 +50,7 @@ LOOPBACK = "127.0.0.1"
 TEXT = b"x" * 80
 AHEAD = 2_000  # messages that the writer may be ahead of what has arrived, on average
 AT_LEAST = 50  # messages in one write
+AT_ONCE = 65_536  # bytes to receive; for more, some systems would be asked for new memory each time
 REST = 0.001  # s between two looks at the sockets, so that the generator does not take the server's processor
 PATIENCE = 20.0  # s; a server that does nothing for so long has failed
 RATE = 300  # messages a second, for the delivery time
@@ -100,7 +101,7 @@ class Ear:
 
     def read(self) -> int:
         """Receives, decrypts, counts the lines; how many are new."""
-        data = self.socket.recv(len(_scratch))
+        data = self.socket.recv(AT_ONCE)
         if not data:
             raise ConnectionError("the server has closed a connection")
         if self.tls is not None:
