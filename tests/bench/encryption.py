@@ -67,7 +67,7 @@ class Member:
         self.socket.sendall(data if self.tls is None else self.tls.encrypt(data))
 
     def receive(self) -> None:
-        data = self.socket.recv(262_144)
+        data = self.socket.recv(65_536)
         self.lines += (data if self.tls is None else self.tls.decrypt(data)).count(b"\n")
 
 
