@@ -120,6 +120,7 @@ PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character as \uXXXX\uXXXX, is 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people is about 140,000
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be quick, small enough to be fair
+TLS_RECORD = 16 * 1024  # bytes; none holds more (RFC 8446, 5.1)
 TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives the memory for them back
 ROOM_RECEIVES = 16 * 1024  # bytes at a time; fewer would make threads change places more often, see bench/fanout
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
@@ -711,7 +712,7 @@ class LineReader:
         self._lines: collections.deque[bytes] = collections.deque()
         self._rest = b""  # of a line whose end has not come yet
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
 
@@ -854,7 +855,7 @@ class Tls:
         self._outgoing = ssl.MemoryBIO()
         self._object = _tls_context(key, is_room).wrap_bio(self._incoming, self._outgoing, server_side=is_room)
 
-    def shake_hands(self, received: bytes) -> tuple[bool, bytes]:
+    def shake_hands(self, received: bytes | memoryview) -> tuple[bool, bytes]:
         """One step: whether it is done, and what is to be sent. Raises HandshakeError."""
         with self._lock:
             self._incoming.write(received)
@@ -868,7 +869,7 @@ class Tls:
                 raise HandshakeError(error.reason or "", self._outgoing.read()) from None
             return True, self._outgoing.read()
 
-    def encrypt(self, plain: bytes) -> bytes:
+    def encrypt(self, plain: bytes | memoryview) -> bytes:
         pieces = []
         with self._lock:
             for start in range(0, len(plain), TLS_PIECE):
@@ -876,13 +877,13 @@ class Tls:
                 pieces.append(self._outgoing.read())
         return b"".join(pieces)
 
-    def decrypt(self, received: bytes) -> bytes:
+    def decrypt(self, received: bytes | memoryview) -> bytes:
         """All that can be read by now. Raises ConnectionLost where a record was changed on its way."""
         pieces = []
         with self._lock:
             self._incoming.write(received)
             try:
-                while piece := self._object.read(MAX_PIECE):
+                while piece := self._object.read(TLS_RECORD):
                     pieces.append(piece)
             except ssl.SSLWantReadError:
                 pass
@@ -938,6 +939,7 @@ class Connection:
         self._lines = LineReader(longest_line)
         self._readable = _OneSocketSelector()
         self._readable.register(sock, selectors.EVENT_READ)
+        self._buffer = memoryview(b"")  # for a file: new memory for each piece would take longer than to receive it
         self.heard_at = time.monotonic()
         # Sender thread only:
         self._unsent = b""
@@ -973,28 +975,33 @@ class Connection:
         """Whether `next_line` has one without receiving."""
         return bool(self._lines)
 
-    def next_bytes(self, most: int, patience: Callable[[], float]) -> bytes:
-        """Raw bytes, at least one. `patience`: how long to wait now, or it raises. Raises ConnectionLost."""
-        data = self._lines.take_all()
+    def next_bytes(self, most: int, patience: Callable[[], float]) -> bytes | memoryview:
+        """Raw bytes, at least one; they are there until the next call. Raises ConnectionLost.
+
+        `patience`: how long to wait now, or it raises.
+        """
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(MAX_PIECE))
+        data: bytes | memoryview = self._lines.take_all()
         while not data:
             data = self._receive_plain(patience(), most)
         if len(data) > most:
             self._lines.feed(data[most:])
         return data[:most]
 
-    def _receive_plain(self, wait: float, most: int) -> bytes:
+    def _receive_plain(self, wait: float, most: int) -> bytes | memoryview:
         data = self._receive(wait, most)
         return self._tls.decrypt(data) if data and self._tls is not None else data
 
-    def _receive(self, wait: float, most: int) -> bytes:
+    def _receive(self, wait: float, most: int) -> bytes | memoryview:
         """What has come within `wait` s, or nothing. Raises ConnectionLost."""
         try:
             try:
-                data = self.socket.recv(most)
+                data = self._take(most)
             except BlockingIOError:
                 if not self._readable.select(max(0.0, wait)):
                     return b""
-                data = self.socket.recv(most)
+                data = self._take(most)
         except BlockingIOError:  # readable, and then it was not: allowed
             return b""
         except OSError as error:
@@ -1004,12 +1011,17 @@ class Connection:
         self.heard_at = time.monotonic()
         return data
 
+    def _take(self, most: int) -> bytes | memoryview:
+        if not self._buffer:
+            return self.socket.recv(most)
+        return self._buffer[: self.socket.recv_into(self._buffer, most)]
+
     def start_tls(self, tls: Tls, patience: Callable[[], float]) -> None:
         """From here on everything is encrypted. `patience`: how long to wait now, or it raises.
 
         Raises HandshakeError, ConnectionLost. What has come after the hello line belongs to TLS already.
         """
-        received = self._lines.take_all()
+        received: bytes | memoryview = self._lines.take_all()
         try:
             while True:
                 done, answer = tls.shake_hands(received)
@@ -1052,7 +1064,7 @@ class Connection:
         with contextlib.suppress(OSError):  # macOS, where it is gone already: the next use will tell
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
 
-    def send_bytes(self, data: bytes, patience: Callable[[], float]) -> None:
+    def send_bytes(self, data: bytes | memoryview, patience: Callable[[], float]) -> None:
         """A file's connection: writes all of it, as fast as the other side takes it. Raises ConnectionLost."""
         rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
         try:
@@ -2743,7 +2755,7 @@ class Files:
                     disk.seek(download.offset)
                     connection.keep_buffer_small()
                     connection.send_first(RawBytes(file.size - download.offset))
-                    while piece := disk.read(MAX_PIECE):
+                    for piece in _pieces(disk, file.size - download.offset):
                         connection.send_bytes(piece, connection.moving)
             except OSError as error:
                 log.warning("a file could not be read: %s", error)
@@ -2858,7 +2870,7 @@ def _free_space(folder: str) -> int:
         return 0
 
 
-def _write_all(disk: io.FileIO, piece: bytes) -> None:
+def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[disk.write(rest) :]
@@ -3116,7 +3128,7 @@ class _Sharing(_Transfer):
             connection.send_bytes(encode(Sent(digest.hexdigest())), connection.moving)
         self._expect(connection, Stored, line)
 
-    def _send(self, connection: Connection, piece: bytes) -> None:
+    def _send(self, connection: Connection, piece: memoryview) -> None:
         """The room may refuse the rest at any time: it says why, and reads on for a moment before it closes."""
         try:
             connection.send_bytes(piece, connection.moving)
@@ -3165,11 +3177,12 @@ class _Saving(_Transfer):
             self.tell()
 
 
-def _pieces(disk: io.FileIO, size: int) -> Iterator[bytes]:
-    """The next so many bytes of the file, or as many as there are."""
-    while size > 0 and (piece := disk.read(min(MAX_PIECE, size))):
-        size -= len(piece)
-        yield piece
+def _pieces(disk: io.FileIO, size: int) -> Iterator[memoryview]:
+    """The next so many bytes of the file, or as many as there are. Each piece is there until the next one is."""
+    buffer = memoryview(bytearray(MAX_PIECE))
+    while size > 0 and (count := disk.readinto(buffer[:size])):
+        size -= count
+        yield buffer[:count]
 
 
 def _state(disk: io.FileIO) -> tuple[int, int]:

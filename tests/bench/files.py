@@ -138,7 +138,7 @@ def person(pipe: Pipe, port: int, password: str | None, is_hashing: bool = True)
     pace = Pace(0)
     really_send = net._Sharing._send
 
-    def send(sharing: net._Sharing, connection: net.Connection, piece: bytes) -> None:
+    def send(sharing: net._Sharing, connection: net.Connection, piece: memoryview) -> None:
         pace.wait(len(piece))
         really_send(sharing, connection, piece)
 
