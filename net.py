@@ -139,7 +139,8 @@ MAX_FILENAME = 120  # characters, and ...
 MAX_FILENAME_BYTES = 200  # ... in UTF-8: file systems end at 255, and ".part" comes behind
 MAX_UNFINISHED = 4  # uploads of one person
 MAX_TRANSFERS = 100  # of one client, those that wait for their turn included
-TRANSFERS_AT_ONCE = 4  # of one client, in each direction
+TRANSFERS_AT_ONCE = 4  # of one client, in each direction ...
+MOST_AT_ONCE = 8  # ... and what the room allows to one person: connections are for all
 
 KEPT_EVENTS = 2_000  # in the history
 KEPT_BYTES = 32 * 2**20  # in the history
@@ -2769,10 +2770,12 @@ class Files:
     def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[None]:
         """Returns when this connection is the only one for its key.
 
-        Raises ConnectionLost if a newer one has come meanwhile.
+        Raises ConnectionLost if a newer one has come meanwhile, ProtocolError where somebody wants too many at once.
         """
         key = (type(message), message.token, message.file)
         with self._lock:
+            if sum(other != key and other[:2] == key[:2] for other in self._turns) >= MOST_AT_ONCE:
+                raise ProtocolError(f"At most {MOST_AT_ONCE} files can be on their way to or from you.", "busy")
             turn = self._turns.setdefault(key, [])
             for older in turn:
                 older.abort()

@@ -19,7 +19,7 @@ import threading
 import time
 import tracemalloc
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -874,6 +874,34 @@ def test_fifty_uploads_of_one_person_at_once_hold_up_nobody(
     assert bob.fetches(bob.shares()) == DATA
     assert ann.hears_all_up_to("here I am")
     until(lambda: len(kept(disk)) == 5, "four are being written, and one is whole")
+
+
+def test_one_person_fetches_only_a_few_files_at_once(
+    ann: Member, bob: Member, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections are for everybody."""
+    files = [bob.shares() for _ in range(net.MOST_AT_ONCE + 1)]
+    pieces, go_on = net._pieces, threading.Event()
+
+    def wait(disk: io.FileIO, size: int) -> Iterator[memoryview]:
+        assert go_on.wait(LIMIT)
+        return pieces(disk, size)
+
+    monkeypatch.setattr(net, "_pieces", wait)
+    stack.callback(go_on.set)
+    *few, last = files
+    wires = [stack.enter_context(ann.begins(ann.download(file))) for file in few]
+    for wire in wires:
+        assert wire.receive() == {"type": "sending", "size": len(DATA)}
+    assert ann.is_refused(ann.download(last)) == "busy"
+    with bob.begins(bob.download(last)) as other:
+        assert other.receive() == {"type": "sending", "size": len(DATA)}
+    again = stack.enter_context(ann.begins(ann.download(few[0])))  # the same file counts once
+    go_on.set()
+    assert again.receive() == {"type": "sending", "size": len(DATA)}
+    assert again.receive_bytes(len(DATA) + 1) == DATA
+    assert wires[1].receive_bytes(len(DATA) + 1) == DATA
+    assert ann.fetches(last) == DATA
 
 
 def test_fifty_people_share_at_once(room: net.Server, enter: Enter, stack: contextlib.ExitStack) -> None:
