@@ -72,6 +72,13 @@ def free_port() -> int:
         return port_of(probe)
 
 
+def nobodys_port(stack: contextlib.ExitStack) -> int:
+    """A TCP port at which nobody answers as long as the stack is open: taken, so that nobody else is given it."""
+    taken = stack.enter_context(socket.socket())
+    taken.bind((LOOPBACK, 0))
+    return port_of(taken)
+
+
 def stay_at_home() -> None:
     """From now on, looking for rooms in this process asks this computer alone: no test speaks to a real network."""
     net._ways_out = lambda: [(LOOPBACK, EVERYBODY)]

@@ -252,12 +252,6 @@ def bob(room: net.Server, enter: Enter, ann: Member) -> Member:  # noqa: ARG001 
     return enter(room, "Bob", at=THERE)
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost person is given up soon."""
-    monkeypatch.setattr(net, "BACK_WITHIN", 0.1)
-
-
 def refusal(room: net.Server, token: str | None = None, *, name: str = "Ann", at: str = LOOPBACK) -> Message:
     """What the room says instead of a welcome."""
     with Call(room, at) as call:
@@ -677,7 +671,6 @@ def test_the_host_comes_in_from_loopback_whoever_is_removed_there(room: net.Serv
     assert enter(room, "Host", room.token).who == net.HOST
 
 
-@pytest.mark.usefixtures("soon")
 def test_who_is_lost_and_then_removed_is_gone_at_once_and_once(room: net.Server, ann: Member, bob: Member) -> None:
     ann.is_lost()
     room.remove(ann.who, True)
@@ -1493,14 +1486,14 @@ def test_three_windows_that_save_a_file_which_is_taken_back_are_left_with_nothin
             proxy = stack.enter_context(Proxy(room.port))
             person = come(name, proxy.port)
             shared = person.expects(net.Shared)
-            proxy.chop(8192)
+            proxy.delay(0.1)  # 16 MiB take seconds, at so many KiB (HELD_AT_MOST) in this time
             person.client.save(shared, str(target / name))
             person.expects(net.Progress, lambda progress: progress.done > 0)
             proxy.silence()
             people.append((person, shared, proxy))
         room.take_back(people[0][1].number)
         for _, _, proxy in people:
-            proxy.chop()
+            proxy.delay()
             proxy.speak()
         for person, _, _ in people:
             assert person.failed().code == "unknown"
@@ -1521,7 +1514,7 @@ def test_the_files_on_their_way_to_and_from_a_window_that_is_removed_fail_and_le
         ann = come("Ann", proxy.port)
         welcome = ann.expects(net.Welcome)
         shared = ann.expects(net.Shared)
-        proxy.chop(8192)
+        proxy.delay(0.1)  # 16 MiB take seconds, at so many KiB (HELD_AT_MOST) in this time
         ann.client.save(shared, str(target / "copy"))
         ann.client.share(str(data))
         moving: set[bool] = set()
@@ -1529,7 +1522,7 @@ def test_the_files_on_their_way_to_and_from_a_window_that_is_removed_fail_and_le
             moving.add(ann.expects(net.Progress, lambda progress: progress.done > 0).is_upload)
         proxy.silence()
         room.remove(welcome.who, True)
-        proxy.chop()
+        proxy.delay()
         proxy.speak()
         assert {ann.failed().filename, ann.failed().filename} == {"map.png", "copy"}
         ann.expects(net.Closed)

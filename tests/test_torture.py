@@ -274,6 +274,7 @@ def test_what_waits_for_a_client_that_writes_but_never_reads_has_a_limit(
 ) -> None:
     """The answers to its empty lines are for it alone, and would wait for it for ever."""
     monkeypatch.setattr(net, "BACK_WITHIN", 0.05)
+    monkeypatch.setattr(net, "SILENCE", 1000.0)  # Alice has nothing to say until then, however long it takes
     monkeypatch.setattr(net, "MAX_OWN_LINES", 100)
     room = open_room()
     alice, stuck = enter(room.port, "Alice"), enter(room.port, "Stuck")
@@ -325,7 +326,7 @@ def test_hundreds_of_rooms_with_somebody_in_them_leave_nothing_behind(disk: Path
             assert client.join(LIMIT)
             assert len(list(disk.iterdir())) == 1
         assert list(disk.iterdir()) == []
-    assert threading.active_count() <= threads
+    until(lambda: threading.active_count() <= threads, "every thread has ended")  # a transfer's last act is an event
     assert len(os.listdir(DESCRIPTORS)) <= descriptors
 
 
@@ -366,7 +367,7 @@ def fails_until_there_is_enough(
         except OSError as failure:
             error = failure
         assert error is None or error.strerror
-        assert set(threading.enumerate()) == threads
+        assert set(threading.enumerate()) <= threads
         assert open_sockets() <= sockets
         count += 1
     assert count > 1

@@ -30,6 +30,7 @@ from tests.test_client import FakeRoom, Guest
 DATA = bytes(range(256)) * 40  # every byte there is, line ends too
 HALF = len(DATA) // 2
 LARGE = secrets.token_bytes(4 * 2**20)  # nothing in it comes twice
+SLOWLY = 0.1  # s; of a delay that lets the LARGE take more than a second, and so longer than a computer stands still
 End = net.Uploaded | net.Saved | net.Failed
 T = TypeVar("T")
 
@@ -139,7 +140,12 @@ def parts(folder: Path) -> list[int]:
 
 def kept(disk: Path) -> list[int]:
     """The sizes of what is in the stores, but for the locks."""
-    return [path.stat().st_size for path in disk.glob("chat-room-*/*") if path.name != "lock"]
+    sizes = []
+    for path in disk.glob("chat-room-*/*"):
+        if path.name != "lock":
+            with contextlib.suppress(FileNotFoundError):  # the room has removed it since it was listed
+                sizes.append(path.stat().st_size)
+    return sizes
 
 
 def file_connections(proxy: Proxy, kind: str) -> list[bytes]:
@@ -163,7 +169,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "SILENCE", 0.4)
+    monkeypatch.setattr(net, "SILENCE", 1.2)  # s, longer than a slow computer stands still
     monkeypatch.setattr(net, "PING_AFTER", 0.1)
     monkeypatch.setattr(net, "TICK", 0.1)
 
@@ -404,7 +410,7 @@ def test_a_password_room_refuses_what_it_should(
 def test_an_upload_that_was_cut_off_goes_on_where_it_was(
     ann: Person, bob: Person, proxy: Proxy, film: Path, saved: Path
 ) -> None:
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     ann.client.share(str(film))
     until(lambda: len(proxy.to_room) > 500_000, "it is on its way")
     proxy.cut()
@@ -422,14 +428,16 @@ def test_a_save_that_was_cut_off_goes_on_where_it_was(
 ) -> None:
     bob.shares(film)
     file = ann.is_told()
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     ann.saves(file, saved / "film")
     ann.moves(500_000)
+    proxy.refuse()
     proxy.cut()
     assert ann.waits().done > 500_000
     assert parts(saved)[0] > 500_000
     assert names(saved) == ["film.part"]
     proxy.delay(0)
+    proxy.refuse(False)
     ann.saved()
     assert [offset > 500_000 for offset in offsets(proxy.to_room, "download")] == [False, True]
     assert (saved / "film").read_bytes() == LARGE
@@ -474,7 +482,7 @@ def test_a_cable_that_is_pulled_and_put_back_costs_time_alone(
 ) -> None:
     bob.shares(film)
     file = ann.is_told()
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     ann.client.share(str(film))
     ann.client.save(file, str(saved / "film"))
     expect(ann.events, net.Progress, lambda progress: not progress.is_upload and progress.done > 0)
@@ -501,7 +509,7 @@ def test_a_break_before_the_last_word_shares_it_once(host: Host, picture: Path) 
     again.send(ready(len(DATA)))
     again.send({"type": "stored"})
     host.person.uploaded()
-    assert again.receive() == sent(DATA)
+    assert again.receive_all() in ([sent(DATA)], [])  # [] where it heard that it is stored before it could say that
 
 
 def test_a_room_that_is_opened_again_in_the_middle_ends_it_in_plain_words(
@@ -510,7 +518,7 @@ def test_a_room_that_is_opened_again_in_the_middle_ends_it_in_plain_words(
     bob.shares(film)
     file = ann.is_told()
     other = open_room()
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     ann.client.share(str(film))
     ann.client.save(file, str(saved / "film"))
     expect(ann.events, net.Progress, lambda progress: progress.is_upload and progress.done > 0)
@@ -528,7 +536,7 @@ def test_a_room_that_is_opened_again_in_the_middle_ends_it_in_plain_words(
 def test_a_room_that_closes_ends_what_is_on_its_way(
     ann: Person, proxy: Proxy, room: net.Server, film: Path, disk: Path
 ) -> None:
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     ann.shares(film)
     ann.moves()
     room.close()
@@ -562,7 +570,7 @@ def test_who_leaves_leaves_nothing_half_behind(
 ) -> None:
     bob.shares(film)
     file = ann.is_told()
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     ann.client.share(str(film))
     ann.saves(file, saved / "film")
     ann.moves()
@@ -595,7 +603,7 @@ def test_a_cancelled_upload_ends_at_once_and_the_room_forgets_it(
     ann: Person, proxy: Proxy, film: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "UNFINISHED_KEPT", 0.05)
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     number = ann.shares(film)
     ann.moves()
     until(lambda: kept(disk), "the room has some of it")
@@ -612,7 +620,7 @@ def test_a_cancelled_save_leaves_nothing_and_what_was_there_before(
     bob.shares(film)
     file = ann.is_told()
     (saved / "film").write_bytes(DATA)
-    proxy.delay(0.05)
+    proxy.delay(SLOWLY)
     number = ann.saves(file, saved / "film")
     ann.moves()
     assert names(saved) == ["film", "film.part"]
@@ -1053,8 +1061,9 @@ def test_who_got_somewhere_tries_again_at_once_and_who_did_not_waits(
         guest.send(sending(len(DATA) - start))
         guest.send_bytes(DATA[start : start + 1])
         guest.close()
-    host.expects("download")[0].close()
+    guest, _ = host.expects("download")
     begin = time.monotonic()
+    guest.close()
     guest, _ = host.expects("download")
     assert time.monotonic() - begin > 0.2
     guest.send(sending(len(DATA) - 5))
@@ -1156,8 +1165,9 @@ def test_a_room_that_has_no_time_is_asked_again(host: Host, picture: Path, saved
 
 def test_a_room_that_asks_to_wait_is_left_alone_for_so_long(host: Host, picture: Path) -> None:
     host.person.shares(picture)
-    host.expects("upload")[0].send({**refused("wait"), "seconds": 1})
+    guest, _ = host.expects("upload")
     begin = time.monotonic()
+    guest.send({**refused("wait"), "seconds": 1})
     guest, _ = host.expects("upload")
     assert time.monotonic() - begin > 0.8
     guest.send(refused("space"))
@@ -1233,7 +1243,7 @@ def test_a_connection_that_is_gone_before_it_can_be_set_up_is_no_trouble_of_the_
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("when", ["hello", "answer", "middle", "end"])
 def test_a_room_that_falls_silent_is_asked_again(host: Host, film: Path, when: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 0.2)
+    monkeypatch.setattr(net, "FIRST_MESSAGE", 1.2)
     with keeps_talking(host.guest):
         host.person.client.share(str(film))
         guest = host.room.accepts()
@@ -1261,7 +1271,7 @@ def test_a_save_that_falls_silent_is_asked_for_again_from_there(host: Host, save
         assert download["offset"] == HALF
         guest.send(sending(len(DATA) - HALF))
         for start in range(HALF, len(DATA), HALF // 10):
-            time.sleep(0.05)  # slow, but not silent
+            time.sleep(0.13)  # slow, but not silent; all of it lasts longer than the patience
             guest.send_bytes(DATA[start : start + HALF // 10])
         host.person.saved()
     assert (saved / "map.png").read_bytes() == DATA
