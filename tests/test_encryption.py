@@ -33,6 +33,7 @@ import pytest
 
 import net
 from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, needs_tls, port_of, skip_or_fail, until
+from tests.test_finding import own_ports
 
 PASSWORD = "qw36-q2gw-xmfz"
 BARE = b"qw36q2gwxmfz"  # as it goes into the key
@@ -117,10 +118,10 @@ def visit() -> Iterator[Visit]:
 class Room:
     """A room of this program's, with what its host is told."""
 
-    def __init__(self, password: str | None) -> None:
+    def __init__(self, password: str | None, port: int = 0) -> None:
         self.events: queue.Queue[Any] = queue.Queue()
         self.server = net.run_server(
-            TITLE, host_name="Mr Lee", host=LOOPBACK, port=0, password=password, rate=None, events=self.events
+            TITLE, host_name="Mr Lee", host=LOOPBACK, port=port, password=password, rate=None, events=self.events
         )
         self.port = self.server.port
 
@@ -207,14 +208,15 @@ class Stranger(Wire):
         return received
 
 
-def guess(port: int, own_address: str = LOOPBACK) -> Message:
-    """One wrong password; the room's answer to hello."""
-    with Stranger(port, "not it", own_address=own_address) as stranger:
+def guess(room: Room, own_address: str = LOOPBACK) -> Message:
+    """One wrong password; the room's answer to hello. A guess is counted a moment after the stranger knows of it."""
+    with Stranger(room.port, "not it", own_address=own_address) as stranger:
         answer = stranger.greet()
         if answer["type"] == "hello":
             with pytest.raises(ssl.SSLError) as wrong:
                 stranger.encrypt()
             assert wrong.value.reason in WRONG_KEY
+            until(lambda: not room.server._handshakes, "the room has counted it")
         return answer
 
 
@@ -242,6 +244,28 @@ def fake_room(serve: Callable[[socket.socket], None]) -> Iterator[int]:
             socket.create_connection((LOOPBACK, port_of(listener)), LIMIT).close()
             thread.join(LIMIT)
             assert not thread.is_alive(), "the fake room did not end"
+
+
+class Clock:
+    """Stands for the time module: time passes only when the test says so."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic()
+        self.time = time.time
+        self.time_ns = time.time_ns
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        self._now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(net, "time", made)
+    return made
 
 
 def read_line(sock: socket.socket) -> bytes:
@@ -645,6 +669,7 @@ class End:
         self._writer = threading.Thread(target=self._safely, args=[self._write], name="writer")
         self.reader = threading.Thread(target=self._safely, args=[self._read], name="reader")
         self.gone = threading.Event()
+        self.has_read = threading.Event()  # all, or all that comes
 
     def _safely(self, work: Callable[[], None]) -> None:
         try:
@@ -655,15 +680,24 @@ class End:
             self.failed.append(error)
 
     def _read(self) -> None:
-        self.connection.start_tls(self._tls, lambda: LIMIT)
+        try:
+            self.connection.start_tls(self._tls, lambda: LIMIT)
+        except BaseException:
+            self.has_read.set()
+            raise
         self._writer.start()
         try:
             while len(self.read) < self.lines:
-                line = self.connection.next_line(LIMIT)
-                assert line is not None, f"nothing came for {LIMIT:g} s after {self.read[-1:]}"
-                self.read.append(line)
+                self.read.append(self._next_line())
         finally:
+            self.has_read.set()
             self._writer.join()
+
+    def _next_line(self) -> bytes:
+        deadline = time.monotonic() + LIMIT
+        while (line := self.connection.next_line(LIMIT)) is None:  # perhaps a part of a record has come
+            assert time.monotonic() < deadline, f"nothing came for {LIMIT:g} s after {self.read[-1:]}"
+        return line
 
     def _write(self) -> None:
         for number in range(self.lines):
@@ -696,7 +730,7 @@ def test_a_connection_that_is_closed_at_any_moment_ends_cleanly(seed: int) -> No
     closed, lines = chance.choice(ends), int(chance.expovariate(1 / 200))
 
     def close_it() -> None:
-        until(lambda: len(closed.read) >= lines or not closed.reader.is_alive(), "so many lines are read")
+        until(lambda: len(closed.read) >= lines or closed.has_read.is_set(), "so many lines are read")
         for end in ends:
             end.gone.set()
         closed.connection.abort()
@@ -882,13 +916,15 @@ def test_what_a_room_sends_together_with_its_hello_belongs_to_tls(visit: Visit) 
 
 
 @needs_tls
-def test_others_see_that_a_room_has_a_password(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "PORTS", range(room.port, room.port + 1))
+def test_others_see_that_a_room_has_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     found: queue.Queue[Any] = queue.Queue()
-    with net.find_rooms(found, ways=[(LOOPBACK, LOOPBACK)]) as finder:
-        rooms = expect(found, net.Found, lambda event: event.rooms).rooms
-    assert finder.join(LIMIT)
-    assert [(each.title, each.port, each.password) for each in rooms] == [(TITLE, room.port, True)]
+    with own_ports() as ports:
+        monkeypatch.setattr(net, "PORTS", ports)
+        room = Room(PASSWORD, ports[0])
+        with room.server, net.find_rooms(found, ways=[(LOOPBACK, LOOPBACK)]) as finder:
+            rooms = expect(found, net.Found, lambda event: event.rooms).rooms
+        assert finder.join(LIMIT)
+    assert [(each.title, each.port, each.password) for each in rooms] == [(TITLE, ports[0], True)]
 
 
 # What can be seen from outside ------------------------------------------------
@@ -994,10 +1030,7 @@ def test_who_offers_no_key_is_not_let_in(room: Room) -> None:
 
 
 @needs_tls
-def test_silence_and_dripping_in_the_handshake_hold_up_nobody_and_end_in_time(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 2.0)
+def test_silence_and_dripping_in_the_handshake_hold_up_nobody_and_end_in_time(room: Room, clock: Clock) -> None:
     with contextlib.ExitStack() as stack:
         silent, dripping = (stack.enter_context(Stranger(room.port)) for _ in range(2))
         for stranger in (silent, dripping):
@@ -1008,7 +1041,7 @@ def test_silence_and_dripping_in_the_handshake_hold_up_nobody_and_end_in_time(
             stack.enter_context(Stranger(room.port)).join(f"Ann {number}")
         assert not has_ended(silent), "all the others are in before"
         assert not has_ended(dripping)
-        assert drip(dripping, begun[10:]) < len(begun), "it ends although something comes all the time"
+        assert drip(dripping, begun[10:], clock) < len(begun[10:]), "it ends although something comes all the time"
         assert silent.ends() == b""
 
 
@@ -1016,12 +1049,13 @@ def has_ended(wire: Wire) -> bool:
     return bool(select.select([wire.socket], [], [], 0)[0])
 
 
-def drip(wire: Wire, data: bytes) -> int:
-    """Sends a byte whenever nothing has come for a while, until the room ends it; how many it took."""
+def drip(wire: Wire, data: bytes, clock: Clock) -> int:
+    """Sends a byte every half a second of the clock, until the room ends it; how many it took."""
     for number in range(len(data)):
         if select.select([wire.socket], [], [], 0.05)[0]:
             return number
         wire.send_bytes(data[number : number + 1])
+        clock.jump(0.5)
     return len(data)
 
 
@@ -1372,40 +1406,18 @@ def test_one_flipped_bit_in_the_handshake_lets_nobody_in(room: Room, visit: Visi
 # Guessing ---------------------------------------------------------------------
 
 
-class Clock:
-    """Stands for the time module: time passes only when the test says so."""
-
-    def __init__(self) -> None:
-        self._now = time.monotonic()
-        self.time = time.time
-        self.time_ns = time.time_ns
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def jump(self, seconds: float) -> None:
-        self._now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(net, "time", made)
-    return made
-
-
 @needs_tls
 def test_after_five_wrong_passwords_each_one_more_costs_twice_the_wait(room: Room, clock: Clock) -> None:
     for _ in range(4):
-        assert guess(room.port)["type"] == "hello"
+        assert guess(room)["type"] == "hello"
     for times, wait in enumerate([2, 4, 8, 16, 32, 60, 60], 5):
-        assert guess(room.port)["type"] == "hello"
+        assert guess(room)["type"] == "hello"
         told = expect(room.events, net.WrongPassword)
         assert told == net.WrongPassword(LOOPBACK, times)
-        refused = guess(room.port)
+        refused = guess(room)
         assert (refused["type"], refused["code"], refused["seconds"]) == ("refused", "wait", wait)
         clock.jump(wait - 1)
-        assert guess(room.port)["seconds"] == 1, "a try in between makes it no longer, and no shorter"
+        assert guess(room)["seconds"] == 1, "a try in between makes it no longer, and no shorter"
         clock.jump(1)
     assert not [event for event in drain(room.events) if isinstance(event, net.WrongPassword)]
 
@@ -1422,15 +1434,15 @@ def test_the_host_is_not_told_of_a_mistake(room: Room, visit: Visit) -> None:
 def test_the_right_password_makes_good_for_the_wrong_ones(room: Room) -> None:
     for _ in range(3):
         for _ in range(net.FREE_GUESSES - 1):
-            assert guess(room.port)["type"] == "hello"
+            assert guess(room)["type"] == "hello"
         with Stranger(room.port) as stranger:
             stranger.join("Ann")
             stranger.send({"type": "leave"})
             while stranger.receive() is not None:
                 pass
     for _ in range(net.FREE_GUESSES):
-        assert guess(room.port)["type"] == "hello"
-    assert guess(room.port)["code"] == "wait"
+        assert guess(room)["type"] == "hello"
+    assert guess(room)["code"] == "wait"
 
 
 @needs_tls
@@ -1438,7 +1450,7 @@ def test_the_right_password_makes_good_for_the_wrong_ones(room: Room) -> None:
 def test_guessing_for_days_never_becomes_free(room: Room) -> None:
     for _ in range(3_000):
         room.server._count_guess(LOOPBACK)
-    assert guess(room.port)["seconds"] == 60
+    assert guess(room)["seconds"] == 60
 
 
 @needs_tls
@@ -1451,7 +1463,7 @@ def test_guesses_that_are_made_at_the_same_time_are_counted_too(room: Room) -> N
         with stranger, pytest.raises((ssl.SSLError, ConnectionError)):
             stranger.encrypt()
     expect(room.events, net.WrongPassword, lambda told: told.times == 10)
-    assert guess(room.port)["seconds"] == 60
+    assert guess(room)["seconds"] == 60
 
 
 @needs_tls
@@ -1460,7 +1472,7 @@ def test_who_is_told_to_wait_comes_in_by_himself_when_the_time_is_over(
 ) -> None:
     monkeypatch.setattr(net, "GUESS_WAITS", (1, 1))
     for _ in range(net.FREE_GUESSES):
-        guess(room.port)
+        guess(room)
     expect(room.events, net.WrongPassword)
     ann = visit(room.port, "Ann")
     lost = expect(ann.events, net.Lost)
@@ -1477,8 +1489,8 @@ def test_guesses_from_one_computer_hold_up_nobody_else(room: Room, visit: Visit,
         ann.is_in()
         bob.is_in()
         for _ in range(net.FREE_GUESSES):
-            assert guess(room.port, "127.0.0.2")["type"] == "hello"
-        assert guess(room.port, "127.0.0.2")["code"] == "wait"
+            assert guess(room, "127.0.0.2")["type"] == "hello"
+        assert guess(room, "127.0.0.2")["code"] == "wait"
         assert expect(room.events, net.WrongPassword).address == "127.0.0.2"
         ann.client.say("did you hear that?")
         bob.hears("did you hear that?")
@@ -1492,13 +1504,13 @@ def test_guesses_from_one_computer_hold_up_nobody_else(room: Room, visit: Visit,
 @needs_tls
 def test_who_has_guessed_cannot_try_many_passwords_at_once(room: Room) -> None:
     for _ in range(net.FREE_GUESSES - 1):
-        guess(room.port)
+        guess(room)
     with contextlib.ExitStack() as stack:
         *first, last = (stack.enter_context(Stranger(room.port, "not it")) for _ in range(net.GUESSES_AT_ONCE + 1))
         assert [stranger.greet()["type"] for stranger in first] == ["hello"] * net.GUESSES_AT_ONCE
         assert last.greet()["code"] == "wait"
     until(lambda: not room.server._handshakes, "no handshake is under way any more")
-    assert guess(room.port)["type"] == "hello"
+    assert guess(room)["type"] == "hello"
 
 
 @needs_tls
@@ -1509,7 +1521,7 @@ def test_guesses_from_a_shared_computer_do_not_keep_those_out_who_were_in(room: 
         proxy.refuse()
         proxy.cut()
         for _ in range(net.FREE_GUESSES):
-            assert guess(room.port)["type"] == "hello"
+            assert guess(room)["type"] == "hello"
         proxy.refuse(False)
         ann.is_in()
         ann.close()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +14,8 @@ import pytest
 
 import chat_gui
 from tests.conftest import TOP
-from tests.helpers import LIMIT, Display, Wire, free_port, skip_or_fail, until
+from tests.helpers import LIMIT, Display, Wire, skip_or_fail, until
+from tests.test_finding import own_ports
 
 LINUX = sys.platform.startswith("linux")
 
@@ -37,6 +37,13 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield program
         finally:
             program.kill()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """It takes a second until a program that is started has it; nobody else gets it meanwhile."""
+    with own_ports() as ports:
+        yield ports[0]
 
 
 def wait_for_room(port: int) -> None:
@@ -115,13 +122,12 @@ def test_the_ports_of_the_command_line() -> None:
 
 @pytest.mark.usefixtures("display")
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl+C to a whole console, the tests' own included")
-def test_ctrl_c_in_the_terminal_closes_the_room_properly() -> None:
-    port = free_port()
+def test_ctrl_c_in_the_terminal_closes_the_room_properly(port: int) -> None:
     with running("--host", "--port", str(port), "--name", "Mr Lee") as program:
         wait_for_room(port)
         with Wire(port) as ann:
             ann.join("Ann")
-            ann.receive_until("joined")
+            hear_of(ann, "Mr Lee")  # before, the window may not have begun to wait for keys, and for Ctrl+C
             program.send_signal(signal.SIGINT)
             assert ann.receive_until("closed")["reason"] == "The host closed the room."
         assert program.wait(LIMIT) == 0
@@ -145,40 +151,38 @@ gc.disable()
 
 
 @pytest.mark.usefixtures("display")
-def test_no_thread_takes_the_window_apart() -> None:
+def test_no_thread_takes_the_window_apart(port: int) -> None:
     """Tk aborts the process if what is left of it is thrown away by another thread than the window's."""
-    done = run("--host", "--port", str(free_port()), before=_LAST_WORDS_TAKE_LONG)
+    done = run("--host", "--port", str(port), before=_LAST_WORDS_TAKE_LONG)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("display")
 @pytest.mark.skipif(not LINUX, reason="drives the window from outside, through X11")
-def test_a_teacher_and_a_pupil_with_nothing_but_a_keyboard(display: Display) -> None:
+def test_a_teacher_and_a_pupil_with_nothing_but_a_keyboard(display: Display, port: int) -> None:
     """From outside, with xdotool: the real program, real windows, the keyboard of the X server."""
     assert display.file is not None
     if shutil.which("xdotool") is None:
         skip_or_fail("this test needs xdotool (on Debian and Ubuntu: apt install xdotool)")
-    port = free_port()
     with running("--host", "--port", str(port), "--name", "Mr Lee"):
-        wait_for_room(port)
+        until(lambda: windows("Mr Lee's room"), "the teacher's window shows the room")
+        (teacher,) = windows("Mr Lee's room")  # the pupil's will have the same title
         with Wire(port) as watcher, running("--join", f"127.0.0.1:{port}", "--name", "Ann"):
             watcher.join("Watcher")
-            while watcher.receive_until("joined")["name"] != "Ann":
-                pass
-            write_into("Mr Lee's room", "good morning")
-            # Both windows have the same title now; whichever answers, the room hears it once.
+            hear_of(watcher, "Ann")  # it takes far longer to start a program than to give a box the keyboard
+            xdotool("windowfocus", "--sync", teacher, "type", "good morning")
+            xdotool("key", "Return")
             assert watcher.receive_until("said")["text"] == "good morning"
 
 
-def write_into(title: str, text: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        found = xdotool("search", "--onlyvisible", "--name", title).split()
-        if found:
-            xdotool("windowfocus", "--sync", found[0], "type", text)
-            xdotool("key", "Return")
-            return
-    raise AssertionError(f"no window is called {title!r}")
+def hear_of(wire: Wire, name: str) -> None:
+    """Wait until this person is in. What happened before is told too, to who comes late."""
+    while wire.receive_until("joined")["name"] != name:
+        pass
+
+
+def windows(title: str) -> list[str]:
+    return xdotool("search", "--onlyvisible", "--name", title).split()
 
 
 def xdotool(*arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 import sys
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,8 @@ import pytest
 
 import chat_gui
 import net
-from tests.helpers import Display, free_port
+from tests.helpers import LOOPBACK, Display, port_of
+from tests.test_finding import own_ports
 from tests.windows import FakeFinder, Person
 
 Words = chat_gui.Words
@@ -48,11 +50,16 @@ def shows(person: Person, *expected: tuple[str, ...]) -> None:
 # Rooms that are found ---------------------------------------------------------
 
 
-def test_host_join_enter_and_they_are_together(lee: Person, display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
-    del display
-    port = free_port()
-    monkeypatch.setattr(net, "PORTS", range(port, port + 1))
-    lee.app.host(port=port)
+@pytest.fixture
+def ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[range]:
+    with own_ports() as ten:
+        monkeypatch.setattr(net, "PORTS", ten)
+        yield ten
+
+
+@pytest.mark.usefixtures("display")
+def test_host_join_enter_and_they_are_together(lee: Person, ports: range) -> None:
+    lee.app.host(port=ports[0])
     lee.wait(lambda: isinstance(lee.app.page, chat_gui.ChatPage), "the room is open")
     ann = Person("Ann")
     try:
@@ -146,9 +153,11 @@ def test_what_is_chosen_stays_chosen(ann: Person, finders: list[FakeFinder]) -> 
 def test_asking_goes_on_while_joining_and_stops_when_the_page_is_left(
     ann: Person, finders: list[FakeFinder]
 ) -> None:
-    ann.app.join("127.0.0.1", free_port())
-    assert not finders[0].is_closed()
-    ann.wait(lambda: ann.app.session is None, "it has failed")
+    with socket.socket() as deaf:  # has a port, so that nobody else can be there, and does not listen
+        deaf.bind((LOOPBACK, 0))
+        ann.app.join(LOOPBACK, port_of(deaf))
+        assert not finders[0].is_closed()
+        ann.wait(lambda: ann.app.session is None, "it has failed")
     assert not finders[0].is_closed()
     ann.click(ann.join_page.back)
     assert finders[0].is_closed()

@@ -43,11 +43,10 @@ from pathlib import Path
 
 import net
 from tests.bench.encryption import PASSWORD, Member
-from tests.bench.tools import TOP, cpu_seconds, machine, memory
-from tests.helpers import free_port
+from tests.bench.tools import TOP, cpu_seconds, is_listening, kept_port, machine, memory
 
 LOOPBACK = "127.0.0.1"
-TEXT = b"x" * 80
+TEXT, HELLO, LAST = (letter * 80 for letter in (b"x", b"h", b"l"))  # of messages; the latter two for `Load.rest`
 AHEAD = 2_000  # messages that the writer may be ahead of what has arrived, on average
 AT_LEAST = 50  # messages in one write
 AT_ONCE = 65_536  # bytes to receive; for more, some systems would be asked for new memory each time
@@ -96,20 +95,29 @@ class Ear:
         self.socket = sock
         self.tls = tls
         self.bytes = self.lines = 0
+        self._tail = b""  # of what was heard last, where half a word may stand
         self._left = 0  # bytes until the next record header
         self._header = b""  # the part of it that has come
 
     def read(self) -> int:
         """Receives, decrypts, counts the lines; how many are new."""
-        data = self.socket.recv(AT_ONCE)
-        if not data:
-            raise ConnectionError("the server has closed a connection")
-        if self.tls is not None:
-            data = self.tls.decrypt(data)
+        data = self._receive()
         self.bytes += len(data)
         lines = data.count(b"\n")
         self.lines += lines
         return lines
+
+    def hear(self, word: bytes) -> bool:
+        """Receives, decrypts; whether the word has come."""
+        data = self._tail + self._receive()
+        self._tail = data[1 - len(word) :]
+        return word in data
+
+    def _receive(self) -> bytes:
+        data = self.socket.recv(AT_ONCE)
+        if not data:
+            raise ConnectionError("the server has closed a connection")
+        return data if self.tls is None else self.tls.decrypt(data)
 
     def skip(self) -> int:
         """Only counts the (plain) bytes; how many are new."""
@@ -180,15 +188,15 @@ class Contender:
         del number
         return Ear(connect(port))
 
-    def say(self, number: int) -> bytes:
-        return net.encode(net.Said(number, 1732.5, 2, "Member 1", number, TEXT.decode()))
+    def say(self, number: int, text: bytes = TEXT) -> bytes:
+        return net.encode(net.Said(number, 1732.5, 2, "Member 1", number, text.decode()))
 
 
 @dataclass(frozen=True)
 class Tutorial(Contender):
-    def say(self, number: int) -> bytes:
+    def say(self, number: int, text: bytes = TEXT) -> bytes:
         del number
-        return TEXT + b"\n"
+        return text + b"\n"
 
     def command(self, port: int, folder: Path) -> list[str]:
         del folder
@@ -211,8 +219,8 @@ class Room(Contender):
         member = Member(port, f"Member {number}", self.password)
         return Ear(member.socket, member.tls)
 
-    def say(self, number: int) -> bytes:
-        return b'{"type":"say","id":%d,"text":"%b"}\n' % (1 + number, TEXT)
+    def say(self, number: int, text: bytes = TEXT) -> bytes:
+        return b'{"type":"say","id":%d,"text":"%b"}\n' % (1 + number, text)
 
 
 class _Irc(Contender):
@@ -222,9 +230,9 @@ class _Irc(Contender):
         read_until(sock, b" 366 ")  # the end of the names: it is in
         return Ear(sock)
 
-    def say(self, number: int) -> bytes:
+    def say(self, number: int, text: bytes = TEXT) -> bytes:
         del number
-        return b"PRIVMSG #bench :" + TEXT + b"\r\n"
+        return b"PRIVMSG #bench :" + text + b"\r\n"
 
 
 @dataclass(frozen=True)
@@ -272,10 +280,10 @@ class WebSockets(Contender):
         read_until(sock, b"\r\n\r\n")
         return Ear(sock)
 
-    def say(self, number: int) -> bytes:
+    def say(self, number: int, text: bytes = TEXT) -> bytes:
         del number
         # A whole text message (0x81) of so many bytes, masked (0x80) with nothing but zeros.
-        return bytes([0x81, 0x80 | len(TEXT) + 1, 0, 0, 0, 0]) + TEXT + b"\n"
+        return bytes([0x81, 0x80 | len(text) + 1, 0, 0, 0, 0]) + text + b"\n"
 
 
 FLOOR, RIVAL = "bare copy loop", "ngircd"
@@ -295,7 +303,7 @@ def running(contender: Contender) -> Iterator[tuple[int, int]]:
     """The number of its process, and its port."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = free_port()
+        port = stack.enter_context(kept_port())
         said = stack.enter_context((folder / "log").open("w+"))
         process = stack.enter_context(
             subprocess.Popen(
@@ -305,15 +313,11 @@ def running(contender: Contender) -> Iterator[tuple[int, int]]:
         )  # fmt: skip
         stack.callback(process.terminate)
         deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                connect(port).close()
-                break
-            except ConnectionRefusedError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    said.seek(0)
-                    raise AssertionError(f"{contender.label} did not start: {said.read()}") from None
-                time.sleep(0.02)
+        while not is_listening(port):
+            if time.monotonic() > deadline or process.poll() is not None:
+                said.seek(0)
+                raise AssertionError(f"{contender.label} did not start: {said.read()}")
+            time.sleep(0.02)
         yield process.pid, port
 
 
@@ -334,18 +338,36 @@ class Load:
             self._epoll.register(ear.socket, select.EPOLLIN)
         self._speaker, self._witness, *self._others = self._ears.values()
         self._to_send = memoryview(b"")
-        self._said = 0
+        self._number = 0  # of the next message
+        self._said = 0  # messages, since it last came to rest
         self.rest()
 
     def rest(self) -> None:
-        """Lets all of it arrive that joining has caused, and counts from there."""
-        deadline = time.monotonic() + PATIENCE
-        while ready := self._epoll.poll(0.2):
-            assert time.monotonic() < deadline, "the server does not come to rest"
-            for descriptor, _ in ready:
-                self._ears[descriptor].read()
+        """Lets all of it arrive that joining has caused, and counts from there.
+
+        Who hears anything is in; and when all are in, what is said then comes after all that joining has caused.
+        """
+        self._say_until_heard(HELLO)
+        self._say_until_heard(LAST, once=True)
+        self._said = 0
         for ear in self._ears.values():
             ear.bytes = ear.lines = 0
+
+    def _say_until_heard(self, text: bytes, once: bool = False) -> None:
+        """Says it, again and again if need be, until each member has heard it."""
+        deadline = time.monotonic() + PATIENCE
+        missing = {self._witness, *self._others}
+        self._load(1, text)
+        while missing:
+            assert time.monotonic() < deadline, f"{self._contender.label}: {len(missing)} members hear nothing"
+            self._send()
+            ready = self._epoll.poll(0.05, self._members + 1)
+            for descriptor, _ in ready:
+                ear = self._ears[descriptor]
+                if ear.hear(text):
+                    missing.discard(ear)
+            if not ready and not once and not self._to_send:
+                self._load(1, text)
 
     @property
     def _members(self) -> int:
@@ -374,8 +396,10 @@ class Load:
         return (self._witness.bytes + sum(ear.bytes for ear in self._others)) / size
 
     def _pour(self, seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
+        """For so long, and until something has arrived."""
+        end, before = time.perf_counter() + seconds, self._delivered()
+        while time.perf_counter() < end or self._delivered() <= before:
+            assert time.perf_counter() < end + PATIENCE, f"{self._contender.label}: nothing arrives"
             room = AHEAD - (self._said - self._delivered() / self._members)
             if not self._to_send and room >= AT_LEAST:
                 self._load(int(room))
@@ -394,9 +418,10 @@ class Load:
             time.sleep(REST)
         assert self._witness.lines == self._said, "more has arrived than was said"
 
-    def _load(self, messages: int) -> None:
-        data = b"".join(self._contender.say(self._said + number) for number in range(messages))
+    def _load(self, messages: int, text: bytes = TEXT) -> None:
+        data = b"".join(self._contender.say(self._number + number, text) for number in range(messages))
         self._to_send = memoryview(data if self._speaker.tls is None else self._speaker.tls.encrypt(data))
+        self._number += messages
         self._said += messages
 
     def _send(self) -> None:

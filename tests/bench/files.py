@@ -23,7 +23,6 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import math
 import multiprocessing
 import os
 import platform
@@ -42,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import net
+from tests.bench.tools import percentiles
 
 LOOPBACK = "127.0.0.1"
 PASSWORD = "qw36-q2gw-xmfz"
@@ -356,7 +356,7 @@ def delivery(path: Path, password: str | None, rounds: int, repeat: int, ears: i
             ages[BY_CABLE] += heard.ask("since last time")
     print(f"{'delivery, ' + ('encrypted' if password else 'plain'):24} {'deliveries':>11} {'p50':>10} {'p99':>10}")
     for label, some in ages.items():
-        percent = statistics.quantiles(some, n=100, method="inclusive") if len(some) > 1 else [math.nan] * 99
+        percent = percentiles(some)
         print(f"{label:24} {len(some):11,} {percent[49] * 1000:7.1f} ms {percent[98] * 1000:7.1f} ms")
     amount = path.stat().st_size * (1 + downloads) / 2**20
     print(f"({1 + downloads} files at once took {statistics.median(busy):.1f} s: "

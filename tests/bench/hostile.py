@@ -22,7 +22,6 @@ import platform
 import queue
 import secrets
 import socket
-import statistics
 import sys
 import threading
 import time
@@ -31,6 +30,7 @@ from multiprocessing.connection import Connection as Pipe
 
 import net
 from tests.bench.files import LOOPBACK, PASSWORD, Worker, enter
+from tests.bench.tools import percentiles
 
 IDLE, HALF_OPEN = 500, 50  # connections
 PEOPLE = 5
@@ -219,10 +219,6 @@ def measure(password: str | None, rounds: int, seconds: float) -> None:
             f" {percent[98] / quiet:14.2f}",
             flush=True,
         )
-
-
-def percentiles(ages: list[float]) -> list[float]:
-    return statistics.quantiles(ages, n=100, method="inclusive")
 
 
 def main() -> int:

@@ -76,7 +76,7 @@ class Heart:
 
     def stop(self) -> str:
         self._root.after_cancel(self._next)
-        gaps = sorted(self.gaps[1:])
+        gaps = sorted([*self.gaps[1:], time.perf_counter() - self._last])
         return f"{gaps[-1] * 1000:8.0f} ms {gaps[len(gaps) * 99 // 100] * 1000:8.0f} ms"
 
 
