@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tkinter import filedialog
 
@@ -14,7 +15,7 @@ import pytest
 import chat_gui
 import net
 from tests.helpers import Proxy, until
-from tests.test_window import ann, feed, host, port  # noqa: F401 - fixtures
+from tests.test_window import ann, everybody_sees, feed, host, port  # noqa: F401 - fixtures
 from tests.windows import Open, Person
 
 Words = chat_gui.Words
@@ -55,7 +56,8 @@ def test_a_file_is_shared_with_one_click_and_saved_with_one_by_everybody(
         someone.click_link(Words.save)
         someone.sees(Words.file_saved.format(filename=copy.name, folder=tmp_path))
         assert digest(copy) == digest(original)
-        assert not someone.chat.transfers.frame.winfo_children()[1:], "no row is left"
+        rows = someone.chat.transfers.frame.winfo_children
+        someone.wait(lambda rows=rows: not rows()[1:], "no row is left")  # type: ignore[misc]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy of Ann.png", "copy of Mr Lee.png", "map.png"]
 
 
@@ -68,29 +70,32 @@ def test_a_file_goes_round_while_they_chat_and_the_connection_is_cut_twice(
         for pupil in pupils:
             pupil.join(proxy.port)
         choose(original)
-        pupils[0].click(pupils[0].chat.file)
-        break_off(pupils[0], proxy, "upload")
+        with breaks_off(pupils[0], proxy, "upload"):
+            pupils[0].click(pupils[0].chat.file)
         pupils[0].say("it takes a while")
-        for someone in (host, *pupils):
-            someone.sees("Ann\tshared film.mp4")
-            choose(target=tmp_path / f"{someone.app.name}.mp4")
-            someone.click_link(Words.save)
-        break_off(pupils[1], proxy, "download")
+        everybody_sees([host, *pupils], "it takes a while")
+        with breaks_off(pupils[1], proxy, "download"):
+            for someone in (host, *pupils):
+                someone.sees("Ann\tshared film.mp4")
+                choose(target=tmp_path / f"{someone.app.name}.mp4")
+                someone.click_link(Words.save)
         pupils[1].say("here too")
+        everybody_sees([host, *pupils], "it takes a while", "here too")
         for someone in (host, *pupils):
             someone.sees(f"{someone.app.name}.mp4 was saved")
-            someone.sees("here too")
             words = [text for text in someone.said() if not text.startswith("shared")]
             assert words == ["it takes a while", "here too"]
             assert digest(tmp_path / f"{someone.app.name}.mp4") == digest(original)
         assert len(list(tmp_path.iterdir())) == 4, "nothing else is left"
 
 
-def break_off(someone: Person, proxy: Proxy, way: str) -> None:
-    """Cuts the network when a part of the file has passed."""
+@contextlib.contextmanager
+def breaks_off(someone: Person, proxy: Proxy, way: str) -> Iterator[None]:
+    """Cuts the network when a part of the file has passed whose transfer begins in here."""
     record = proxy.to_room if way == "upload" else proxy.from_room
     before = len(record)
     proxy.chop(64_000)
+    yield
     someone.wait(lambda: len(record) > before + 3 * MEGABYTE, f"a part of the {way} has passed")
     proxy.cut()
     proxy.chop()
@@ -172,7 +177,7 @@ def test_a_transfer_shows_how_far_it_is_and_can_be_cancelled(
         someone = person("Ann")
         someone.join(proxy.port)
         choose(make(tmp_path / "big.bin", 20 * MEGABYTE))
-        proxy.chop(1000)  # a slow network
+        proxy.chop(50)  # a network so slow that the file is on its way for many seconds
         someone.click(someone.chat.file)
         someone.sees("Sending big.bin")
         someone.sees("of 20 MB")

@@ -21,7 +21,7 @@ import pytest
 import chat_gui
 import net
 from tests.conftest import TOP
-from tests.helpers import until
+from tests.helpers import LIMIT, until
 from tests.test_window import ann, everybody_sees, feed, host, port, said  # noqa: F401 - fixtures
 from tests.test_window_lesson import control, entry_menu, take_back, unposted  # noqa: F401 - a fixture
 from tests.windows import Open, Person
@@ -320,8 +320,7 @@ def top_line(someone: Person) -> str:
 def test_the_log_stays_at_what_the_reader_reads_through_every_size_and_zoom(host: Person) -> None:  # noqa: F811
     resize(host, USUAL)
     feed(host, *(said(100 + n, f"line {n}") for n in range(300)))
-    host.chat.log.scroll("150.0")
-    host.settle(0.05)
+    host.scroll("150.0")
     top = top_line(host)
     assert "line 1" in top
     changes: tuple[int | str, ...] = (150, "600x500", 60, "1200x800", 100)
@@ -338,8 +337,7 @@ def test_the_log_stays_at_what_the_reader_reads_while_lines_pour_in_and_old_ones
     monkeypatch.setattr(chat_gui, "LOG_LINES", 100)
     monkeypatch.setattr(chat_gui, "LOG_SLACK", 20)
     feed(host, *(said(100 + n, f"line {n}") for n in range(100)))
-    host.chat.log.scroll("95.0 -20 lines")
-    host.settle(0.05)
+    host.scroll("95.0 -20 lines")
     top = top_line(host)
     feed(host, *(said(300 + n, f"more {n}") for n in range(60)))
     assert top_line(host) == top
@@ -1112,16 +1110,17 @@ def test_whole_lines_are_copied_clean_and_with_the_original_text(host: Person) -
     original = "\U0001f600" * 100 + "x" * 1500
     file = net.Shared(102, 0.0, 9, "Bob", "0" * 32, "map.png", 5, "0" * 64)
     gone = net.Said(103, 0.0, 9, "Bob", 5, "", taken_back=True)
-    feed(host, said(100, "two\n  lines"), said(101, original, name="Maximiliana Featherstonehaugh"), file, gone)
+    first, second = said(100, "two\n  lines"), said(101, original, name="Maximiliana Featherstonehaugh")
+    feed(host, first, second, file, gone)
     feed(host, net.Sending(9, "on its way"))
     host.chat.log.text.focus_force()
     host.press("Control-a")
     host.press("Control-c")
-    now, then = chat_gui.clock(time.time()), chat_gui.clock(0.0)
+    then = chat_gui.clock(0.0)
     assert host.root.clipboard_get().split("\n")[-5:] == [
-        f"{now} Bob: two",
+        f"{chat_gui.clock(first.time)} Bob: two",
         "  lines",
-        f"{now} Maximiliana Featherstonehaugh: {original}",
+        f"{chat_gui.clock(second.time)} Maximiliana Featherstonehaugh: {original}",
         f"{then} Bob: shared map.png (5 bytes)",
         f"{then} Bob: {Words.taken_back}",
     ]
@@ -1334,7 +1333,7 @@ def test_two_savings_at_once_do_each_other_no_harm(
     host: Person, target: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:
     talk(host)
-    may_go = threading.Barrier(2, timeout=5)
+    may_go = threading.Barrier(2, timeout=LIMIT)
     monkeypatch.setattr(os, "fsync", answer(None, os.fsync, lambda _: may_go.wait()))
     host.press("Control-s", "Control-s")
     host.wait(lambda: host.log().count("talk.txt was saved") == 2, "both are told")
@@ -1358,8 +1357,10 @@ def test_the_chooser_offers_the_room_and_the_day_as_a_name(host: Person, monkeyp
     asked: list[dict[str, object]] = []
     monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: asked.append(options)))
     host.chat.title = "a/b: c?"
+    day, strftime = time.strptime("2026-11-23", "%Y-%m-%d"), time.strftime
+    monkeypatch.setattr(time, "strftime", lambda form, *_: strftime(form, day))  # today may end in the middle of this
     host.press("Control-s")
-    assert asked[0]["initialfile"] == f"b_ c_ {time.strftime('%Y-%m-%d')}.txt"
+    assert asked[0]["initialfile"] == "b_ c_ 2026-11-23.txt"
     assert asked[0]["title"] == Words.save_talk
 
 

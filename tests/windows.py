@@ -62,17 +62,17 @@ class Person:
         self.root.update()
 
     def click(self, widget: tk.Misc, x: int | None = None, y: int | None = None) -> None:
-        self.root.update()
-        x = widget.winfo_width() // 2 if x is None else x
-        y = widget.winfo_height() // 2 if y is None else y
+        """In its middle; or at a place, which must be where things stand now: here nothing moves before the click."""
+        if x is None or y is None:
+            self.root.update()
+            x, y = widget.winfo_width() // 2, widget.winfo_height() // 2
         for event in ("<Enter>", "<Motion>", "<ButtonPress-1>", "<ButtonRelease-1>"):
             widget.event_generate(event, x=x, y=y)
         self.root.update()
 
     def right_click(self, widget: tk.Misc, x: int, y: int) -> None:
-        """Opens a menu, which is not posted: it would wait for a real mouse."""
+        """Opens a menu, which is not posted: it would wait for a real mouse. The place is as it is for `click`."""
         button = 2 if sys.platform == "darwin" else 3
-        self.root.update()
         widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
         widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
         self.root.update()
@@ -123,16 +123,27 @@ class Person:
     def host(self) -> int:
         """Opens a room on a port that is free; the port."""
         self.app.host(port=0)
-        self.wait(lambda: isinstance(self.app.page, chat_gui.ChatPage), "the room is open")
         assert self.app.session is not None
+        nothing_yet = self.app.session.reachable
+        self.wait(self._is_in, "the room is open")
+        self.wait(lambda: self.chat._reachable is not nothing_yet, "the window knows where others can join")
         assert self.app.session.server is not None
         self.focus_composer()
         return self.app.session.server.port
 
     def join(self, port: int) -> None:
         self.app.join("127.0.0.1", port)
-        self.wait(lambda: isinstance(self.app.page, chat_gui.ChatPage), "the room is joined")
+        self.wait(self._is_in, "the room is joined")
         self.focus_composer()
+
+    def _is_in(self) -> bool:
+        """With all that was before: it comes after the welcome, and perhaps a moment later."""
+        return isinstance(self.app.page, chat_gui.ChatPage) and self.app.page._history_left == 0
+
+    def scroll(self, *to: object) -> None:
+        """Up in the log, in the way that Tk's scrollbars ask for it, to read there."""
+        self.chat.log.scroll(*to)
+        self.wait(lambda: not self.chat.log._follow, "the log stays where the reader is")
 
     # Eyes.
 
