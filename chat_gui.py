@@ -1940,7 +1940,9 @@ class JoinPage(Scrolled):
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
                 self.say("")
-            untouched = self.address.get() in ("", self._app.address) and self.frame.focus_lastfor() is self.address
+            # The box may not have got the keyboard yet: it does so when it is drawn.
+            is_there = self.frame.focus_lastfor() in (self.address, self.frame.winfo_toplevel())
+            untouched = self.address.get() in ("", self._app.address) and is_there
             if untouched and not self.message.cget("text"):
                 self.list.focus_set()  # nothing is being typed or told: Enter joins it
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import queue
-import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 import net
 from tests.conftest import OpenRoom, open_sockets
 from tests.helpers import LIMIT, LOOPBACK, Message, Wire, port_of, until
+from tests.test_finding import own_ports
 
 ENTER = {"type": "join", "room": None, "after": 0}
 HELLO = {"type": "hello", "protocol": 1, "tls": False}
@@ -738,17 +738,12 @@ def bind(port: int, *, listen: bool) -> socket.socket:
 
 
 @pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> range:
-    """Three free ports in a row, as those for rooms; below those that the system gives to outgoing connections."""
-    while True:
-        start = random.randrange(10_000, 30_000)
-        ports = range(start, start + 3)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in ports:
-                stack.enter_context(bind(port, listen=True))
-            monkeypatch.setattr(net, "PORTS", ports)
-            monkeypatch.setattr(net, "SAME_PORT_TIME", 0.2)
-            return ports
+def ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[range]:
+    """Three ports of one's own, instead of those for rooms."""
+    with own_ports() as ten:
+        monkeypatch.setattr(net, "PORTS", ten[:3])
+        monkeypatch.setattr(net, "SAME_PORT_TIME", 0.2)
+        yield net.PORTS
 
 
 def test_rooms_take_the_next_free_port_and_never_share_one(open_room: OpenRoom, ports: range) -> None:

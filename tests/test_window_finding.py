@@ -13,7 +13,7 @@ import chat_gui
 import net
 from tests.helpers import LOOPBACK, Display, port_of
 from tests.test_finding import own_ports
-from tests.windows import FakeFinder, Person
+from tests.windows import FakeFinder, Open, Person
 
 Words = chat_gui.Words
 
@@ -95,6 +95,21 @@ def test_the_keyboard_alone_joins_the_second_of_two_rooms(ann: Person, finders: 
     ann.look_here()
     ann.press("Down", "Return")
     assert joined == [("127.0.0.1", 5253, "")]
+
+
+def test_a_room_that_is_heard_before_the_page_is_drawn_is_joined_by_enter(
+    person: Open, finders: list[FakeFinder]
+) -> None:
+    joined: list[tuple[str, int, str]] = []
+    ann = person("Ann")
+    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
+    ann.first_page.join.invoke()
+    assert finders, "it looks for rooms"
+    ann.join_page.show_rooms((room(5252),))
+    ann.look_here()
+    ann.wait(lambda: ann.root.focus_get() is ann.join_page.list, "the list has the keyboard")
+    ann.press("Return")
+    assert joined == [("127.0.0.1", 5252, "")]
 
 
 def test_a_click_joins(ann: Person, finders: list[FakeFinder]) -> None:
