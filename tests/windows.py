@@ -143,6 +143,7 @@ class Person:
     def scroll(self, *to: object) -> None:
         """Up in the log, in the way that Tk's scrollbars ask for it, to read there."""
         self.chat.log.scroll(*to)
+        self.root.update_idletasks()  # now: after TOUCH_TIME a move of the log is not taken for the reader's
         self.wait(lambda: not self.chat.log._follow, "the log stays where the reader is")
 
     # Eyes.
