@@ -1550,7 +1550,8 @@ class People:
             return False
         self._changed = False
         self.title.configure(text=Words.people.format(number=len(self.names)))
-        chosen = self._chosen()
+        line = self.chosen_line()
+        chosen = None if line is None else self._shown[line]
         where = self.list.yview()[0]
         lines = self._sorted()
         self._shown = [(who, is_removed) for who, is_removed, _ in lines]
@@ -1559,7 +1560,7 @@ class People:
         for line, (who, is_removed) in enumerate(self._shown):
             if is_removed or who in self._controls.muted:
                 self.list.itemconfigure(line, foreground=QUIET)
-        if chosen[0] and chosen in self._shown:
+        if chosen in self._shown:
             self.list.selection_set(self._shown.index(chosen))
             self.list.activate(self._shown.index(chosen))  # from there the arrow keys go on
         self.list.yview_moveto(where)

@@ -260,6 +260,11 @@ def test_the_choice_stays_with_the_person_while_others_come_and_go(host: Person,
     feed(host, net.Left(911, 0.0, 71, "Cem", "left"))
     assert host.chat.people.chosen_line() is None
     assert host.chat.people.remove.instate(["disabled"]), "not somebody else by mistake"
+    host.press("Control-Home")
+    feed(host, net.Joined(912, 0.0, 81, "Zoe"))
+    assert host.chat.people.chosen_line() == 0, "one's own line stays chosen too"
+    host.press("Down")
+    assert host.people()[host.chat.people.chosen_line() or 0] == "Aaron"
 
 
 def test_a_menu_that_is_still_open_when_its_person_has_left_harms_nobody(host: Person, ann: Person) -> None:  # noqa: F811, ARG001
