@@ -2742,6 +2742,9 @@ class App:
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         root.bind("<MouseWheel>", lambda event: self._roll(-1 if event.delta > 0 else 1))
         if self.looks.is_x11:
+            for key in ("<Control-a>", "<Control-Lock-A>"):  # to Tk it is Home there, to everybody else what it is here
+                root.event_delete("<<LineStart>>", key)
+                root.event_add("<<SelectAll>>", key)
             root.bind("<Button-4>", lambda _: self._roll(-1))
             root.bind("<Button-5>", lambda _: self._roll(1))
         root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))

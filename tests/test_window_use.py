@@ -1106,6 +1106,18 @@ def test_a_click_beside_a_link_opens_nothing(host: Person, pages: list[str]) -> 
 # Copying ----------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="there it is Command+A")
+def test_control_a_selects_all_of_what_is_typed(host: Person, person: Open) -> None:  # noqa: F811
+    host.type("wrong\nall of it")
+    host.press("Control-a")
+    host.type("right")
+    assert host.chat.composer.get() == "right"
+    someone = person("Ann")
+    someone.first_page.name.focus_force()
+    someone.press("Control-a", "Key-B", "Key-o", "Key-b")
+    assert someone.first_page.name.get() == "Bob"
+
+
 def test_whole_lines_are_copied_clean_and_with_the_original_text(host: Person) -> None:  # noqa: F811
     original = "\U0001f600" * 100 + "x" * 1500
     file = net.Shared(102, 0.0, 9, "Bob", "0" * 32, "map.png", 5, "0" * 64)
