@@ -3031,12 +3031,12 @@ def main(argv: list[str] | None = None) -> int:
         print(Words.no_screen.format(problem=error), file=sys.stderr)
         return 1
     app = App(root, arguments.name, arguments.password)
-    if arguments.host:
-        app.host(arguments.port)
-    elif arguments.join is not None:
-        address, port = arguments.join
-        app.join(address, port, arguments.password)
     try:
+        if arguments.host:
+            app.host(arguments.port)
+        elif arguments.join is not None:
+            address, port = arguments.join
+            app.join(address, port, arguments.password)
         root.mainloop()
     except KeyboardInterrupt:  # Ctrl+C in the terminal
         app.close()

@@ -120,12 +120,12 @@ PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character as \uXXXX\uXXXX, is 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people is about 140,000
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be quick, small enough to be fair
+SHORT_PIECE = 16 * 1024  # bytes; to write one takes about as long whether it is empty or as long as this
 TLS_RECORD = 16 * 1024  # bytes; none holds more (RFC 8446, 5.1)
 TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives the memory for them back
 ROOM_RECEIVES = 16 * 1024  # bytes at a time; fewer would make threads change places more often, see bench/fanout
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
 MAX_INTEGER = 2**53  # the largest up to which JSON's readers everywhere agree (RFC 8259, section 6)
-MAX_DIGITS = 20  # of an integer; Python takes quadratic time for long ones
 
 MAX_NAME = 32  # characters
 MAX_NUMBER = 10_000  # after a name; enough for everybody, and an end where each of them is the host's name
@@ -160,6 +160,7 @@ FIRST_MESSAGE = 10.0  # s from the connection to the first message
 BACK_WITHIN = 15.0  # s in which somebody lost can come back unnoticed
 UNFINISHED_KEPT = 60.0  # s after its last byte; an upload that broke off can go on until then
 PROGRESS_EVERY = 0.1  # s between two events of a transfer
+MAX_REST = 0.02  # s; of a sender: nobody notices
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may arrive
 FREE_GUESSES = 5  # wrong passwords from one address; each one more costs it twice as long a wait ...
 GUESS_WAITS = (2, 60)  # ... from 2 s to 60 s
@@ -631,9 +632,13 @@ _FIELD_TYPES: dict[str, tuple[Callable[[object], object], Callable[[Any], str]]]
     "str | None": (lambda value: None if value is None else _read_string(value), _json_encode),
     "tuple[tuple[int, str], ...]": (_read_people, _json_encode),
 }
-# Of each kind of message: a field's name, its default (or MISSING, which no field can be), and the two from above.
+# Of each kind of message: a field's name, its key on the wire, its default (or MISSING, which no field can be), and the
+# two from above.
 _FIELDS = {
-    kind: [(field.name, field.default, *_FIELD_TYPES[str(field.type)]) for field in dataclasses.fields(kind)]
+    kind: [
+        (field.name, f'"{field.name}":', field.default, *_FIELD_TYPES[str(field.type)])
+        for field in dataclasses.fields(kind)
+    ]
     for kind in _TYPE_NAMES
 }
 
@@ -642,17 +647,11 @@ def encode(message: Message) -> bytes:
     """The message as one line. Optional fields that have their default value are left out. Any thread."""
     kind = type(message)
     parts = [f'{{"type":"{_TYPE_NAMES[kind]}"']
-    for name, default, _, write in _FIELDS[kind]:  # one by one: two thirds of what json takes for a dictionary
+    for name, key, default, _, write in _FIELDS[kind]:  # one by one: two thirds of what json takes for a dictionary
         value = getattr(message, name)
         if value != default:
-            parts.append(f'"{name}":{write(value)}')
+            parts.append(key + write(value))
     return (",".join(parts) + "}\n").encode()
-
-
-def _parse_integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError("a number is too long")
-    return int(digits)
 
 
 def _parse_float(digits: str) -> float:
@@ -666,9 +665,8 @@ def _parse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-_json_decode = json.JSONDecoder(  # its `decode` would look for spaces at both ends for as long as for all the rest
-    parse_int=_parse_integer, parse_float=_parse_float, parse_constant=_parse_constant
-).raw_decode
+# Its `decode` would look for spaces at both ends for as long as for all the rest.
+_json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_constant).raw_decode
 
 
 def decode(line: bytes, types: Types) -> Message | Unknown:
@@ -687,7 +685,7 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
         number = fields.get("number")
         return Unknown(number if type(number) is int else None)
     values: list[Any] = []
-    for name, default, read, _ in _FIELDS[kind]:
+    for name, _, default, read, _ in _FIELDS[kind]:
         try:
             values.append(read(fields.get(name, default)))
         except (TypeError, ValueError):
@@ -724,9 +722,6 @@ class LineReader:
             raise ProtocolError(f"a line is longer than {self._longest} bytes")
         return line
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
     def take_all(self) -> bytes:
         """Everything that is not read yet, as the bytes that it came in: it is for somebody else."""
         taken = b"".join(line + b"\n" for line in self._lines) + self._rest
@@ -736,15 +731,14 @@ class LineReader:
 
 
 # Drawn as nothing at all, although Unicode calls them letters, marks or symbols.
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
+_INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0"}
+_INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile("\r\n?|[\u2028\u2029]")
 
 
 def _is_visible(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "CZ" and not _INVISIBLE.match(character)
+    return unicodedata.category(character)[0] not in "CZ" and character not in _INVISIBLE
 
 
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
@@ -972,9 +966,12 @@ class Connection:
             pass
         return line
 
-    def has_line(self) -> bool:
-        """Whether `next_line` has one without receiving."""
-        return bool(self._lines)
+    def next_lines(self, wait: float) -> Iterator[bytes]:
+        """The next line, as from `next_line`, and those that came together with it; none after its last words."""
+        line = self.next_line(wait)
+        while line is not None:
+            yield line
+            line = None if self.ending else self._lines.next()
 
     def next_bytes(self, most: int, patience: Callable[[], float]) -> bytes | memoryview:
         """Raw bytes, at least one; they are there until the next call. Raises ConnectionLost.
@@ -1255,13 +1252,24 @@ class Sender:
                 elif key.data.flush():
                     selector.unregister(key.fileobj)
             self._close_released()
-            due = self._due()
-            for connection, piece in due:
-                if not connection.write(piece):
-                    selector.register(connection.socket, selectors.EVENT_WRITE, connection)
-            busy = bool(due)
+            busy = self._write_what_is_due()
         self._close_released()
         self._wake_up.close()
+
+    def _write_what_is_due(self) -> bool:
+        """Whether there was anything.
+
+        After short pieces it rests for as long as they took to write, so that more comes together: Nagle's idea
+        (RFC 896) for a whole room. Otherwise, when 900 people come at once, it would tell 900 people of each.
+        """
+        begun = time.perf_counter()
+        due = self._due()
+        for connection, piece in due:
+            if not connection.write(piece):
+                self._wake_up.selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+        if sum(len(piece) for _, piece in due) < SHORT_PIECE * len(due):
+            time.sleep(min(time.perf_counter() - begun, MAX_REST))
+        return bool(due)
 
     def _close_released(self) -> None:
         while not self._released.empty():
@@ -1290,7 +1298,8 @@ class History:
     """
 
     def __init__(self, most_events: int) -> None:
-        self._most_events = most_events
+        self._promised = most_events
+        self._kept = most_events * 5 // 4
         self._lines: dict[int, bytes] = {}
         self._size = 0  # bytes
         self.oldest = 1  # the number of the oldest that is kept
@@ -1300,7 +1309,7 @@ class History:
         self._lines[self.next] = line
         self._size += len(line)
         self.next += 1
-        while len(self._lines) > self._most_events * 5 // 4 or self._size > KEPT_BYTES:
+        while len(self._lines) > self._kept or self._size > KEPT_BYTES:
             self._size -= len(self._lines.pop(self.oldest))
             self.oldest += 1
 
@@ -1314,7 +1323,7 @@ class History:
 
     def promised(self) -> int:
         """The number of the oldest event that somebody who comes now gets."""
-        return max(self.oldest, self.next - self._most_events)
+        return max(self.oldest, self.next - self._promised)
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
         """The events from `start` up to, without, `end`, as many as make one piece; and the number after them."""
@@ -1876,8 +1885,8 @@ class Server:
 
     def _listen_to(self, connection: Connection, person: Person) -> None:
         while not connection.ending:
-            line = connection.next_line(TICK)
-            if line is not None:
+            line = None
+            for line in connection.next_lines(TICK):
                 message = decode(line, _IN_THE_ROOM)
                 if isinstance(message, Unknown):
                     raise ProtocolError("expected say, ping or leave")
@@ -1885,9 +1894,9 @@ class Server:
                     self._say(connection, person, message)
                 elif isinstance(message, Leave):
                     self._leave(connection, person)
-                if not connection.has_line():
-                    self._sender.wake()  # once for all the lines that came together
                 self._brake(connection, person)
+            if line is not None:
+                self._sender.wake()  # once for all the lines that came together
             if connection.keep_time():
                 with self._room_lock:
                     self._tell(connection, _PING, 0)

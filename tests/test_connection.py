@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -43,6 +44,17 @@ def test_lines_come_out_one_by_one_however_they_were_received(line: Line) -> Non
     assert got == [b"one", b"two is longer than one receive", b""]
     line.there.sendall(b"ur\n")
     until(lambda: line.here.next_line(0) == b"four", "the rest of the last line")
+
+
+def test_lines_that_came_together_are_given_together_but_none_after_last_words(line: Line) -> None:
+    line.there.sendall(b"one\ntwo\n3")
+    assert list(line.here.next_lines(LIMIT)) == [b"one", b"two"]
+    assert list(line.here.next_lines(0)) == []
+    line.there.sendall(b"\n4\n")
+    lines = line.here.next_lines(LIMIT)
+    assert next(lines) == b"3"
+    line.here.end_at = time.monotonic()
+    assert list(lines) == []
 
 
 def test_nothing_to_receive_is_none_and_not_a_wait_for_ever(line: Line) -> None:
@@ -212,6 +224,52 @@ def test_a_stuck_connection_does_not_hold_up_the_sender(line: Line) -> None:
     sender.stop()
     assert line.here.socket.fileno() == other.socket.fileno() == -1
     other_there.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "rests"), [(1, True), (net.SHORT_PIECE - 1, True), (net.SHORT_PIECE, False), (net.MAX_PIECE, False)]
+)
+def test_the_sender_rests_for_a_moment_after_short_pieces(
+    line: Line, monkeypatch: pytest.MonkeyPatch, size: int, rests: bool
+) -> None:
+    work = [[(line.here, bytes(size))]]
+    rested: list[float] = []
+    again = threading.Event()
+
+    def due() -> net.Due:
+        if work:
+            return work.pop()
+        again.set()
+        return []
+
+    def sleep(seconds: float, really: Callable[[float], None] = time.sleep) -> None:
+        if threading.current_thread().name == "test sender":
+            rested.append(seconds)
+        really(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    sender = net.Sender("test sender", due)
+    sender.wake()
+    assert again.wait(LIMIT)
+    sender.release(line.here)
+    sender.stop()
+    assert [0 < seconds <= net.MAX_REST for seconds in rested] == [True] * rests
+
+
+def test_a_sender_with_nothing_to_write_does_not_rest(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = queue.SimpleQueue[None]()
+
+    def due() -> net.Due:
+        asked.put(None)
+        return []
+
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it rested"))
+    sender = net.Sender("test sender", due)
+    for _ in range(3):
+        sender.wake()
+        asked.get(timeout=LIMIT)
+    sender.release(line.here)
+    sender.stop()
 
 
 def test_lines_for_one_person_wait_for_their_place(line: Line) -> None:
