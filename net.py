@@ -33,6 +33,8 @@ nobody anything, and to broadcast is to append and to wake the sender.
                 way               server the reader of that connection does this)
     name look-up                  a daemon, because a look-up that hangs cannot be interrupted
 
+A docstring that begins with "Lock." or "Room lock." belongs to a helper that is called while that lock is held.
+
 The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline. Version 1:
 
     both ways       hello     protocol tls [salt]              one line each, before all else; with a salt, TLS follows
@@ -147,7 +149,7 @@ KEPT_BYTES = 32 * 2**20  # in the history
 MAX_OWN_LINES = 1_000  # waiting for one person alone; more, and that computer has stopped reading
 MAX_REMEMBERED = 10_000  # people, gone ones included
 
-MAX_PEOPLE = 500 if sys.platform == "win32" else 1_000  # Windows: select takes at most 512 sockets
+MAX_PEOPLE = 250 if sys.platform == "win32" else 1_000  # Windows: select takes 512, and who comes back has two
 SPARE_CONNECTIONS = 300  # above the limit, for files, and for those who have to be told that the room is full
 MAX_STRANGERS = 50  # connections from one address that have not said what they are for
 JOINS, JOINS_TIME = 10, 10.0  # an address may join so often in so many seconds
@@ -209,7 +211,7 @@ class Trouble(enum.Enum):
     NOBODY_LISTENS = "that computer is there, but no room is open on that port"
     NOT_A_ROOM = "something else is listening there"
     GONE = "the connection was closed"
-    SILENT = "nothing was received for 15 s"
+    SILENT = "nothing, or not enough, was heard for too long"
     UNPROVEN = "whoever answers could not prove to know the password"
     GAP = "an event is missing"
     FULL = "the room is full"
@@ -358,7 +360,11 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Refused:
-    """Not let in, or thrown out; the connection ends."""
+    """Not let in, or thrown out; the connection ends.
+
+    Codes: bad, protocol, tls, full, wait, removed, unknown, size, space, hash, busy, muted, paused; the client's own:
+    open, password, wrong, unproven.
+    """
 
     code: str
     reason: str
@@ -550,13 +556,6 @@ class Controls:
     removed: tuple[tuple[int, str], ...]  # number and name
 
 
-@dataclass(frozen=True)
-class Unknown:
-    """A message of a type that this version does not know; it may still have taken a number. Never an event."""
-
-    number: int | None
-
-
 Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the room, in the order of their numbers
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
 FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
@@ -665,8 +664,16 @@ def _parse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-# Its `decode` would look for spaces at both ends for as long as for all the rest.
+# Its `decode` would look for spaces at both ends for as long as for all the rest. Integers of more than 4,300 digits,
+# which would take quadratic time, Python refuses by itself (from 3.10.7 on).
 _json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_constant).raw_decode
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A message of a type that this version does not know; it may still have taken a number. Never an event."""
+
+    number: int | None
 
 
 def decode(line: bytes, types: Types) -> Message | Unknown:
@@ -741,14 +748,18 @@ def _is_visible(character: str) -> bool:
     return unicodedata.category(character)[0] not in "CZ" and character not in _INVISIBLE
 
 
+def _seen(text: str) -> str:
+    """One line of what can be seen."""
+    return " ".join("".join(c for c in text if c.isspace() or _is_visible(c)).split())
+
+
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
     """A name or title as the room writes it: NFKC, one line, nothing that cannot be seen; perhaps nothing is left."""
     name = name[: 32 * longest]
     before = None
     while name != before:  # what is taken out may bring together what NFKC then joins
         before = name
-        name = unicodedata.normalize("NFKC", name)
-        name = " ".join("".join(c for c in name if c.isspace() or _is_visible(c)).split())
+        name = _seen(unicodedata.normalize("NFKC", name))
     return name[:longest].rstrip()
 
 
@@ -768,8 +779,7 @@ _RESERVED_NAME = re.compile(
 def clean_filename(name: str) -> str:
     """A name that every system can store, and that shows what it is: no path, nothing unseen, not too long."""
     name = re.split(r"[/\\]", _mend(name))[-1][-8 * MAX_FILENAME :]
-    name = unicodedata.normalize("NFC", "".join(c for c in name if c.isspace() or _is_visible(c)))
-    name = re.sub(r'[<>:"|?*]', "_", " ".join(name.split())).rstrip(". ")
+    name = re.sub(r'[<>:"|?*]', "_", unicodedata.normalize("NFC", _seen(name))).rstrip(". ")
     if _RESERVED_NAME.fullmatch(name):
         name = f"_{name}"
     stem, dot, ending = name.rpartition(".")
@@ -815,6 +825,15 @@ def clean_password(password: str) -> str:
     if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
         return bare
     return unicodedata.normalize("NFC", _mend(password))
+
+
+def _check_password(password: str | None) -> None:
+    """Raises ValueError."""
+    if password is not None and not CAN_ENCRYPT:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise ValueError(f"this computer has Python {version}; a room password needs 3.13 or newer")
+    if password is not None and not clean_password(password).strip():
+        raise ValueError("expected a password, or None")
 
 
 def stretch(password: str, salt: str) -> bytes:
@@ -865,6 +884,7 @@ class Tls:
             return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
+        """All of it, as records. Raises ssl.SSLError once something was received that was not from the other side."""
         pieces = []
         with self._lock:
             for start in range(0, len(plain), TLS_PIECE):
@@ -880,10 +900,14 @@ class Tls:
             try:
                 while piece := self._object.read(TLS_RECORD):
                     pieces.append(piece)
+                if not pieces:  # the other side has ended TLS; whatever it sends now would pile up unread
+                    raise ConnectionLost
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as error:
                 raise ConnectionLost from error
+            if self._outgoing.pending > TLS_PIECE:  # it asks for new keys again and again, and reads no answer
+                raise ConnectionLost
         return b"".join(pieces)
 
 
@@ -905,6 +929,9 @@ def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
 
 # One socket is waited for at a time. A PollSelector has no descriptor of its own, and takes any number of a descriptor.
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+Patience = Callable[[], float]  # how long to wait now, in s; or it raises, for the time is up
 
 
 def _time_left(deadline: float, trouble: Trouble) -> float:
@@ -941,7 +968,7 @@ class Connection:
         # Guarded by the lock of the Server or Client that it belongs to:
         self.place = 0  # the number that it gets next
         self.own_lines: collections.deque[tuple[int, bytes]] = collections.deque()  # (when its place is here, line)
-        self.end: float = math.inf  # the place at which it ends
+        self.end = MAX_INTEGER  # the place at which it ends
         self.end_at = math.inf  # monotonic s; when last words must have arrived
         self.finished = False  # nothing will be given to the sender any more
         # Any thread:
@@ -960,8 +987,8 @@ class Connection:
             line = self._lines.next()
         return line
 
-    def first_line(self, patience: Callable[[], float]) -> bytes:
-        """The next line. `patience`: how long to wait now, or it raises."""
+    def first_line(self, patience: Patience) -> bytes:
+        """The next line. Raises ProtocolError, ConnectionLost."""
         while (line := self.next_line(patience())) is None:
             pass
         return line
@@ -973,11 +1000,8 @@ class Connection:
             yield line
             line = None if self.ending else self._lines.next()
 
-    def next_bytes(self, most: int, patience: Callable[[], float]) -> bytes | memoryview:
-        """Raw bytes, at least one; they are there until the next call. Raises ConnectionLost.
-
-        `patience`: how long to wait now, or it raises.
-        """
+    def next_bytes(self, most: int, patience: Patience) -> bytes | memoryview:
+        """Raw bytes, at least one; they are there until the next call. Raises ConnectionLost."""
         if not self._buffer:
             self._buffer = memoryview(bytearray(MAX_PIECE))
         data: bytes | memoryview = self._lines.take_all()
@@ -1014,12 +1038,9 @@ class Connection:
             return self.socket.recv(most)
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
-    def start_tls(self, tls: Tls, patience: Callable[[], float]) -> None:
-        """From here on everything is encrypted. `patience`: how long to wait now, or it raises.
-
-        Raises HandshakeError, ConnectionLost. What has come after the hello line belongs to TLS already.
-        """
-        received: bytes | memoryview = self._lines.take_all()
+    def start_tls(self, tls: Tls, patience: Patience) -> None:
+        """From here on everything is encrypted. Raises HandshakeError, ConnectionLost."""
+        received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
             while True:
                 done, answer = tls.shake_hands(received)
@@ -1034,10 +1055,6 @@ class Connection:
             raise
         self._tls = tls
         self._lines.feed(tls.decrypt(b""))
-
-    @property
-    def is_encrypted(self) -> bool:
-        return self._tls is not None
 
     def keep_time(self) -> bool:
         """Whether it is time for a ping. Raises ConnectionLost when nothing was received for too long."""
@@ -1062,10 +1079,10 @@ class Connection:
         with contextlib.suppress(OSError):  # macOS, where it is gone already: the next use will tell
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
 
-    def send_bytes(self, data: bytes | memoryview, patience: Callable[[], float]) -> None:
+    def send_bytes(self, data: bytes | memoryview, patience: Patience) -> None:
         """A file's connection: writes all of it, as fast as the other side takes it. Raises ConnectionLost."""
-        rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
         try:
+            rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
             while rest:
                 try:
                     rest = rest[self.socket.send(rest) :]
@@ -1074,22 +1091,24 @@ class Connection:
                     with _OneSocketSelector() as writable:
                         writable.register(self.socket, selectors.EVENT_WRITE)
                         writable.select(patience())
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:  # OpenSSL's errors among them
             raise ConnectionLost from error
 
     def send_first(self, message: Message) -> None:
-        """Writes before the sender knows this connection. These lines are short and the buffer is empty: no wait."""
-        line = encode(message)
-        self._send_first(line if self._tls is None else self._tls.encrypt(line))
+        """Writes before the sender knows this connection. These lines are short and the buffer is empty: no wait.
 
-    def _send_first(self, data: bytes) -> None:
+        Raises ConnectionLost.
+        """
+        self._send_first(encode(message), self._tls)
+
+    def _send_first(self, data: bytes, tls: Tls | None = None) -> None:
         try:
-            self.socket.sendall(data)
+            self.socket.sendall(data if tls is None else tls.encrypt(data))
         except OSError as error:
             raise ConnectionLost from error
 
     def finish_first(self, message: Message | None) -> None:
-        """Last words on a connection that has not joined."""
+        """Last words on a connection that has not joined. Raises ConnectionLost."""
         if message is not None:
             self.send_first(message)
         self.write(b"")
@@ -1212,7 +1231,7 @@ Due = list[tuple[Connection, bytes]]  # a piece for each connection that has non
 
 
 class Sender:
-    """The one thread that writes to joined connections, and closes them in the end. It never blocks.
+    """The one thread that writes to joined connections, and closes them in the end. It never waits for any of them.
 
     `due` is asked, on that thread, what there is to write now. A connection that cannot take more is watched until it
     can, and costs nothing meanwhile. To make one raises OSError where the system has no descriptor or thread left.
@@ -1298,8 +1317,8 @@ class History:
     """
 
     def __init__(self, most_events: int) -> None:
-        self._promised = most_events
-        self._kept = most_events * 5 // 4
+        self._most_promised = most_events
+        self._most_kept = most_events * 5 // 4
         self._lines: dict[int, bytes] = {}
         self._size = 0  # bytes
         self.oldest = 1  # the number of the oldest that is kept
@@ -1309,7 +1328,7 @@ class History:
         self._lines[self.next] = line
         self._size += len(line)
         self.next += 1
-        while len(self._lines) > self._kept or self._size > KEPT_BYTES:
+        while len(self._lines) > self._most_kept or self._size > KEPT_BYTES:
             self._size -= len(self._lines.pop(self.oldest))
             self.oldest += 1
 
@@ -1323,7 +1342,7 @@ class History:
 
     def promised(self) -> int:
         """The number of the oldest event that somebody who comes now gets."""
-        return max(self.oldest, self.next - self._promised)
+        return max(self.oldest, self.next - self._most_promised)
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
         """The events from `start` up to, without, `end`, as many as make one piece; and the number after them."""
@@ -1348,6 +1367,7 @@ class Person:
     address: str = ""  # of the newest connection
     present: bool = False  # in the list; also for a while without a connection
     connection: Connection | None = None  # the only one that may speak for this person
+    carriers: set[Connection] = dataclasses.field(default_factory=set)  # of files
     visits: int = 0  # connections so far
     last_id: int = 0  # the highest id that was answered
     allowance_at: float = 0.0  # monotonic s; when the brake's allowance is whole again
@@ -1404,7 +1424,7 @@ class Server:
     """A room. Made by `run_server`; `id`, `port` and `token` (the host's own) are for any thread to read.
 
     What the room knows is guarded by one lock, `_room_lock`, held for a few lines and never while anything is received
-    or sent. A docstring that begins with "Room lock." belongs to a helper that is called with it.
+    or sent.
     """
 
     def __init__(
@@ -1579,8 +1599,9 @@ class Server:
         connection, person.connection = person.connection, None
         if connection is not None:
             self._end(connection, Closed(_REMOVED), self._history.next)
+        for carrier in person.carriers:
+            carrier.abort()
         self._take_from_list(person, "removed")
-        self._files.abort(person.token)
         self._came_back.notify_all()
 
     def _tell_controls(self) -> None:
@@ -1690,7 +1711,7 @@ class Server:
             raise ProtocolError("expected join, upload or download")
         return first
 
-    def _begin_tls(self, connection: Connection, client_hello: bytes, patience: Callable[[], float]) -> None:
+    def _begin_tls(self, connection: Connection, client_hello: bytes, patience: Patience) -> None:
         """Says hello, and goes on only with somebody who knows the password. Raises ProtocolError, ConnectionLost."""
         self._check_guesses(connection.address)
         try:
@@ -1699,6 +1720,7 @@ class Server:
             connection.start_tls(Tls(key, is_room=True), patience)
             with self._room_lock:
                 self._guesses.pop(connection.address, None)
+            return
         except HandshakeError as error:
             log.info("%s did not get in: %s", connection.address, error)
             if error.is_wrong_password:
@@ -1706,9 +1728,8 @@ class Server:
         finally:
             with self._room_lock:
                 self._handshakes -= collections.Counter([connection.address])  # keeps no zeros
-        if not connection.is_encrypted:
-            connection.finish_first(None)
-            raise ConnectionLost
+        connection.finish_first(None)
+        raise ConnectionLost
 
     def _check_guesses(self, address: str) -> None:
         """Begins to count a handshake. Raises ProtocolError for an address that has guessed too often.
@@ -1811,9 +1832,9 @@ class Server:
         raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
 
     def _is_hosts(self, name: str) -> bool:
-        """Whether it is the host's name, perhaps with a number."""
-        key, host_key = name.casefold(), self.host_name.casefold()
-        return key.startswith(host_key) and re.fullmatch(r"[\s\d]*", key[len(host_key) :]) is not None
+        """Whether it reads like the host's name: perhaps with a number, signs, or something in brackets."""
+        like_the_hosts = rf"[\W_]*{re.escape(self.host_name.casefold())}[\W\d_]*(\(.*)?"
+        return re.fullmatch(like_the_hosts, name.casefold()) is not None
 
     def _welcome(self, connection: Connection, join: Join, person: Person) -> None:
         """Room lock. The connection gets its place, and the message that says what comes from there."""
@@ -1841,16 +1862,30 @@ class Server:
     def _carry_file(self, connection: Connection, first: Upload | Download) -> None:
         with self._room_lock:
             person = self._present(first.token, connection)
-            if isinstance(first, Upload) and first.file not in self._shared.values():  # else it only asks for `stored`
-                self._check_may_write(person)
+            # A second's worth may wait, and one more: each of them keeps a thread.
+            if self._rate is not None and person.allowance_at > time.monotonic() + 1.0 + 1 / self._rate:
+                raise ProtocolError("You ask for too many files at once.", "busy")
+        self._brake(connection, person)  # until then it is a stranger, of whom there are only so many
+        with self._room_lock:
+            self._check_file(connection, first)
             del self._strangers[connection]
+            person.carriers.add(connection)
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
-        if isinstance(first, Download):
-            self._files.send(connection, first)
-        else:
-            self._brake(connection, person)
-            self._files.receive(connection, first, lambda *file: self._share(connection, first, *file))
+        try:
+            if isinstance(first, Download):
+                self._files.send(connection, first)
+            else:
+                self._files.receive(connection, first, functools.partial(self._share, connection, first))
+        finally:
+            with self._room_lock:
+                person.carriers.remove(connection)
         connection.finish_first(None)
+
+    def _check_file(self, connection: Connection, first: Upload | Download) -> None:
+        """Room lock. Raises ProtocolError for somebody who is not in the room, or may not share."""
+        person = self._present(first.token, connection)
+        if isinstance(first, Upload) and first.file not in self._shared.values():  # else it only asks for `stored`
+            self._check_may_write(person)
 
     def _present(self, token: str, connection: Connection) -> Person:
         """Room lock. Whose token this is. Raises ProtocolError for somebody who is not in the room."""
@@ -1894,14 +1929,18 @@ class Server:
                     self._say(connection, person, message)
                 elif isinstance(message, Leave):
                     self._leave(connection, person)
-                self._brake(connection, person)
+                if self._brake(connection, person):
+                    self._keep_time(connection)
             if line is not None:
                 self._sender.wake()  # once for all the lines that came together
-            if connection.keep_time():
-                with self._room_lock:
-                    self._tell(connection, _PING, 0)
-                self._sender.wake()
+            self._keep_time(connection)
         connection.linger()
+
+    def _keep_time(self, connection: Connection) -> None:
+        if connection.keep_time():
+            with self._room_lock:
+                self._tell(connection, _PING, 0)
+            self._sender.wake()
 
     def _say(self, connection: Connection, person: Person, say: Say) -> None:
         text = clean_text(say.text)
@@ -1929,10 +1968,13 @@ class Server:
         else:  # it writes, but does not read: its client comes back, and `last_id` tells it all
             connection.abort()
 
-    def _brake(self, connection: Connection, person: Person) -> None:
-        """Who writes faster than the rate is read more slowly, not cut off. A second's worth at once is free."""
+    def _brake(self, connection: Connection, person: Person) -> bool:
+        """Who writes faster than the rate is read more slowly, not cut off. A second's worth at once is free.
+
+        Whether that took time.
+        """
         if self._rate is None:
-            return
+            return False
         now = time.monotonic()
         with self._room_lock:
             person.allowance_at = max(person.allowance_at, now - 1.0) + 1 / self._rate
@@ -1941,6 +1983,7 @@ class Server:
             self._sender.wake()
             self._closing.wait(wait)
             connection.heard_at = time.monotonic()  # it was not silent: nobody listened
+        return wait > 0
 
     def _leave(self, connection: Connection, person: Person) -> None:
         with self._room_lock:
@@ -2012,16 +2055,16 @@ class Server:
         """What each connection gets next, planned in one pass; a piece is joined once for all at the same place."""
         due: Due = []
         fallen_out = []
-        pieces: dict[tuple[int, float], tuple[bytes, int]] = {}
+        pieces: dict[tuple[int, int], tuple[bytes, int]] = {}
         with self._room_lock:
-            oldest, newest = self._history.oldest, self._history.next
+            oldest, end = self._history.oldest, self._history.next
             for connection in self._connections:
                 if connection.place < oldest:
                     fallen_out.append(connection)
                     continue
                 if connection.busy or connection.finished:
                     continue
-                goal = min(newest, connection.end)
+                goal = min(end, connection.end)
                 if connection.own_lines:
                     if lines := take_own_lines(connection):
                         due.append((connection, lines))
@@ -2030,7 +2073,7 @@ class Server:
                 if connection.place < goal:
                     key = (connection.place, goal)
                     if key not in pieces:
-                        pieces[key] = self._history.piece(connection.place, int(goal))
+                        pieces[key] = self._history.piece(connection.place, goal)
                     piece, connection.place = pieces[key]
                     due.append((connection, piece))
                 elif connection.place >= connection.end:
@@ -2066,15 +2109,6 @@ def _check_numbers(port: int, rate: float | None, history: int, limit: int, max_
         raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
     if not 0 <= max_file <= MAX_INTEGER or max_store < 0:
         raise ValueError("max_file and max_store are numbers of bytes")
-
-
-def _check_password(password: str | None) -> None:
-    """Raises ValueError."""
-    if password is not None and not CAN_ENCRYPT:
-        version = ".".join(map(str, sys.version_info[:2]))
-        raise ValueError(f"this computer has Python {version}; a room password needs 3.13 or newer")
-    if password is not None and not clean_password(password).strip():
-        raise ValueError("expected a password, or None")
 
 
 def _is_loopback(address: str) -> bool:
@@ -2184,7 +2218,7 @@ class _Over(Exception):
         self.event = event
 
 
-Patience = Callable[[float, Trouble], float]  # how long to wait now for what has this deadline, in s; or it raises
+PatienceUntil = Callable[[float, Trouble], float]  # the same as `Patience`, for what has this deadline
 
 
 def _read(line: bytes, types: Types) -> Message | Unknown:
@@ -2205,7 +2239,7 @@ class _Door:
         self.password = password
         self._stretched: tuple[str, bytes] = ("", b"")  # a room's salt, and the password stretched with it
 
-    def connect(self, patience: Patience) -> Connection:
+    def connect(self, patience: PatienceUntil) -> Connection:
         """Raises ConnectionLost, OSError."""
         where = (self._look_up(patience), self._port)
         deadline = time.monotonic() + CONNECT_TIME
@@ -2228,7 +2262,7 @@ class _Door:
             sock.close()
             raise
 
-    def _look_up(self, patience: Patience) -> str:
+    def _look_up(self, patience: PatienceUntil) -> str:
         """The address as four numbers. Raises ConnectionLost."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self._address))
@@ -2246,10 +2280,10 @@ class _Door:
                     raise ConnectionLost(Trouble.UNKNOWN_NAME)
                 return answer
 
-    def greet(self, connection: Connection, patience: Callable[[], float]) -> None:
-        """Exchanges the hello lines and begins TLS where there is a password.
+    def greet(self, connection: Connection, patience: Patience) -> None:
+        """Exchanges the hello lines, begins TLS where there is a password.
 
-        `patience`: how long to wait now, or it raises. Raises ConnectionLost, ProtocolError, _Over.
+        Raises ConnectionLost, ProtocolError, _Over.
         """
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
         connection.send_first(mine)
@@ -2289,7 +2323,7 @@ def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
         answers.put(None)
 
 
-_Found = TypeVar("_Found")
+_Awaited = TypeVar("_Awaited")
 
 
 class Client:
@@ -2312,7 +2346,7 @@ class Client:
         self._changed = threading.Condition(self._lock)  # in or out of the room, or something about a transfer
         # Guarded by _lock:
         self._next_id = time.time_ns() // 1_000_000  # above the ids of an earlier client with this token
-        self._pending: dict[int, bytes] = {}  # id -> line; said, and not answered yet (if any: without the lock, too)
+        self._pending: dict[int, bytes] = {}  # id -> line; said, not answered; whether there are any, all may ask
         self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
         self._sent_up_to = 0  # the highest id that any connection has had
         self._connection: Connection | None = None  # once it has joined
@@ -2421,8 +2455,9 @@ class Client:
             for transfer in transfers:
                 transfer.cancel()
             self._changed.notify_all()
-        for transfer in transfers:
-            transfer.thread.join()
+        deadline = time.monotonic() + CLOSE_TIME
+        for transfer in transfers:  # they end at once, but for one that waits for a disk
+            transfer.thread.join(max(0.0, deadline - time.monotonic()))
         if last_event is not None:
             self.events.put(last_event)
         self._sender.stop()
@@ -2522,7 +2557,7 @@ class Client:
             self._sender.wake()
 
     def _hear(self, message: Message | Unknown) -> None:
-        number: int | None = getattr(message, "number", None)
+        number = message.number if isinstance(message, Numbered | Unknown) else None
         if number is not None:
             if number <= self._last:
                 return
@@ -2569,7 +2604,7 @@ class Client:
     # Transfers.
 
     def _start(self, transfer: _Transfer) -> None:
-        """The lock is held."""
+        """Lock. Begins it; or `Failed` says why not."""
         self._transfers[transfer.number] = transfer
         transfer.tell(is_waiting=True)
         problem = None
@@ -2613,7 +2648,7 @@ class Client:
             self._changed.notify_all()
             self.events.put(event)
 
-    def _await(self, transfer: _Transfer, what: Callable[[], _Found | None]) -> _Found:
+    def _await(self, transfer: _Transfer, what: Callable[[], _Awaited | None]) -> _Awaited:
         """Waits until `what`, called with the lock held, gives something. Raises TransferFailed."""
         with self._lock:
             while not (found := what()) or self._is_over or transfer.is_cancelled:
@@ -2711,21 +2746,14 @@ class Files:
         if self._store is not None:
             _remove_store(*self._store)
 
-    def abort(self, token: str) -> None:
-        """Cuts off all that somebody sends or fetches. Any thread."""
-        with self._lock:
-            for (_, owner, _), turn in self._turns.items():
-                for connection in turn if owner == token else ():
-                    connection.abort()
-
-    def take_back(self, name: str) -> None:
+    def take_back(self, file_id: str) -> None:
         """A file goes; whoever is fetching it is cut off. Any thread."""
         with self._lock:
-            for (_, _, file), turn in self._turns.items():
-                for connection in turn if file == name else ():
+            for (_, _, carried), turn in self._turns.items():
+                for connection in turn if carried == file_id else ():
                     connection.abort()
-            self._taken_back[name] = self._files[name]
-            self._drop(name)
+            self._taken_back[file_id] = self._files[file_id]
+            self._drop(file_id)
 
     # Reader threads.
 
@@ -2824,13 +2852,13 @@ class Files:
         if upload.size > self.max_file:
             raise ProtocolError(f"A file has at most {self.max_file:,} bytes here.", "size")
         gives_way = ""  # one that was broken off
-        own = [name for name, file in self._files.items() if file.owner == upload.token and not file.is_whole]
+        own = [file_id for file_id, file in self._files.items() if file.owner == upload.token and not file.is_whole]
         if len(own) >= MAX_UNFINISHED:
-            resting = [name for name in own if self._files[name].resting_since is not None]
+            resting = [file_id for file_id in own if self._files[file_id].resting_since is not None]
             if not resting:
                 raise ProtocolError(f"At most {MAX_UNFINISHED} files of yours can be on their way at once.", "busy")
             gives_way = resting[0]
-        taken = sum(file.size for name, file in self._files.items() if name != gives_way)
+        taken = sum(file.size for file_id, file in self._files.items() if file_id != gives_way)
         if len(self._files) >= MAX_FILES or taken + upload.size > self._max_store:
             raise ProtocolError("The room has no space left for this file.", "space")
         if self._store is None or _free_space(self._store[0]) < 2 * upload.size:
@@ -2855,7 +2883,7 @@ class Files:
             share(file.filename, file.digest.hexdigest())
         connection.send_first(Stored())
 
-    def _await_rest(self, name: str, file: StoredFile, broken_off_at: float) -> None:
+    def _await_rest(self, file_id: str, file: StoredFile, broken_off_at: float) -> None:
         """The upload broke off. If its rest does not come in time, what is here goes."""
 
         def is_settled() -> bool:
@@ -2863,11 +2891,11 @@ class Files:
 
         with self._lock:
             if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
-                self._drop(name)
+                self._drop(file_id)
 
-    def _drop(self, name: str) -> None:
-        """Lock."""
-        file = self._files.pop(name, None)
+    def _drop(self, file_id: str) -> None:
+        """Lock. From the disk, too; if there is such a file."""
+        file = self._files.pop(file_id, None)
         if file is not None:
             file.resting_since = None
             with contextlib.suppress(OSError):  # nothing was written yet
@@ -2905,7 +2933,8 @@ def _make_store() -> tuple[str, BinaryIO]:
 
 def _remove_left_stores() -> None:
     """What rooms that were killed have left behind. Living rooms' are locked."""
-    with os.scandir(tempfile.gettempdir()) as entries:
+    folders: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:  # perhaps nobody may list it
         folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_ours(entry)]
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -3452,8 +3481,8 @@ def run_server(
                 `WrongPassword`, when somebody guesses; `Controls`, when whom the host mutes or removes changes
 
     It may take 2 s where a port is still held by a room that crashed, and 1 s with a password. Raises ValueError for a
-    title or host's name in which nothing can be read, for a password where this Python cannot encrypt; OSError if
-    there is no port, or the system has no descriptor or thread left.
+    title, host's name or password in which nothing can be read, a number out of its range, a password where this
+    Python cannot encrypt; OSError if there is no port, or the system has no descriptor or thread left.
     """
     return Server(title, host_name, host, port, password, rate, history, limit, max_file, max_store, events)
 
@@ -3474,8 +3503,8 @@ def run_client(
     events      gets all that happens, until the client is gone: `Welcome` when it is in, `Lost` before each new
                 attempt, `Refused` or `Closed` when there will be none
 
-    Raises ValueError for an empty address, a port out of range, a password where this Python cannot encrypt; OSError
-    where the system has no descriptor or thread left.
+    Raises ValueError for an empty address or password, a port out of range, a password where this Python cannot
+    encrypt; OSError where the system has no descriptor or thread left.
     """
     if not address.strip():
         raise ValueError("expected an address")
@@ -3487,10 +3516,10 @@ def run_client(
 def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
     """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
 
-    Raises OSError where the system has no descriptor or thread left.
-
     ways        (own address to ask from, address to ask) of each way out; None: from each adapter to everybody on its
                 network, and this computer itself
+
+    Raises OSError where the system has no descriptor or thread left.
     """
     return Finder(events, ways)
 

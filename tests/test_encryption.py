@@ -253,6 +253,8 @@ class Clock:
         self._now = time.monotonic()
         self.time = time.time
         self.time_ns = time.time_ns
+        self.perf_counter = time.perf_counter
+        self.sleep = time.sleep
 
     def monotonic(self) -> float:
         return self._now
@@ -616,6 +618,28 @@ def test_what_came_before_the_end_of_tls_is_still_read() -> None:
     with contextlib.suppress(ssl.SSLWantReadError):
         client._object.unwrap()  # as other programs end it: "close_notify"
     assert room.decrypt(last + client._outgoing.read()) == b"goodbye\n"
+
+
+@needs_tls
+def test_what_comes_after_the_end_of_tls_is_not_piled_up() -> None:
+    client, room = met()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client._object.unwrap()
+    with pytest.raises(net.ConnectionLost):
+        room.decrypt(client._outgoing.read())
+    with pytest.raises(net.ConnectionLost):
+        room.decrypt(b"and what I also wanted to say")
+
+
+@needs_tls
+def test_who_asks_for_new_keys_again_and_again_and_reads_no_answer_is_lost() -> None:
+    """Python cannot ask for new keys, so the answers are laid where OpenSSL would lay them."""
+    client, room = met()
+    room._outgoing.write(bytes(net.TLS_PIECE))
+    assert room.decrypt(client.encrypt(b"once")) == b"once"
+    room._outgoing.write(b"!")
+    with pytest.raises(net.ConnectionLost):
+        room.decrypt(client.encrypt(b"twice"))
 
 
 @needs_tls

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import stat
 import subprocess
@@ -388,6 +389,40 @@ def test_sharing_is_braked_like_talking(open_room: OpenRoom, enter: Enter) -> No
     for _ in range(3):
         ann.shares(b"x")
     assert time.monotonic() - begin > 0.4
+
+
+def test_who_opens_many_connections_for_files_has_only_a_few_that_wait(open_room: OpenRoom, enter: Enter) -> None:
+    room = open_room(rate=0.1)
+    ann = enter(room, "Ann")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(ann.begins(ann.download("0" * 32))) for _ in range(12)]
+        until(lambda: sum(has_an_answer(wire) for wire in wires) == 10, "ten have an answer")
+        answered = [wire for wire in wires if has_an_answer(wire)]
+        assert [wire.receive_all()[0]["code"] for wire in answered] == ["busy"] * 10
+        # Those who wait are strangers still, of whom there are only so many. (With this rate two are a second's worth.)
+        until(lambda: len(room._strangers) == 2, "the room is rid of the others")
+        assert enter(room, "Bob").welcome["name"] == "Bob"
+
+
+def has_an_answer(wire: Wire) -> bool:
+    return bool(select.select([wire.socket], [], [], 0)[0])
+
+
+def test_nothing_is_remembered_of_a_connection_that_has_carried_its_file(ann: Member) -> None:
+    ann.fetches(ann.shares())
+    (person,) = ann.room._people.values()
+    until(lambda: not person.carriers, "both are forgotten")
+
+
+@pytest.mark.parametrize("kind", ["upload", "download"])
+def test_who_is_removed_while_the_brake_holds_a_file_back_is_not_served(
+    room: net.Server, enter: Enter, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    ann, bob = enter(room, "Ann"), enter(room, "Bob")
+    file = bob.shares()
+    message = ann.upload(len(DATA)) if kind == "upload" else ann.download(file)
+    monkeypatch.setattr(room, "_brake", lambda *_: room.remove(ann.welcome["who"], True))
+    assert ann.is_refused(message) == "unknown"
 
 
 # Limits --------------------------------------------------------------------------------------------------------------
@@ -1116,6 +1151,22 @@ def test_whatever_a_killed_program_left_is_cleared_away(open_room: OpenRoom, dis
         (left / name).write_bytes(b"")
     open_room()
     assert not left.exists()
+
+
+def test_a_room_has_files_where_nobody_may_list_the_folder_for_them(
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a computer that many use: everybody may put something there, and nobody sees what others have."""
+
+    def scandir(path: str) -> Any:
+        if path == tempfile.gettempdir():
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return really_scandir(path)
+
+    really_scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    ann = enter(open_room(), "Ann")
+    assert ann.fetches(ann.shares()) == DATA
 
 
 def test_a_program_that_is_killed_while_it_clears_away_leaves_the_rest_to_the_next(

@@ -293,8 +293,9 @@ def test_a_name_of_which_nothing_can_be_seen_is_refused(room: net.Server, name: 
 
 
 @pytest.mark.parametrize(
-    "name", ["Mr Lee", "mr lee", "MR LEE 2", "Mr Lee2", "Ｍｒ\u3000Ｌｅｅ", "Mr\u200b Lee 0999", "Mr Lee ²"]
-)
+    "name", ["Mr Lee", "mr lee", "MR LEE 2", "Mr Lee2", "Ｍｒ\u3000Ｌｅｅ", "Mr\u200b Lee 0999", "Mr Lee ²",
+             "Mr Lee.", "-Mr Lee-", "Mr Lee (host)", "Mr Lee 2 (host, you)", "_mr lee_", "Mr Lee (maths"],
+)  # fmt: skip
 def test_the_hosts_name_is_refused_to_others_whether_the_host_is_in_or_not(
     open_room: OpenRoom, enter: Enter, name: str
 ) -> None:
@@ -302,6 +303,11 @@ def test_the_hosts_name_is_refused_to_others_whether_the_host_is_in_or_not(
     assert refusal(room.port, name=name)["code"] == "bad"
     enter(room, "", token=room.token)
     assert refusal(room.port, name=name)["code"] == "bad"
+
+
+@pytest.mark.parametrize("name", ["Mr Leeson", "Mr Lee Jr", "Mr L", "Lee", "Tom Mr Lee", "(Mr Lee) Tom", "Mr-Lee"])
+def test_a_name_that_only_resembles_the_hosts_is_anybodys(open_room: OpenRoom, enter: Enter, name: str) -> None:
+    assert enter(open_room(host_name="Mr Lee"), name).name == name
 
 
 def test_nobody_is_given_the_hosts_name_by_being_numbered(open_room: OpenRoom, enter: Enter) -> None:
@@ -695,6 +701,38 @@ def test_waiting_because_of_the_brake_is_not_silence(
     alice.hears("at once too")
     monkeypatch.setattr(net, "SILENCE", 0.5)  # only now, while the room lets her wait
     alice.hears("a second later")
+
+
+def test_a_room_in_which_nobody_says_anything_wakes_nobody(
+    room: net.Server, alice: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.say("that was all")
+    alice.hears("that was all")
+    (connection,) = room._connections
+    ticks: queue.SimpleQueue[int] = queue.SimpleQueue()
+    wakes: list[int] = []
+
+    def keep_time() -> bool:
+        ticks.put(len(wakes))
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net, "TICK", 0.01)
+        patch.setattr(connection, "keep_time", keep_time)
+        ticks.get(timeout=LIMIT)  # of what she has said the sender was told before this one
+        patch.setattr(room._sender, "wake", lambda: wakes.append(1))
+        assert [ticks.get(timeout=LIMIT) for _ in range(5)] == [0] * 5
+
+
+def test_a_room_that_reads_slowly_gives_a_sign_of_life_all_the_same(
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All these lines come at once, and their turn is over in a quarter of an hour."""
+    monkeypatch.setattr(net, "PING_AFTER", 0.1)
+    alice = enter(open_room(rate=1), "Alice")
+    alice.send_bytes(b'{"type":"ping"}\n' * 1000)
+    for _ in range(3):
+        alice.receive_until("ping")
 
 
 def test_the_allowance_is_the_persons_and_not_the_connections(

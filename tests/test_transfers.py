@@ -558,6 +558,28 @@ def test_a_visit_that_is_over_ends_what_is_on_its_way_at_once(host: Host, pictur
     assert names(saved) == []
 
 
+def test_a_disk_that_does_not_answer_keeps_nobody_from_hearing_that_the_room_is_closed(
+    host: Host, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state(disk: io.FileIO) -> tuple[int, int]:
+        asked.set()
+        assert answers.wait(LIMIT)
+        return really_state(disk)
+
+    asked, answers = threading.Event(), threading.Event()
+    really_state = net._state
+    monkeypatch.setattr(net, "_state", state)
+    monkeypatch.setattr(net, "CLOSE_TIME", 0.1)
+    host.person.shares(picture)
+    assert asked.wait(LIMIT)
+    host.guest.send({"type": "closed", "reason": "That was all."})
+    try:
+        expect(host.person.events, net.Closed)
+    finally:
+        answers.set()
+    host.person.failed("over")
+
+
 def test_who_is_leaving_begins_nothing_new(host: Host, picture: Path) -> None:
     host.person.client.close()
     host.person.client.share(str(picture))
@@ -1205,7 +1227,7 @@ def test_a_door_that_is_another_one_is_tried_again(host: Host, picture: Path, an
 def test_a_computer_without_a_socket_to_spare_tries_again(
     ann: Person, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connect(patience: net.Patience) -> net.Connection:
+    def connect(patience: net.PatienceUntil) -> net.Connection:
         tries.append(time.monotonic())
         if len(tries) < 3:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
