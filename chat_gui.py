@@ -350,6 +350,7 @@ COMPOSER_LINES = 6  # high, then it scrolls
 MAX_PASTE = 50_000  # characters; more would only make the box slow, and no message is longer than net.MAX_TEXT
 LONGEST_LINE = 1_000  # characters drawn before a break: Tk lays out a whole line again for each change
 MOST_MARKS = 3  # combining marks in a row
+MOST_MARKED = 20  # links and calls of one's own name in one message: Tk is slow with many pieces on a line
 MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these ...
 MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
 PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
@@ -855,8 +856,6 @@ class Log:
         self._added: list[Entry] = []  # to be drawn
         self._own_changed = False
         self.on_their_way: dict[int, str] = {}  # id -> text
-        self._links: dict[str, Callable[[], None]] = {}  # tag -> what a click does
-        self._link_numbers = itertools.count(1)
         self._names: dict[str, str] = {}  # name -> as it fits into its column
         self._is_narrow = False
         self._marked = _WEB
@@ -891,8 +890,7 @@ class Log:
         gap = looks.em // 3
         text.tag_configure("entry", background=CURRENT)
         text.tag_configure("time", foreground=QUIET, font=looks.small, lmargin2=indent, spacing1=gap)
-        text.tag_configure("text", lmargin2=indent)
-        text.tag_configure("more", lmargin1=indent, lmargin2=indent)
+        text.tag_configure("text", lmargin1=indent, lmargin2=indent)
         text.tag_configure("quiet", foreground=QUIET, font=looks.small, lmargin1=indent, lmargin2=indent, spacing1=gap)
         text.tag_configure("sending", foreground=QUIET)
         text.tag_configure("wrong", foreground=WRONG)
@@ -969,7 +967,7 @@ class Log:
         margins = "text" if entry.who else "quiet"
         body = self._message(entry) if entry.who else [drawable(entry.text), (margins, *entry.tags)]
         if entry.link is not None and not entry.taken_back:
-            body += ["   ", (margins,), *self._link(*entry.link, margins)]
+            body += ["   ", (margins,), entry.link[0], (margins, "link")]
         entry.height = 1 + sum(str(chunk).count("\n") for chunk in body[::2])
         return ["\n", (), *body]
 
@@ -978,32 +976,22 @@ class Log:
         chunks += [f"{self._fitting(entry.name)}\t", ("text", f"name{entry.who % len(NAMES)}")]
         if entry.taken_back:
             return [*chunks, Words.taken_back, ("text", "gone")]
-        for number, line in enumerate(drawable(entry.text).split("\n")):
-            tags = ("more" if number else "text", *entry.tags)
-            chunks += ["\n" if number else "", tags, *self._line(line, tags)]
+        chunks += self._marked_text(drawable(entry.text), ("text", *entry.tags))
         if entry.reason:
-            chunks += ["\n", (), drawable(entry.reason), ("more", "wrong")]
+            chunks += ["\n", (), drawable(entry.reason), ("text", "wrong")]
         return chunks
 
-    def _line(self, line: str, tags: tuple[str, ...]) -> Chunks:
+    def _marked_text(self, text: str, tags: tuple[str, ...]) -> Chunks:
         """Words, with links where addresses of the web are, and one's own name made to stand out."""
-        if "://" not in line and "@" not in line:
-            return [line, tags]
+        if "://" not in text and "@" not in text:
+            return [text, tags]
         chunks: Chunks = []
         rest = 0
-        for match in self._marked.finditer(line):
-            chunks += [line[rest : match.start()], tags]
-            if match[0].startswith("@"):
-                chunks += [match[0], (*tags, "mention")]
-            else:
-                chunks += self._link(match[0], lambda address=match[0]: show_page(address), *tags)  # type: ignore[misc]
+        for match in itertools.islice(self._marked.finditer(text), MOST_MARKED):
+            kind = "mention" if match[0].startswith("@") else "link"
+            chunks += [text[rest : match.start()], tags, match[0], (*tags, kind)]
             rest = match.end()
-        return [*chunks, line[rest:], tags]
-
-    def _link(self, text: str, action: Callable[[], None], *tags: str) -> Chunks:
-        tag = f"link{next(self._link_numbers)}"
-        self._links[tag] = action
-        return [text, (*tags, "link", tag)]
+        return [*chunks, text[rest:], tags]
 
     def _fitting(self, name: str) -> str:
         """The name as it fits into its column."""
@@ -1044,9 +1032,7 @@ class Log:
             self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
 
     def _on_its_way(self, text: str) -> Chunks:
-        first, newline, rest = drawable(text).partition("\n")
-        chunks: Chunks = ["\n", (), f"\t{Words.sending}\t", ("time", "sending")]
-        return [*chunks, first, ("text", "sending"), newline + rest, ("more", "sending")]
+        return ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), drawable(text), ("text", "sending")]
 
     def _trim(self) -> None:
         """Takes the oldest entries away; later than usual while the reader is up there."""
@@ -1060,9 +1046,6 @@ class Log:
         del self._entries[:gone]
         self._top = (0, 0)  # lines have other numbers now
         self.text.delete("1.0", f"{height + 1}.0")
-        for tag in [tag for tag in self._links if not self.text.tag_ranges(tag)]:
-            del self._links[tag]
-            self.text.tag_delete(tag)
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[None]:
@@ -1141,9 +1124,15 @@ class Log:
             self._follow_link(found[0])
 
     def _follow_link(self, index: str) -> None:
-        for tag in self.text.tag_names(index):
-            if tag in self._links:
-                self._links[tag]()
+        """The address of a web page, or the word that its entry ends with."""
+        place = self.text.tag_prevrange("link", f"{index} +1c")
+        if not place:
+            return
+        word, entry = self.text.get(*place), self.entry_at(place[0])
+        if entry is not None and entry.link is not None and entry.link[0] == word:
+            entry.link[1]()
+        else:
+            show_page(word)
 
     def selected(self) -> str:
         """What is selected as it is copied: within one message the words, else whole entries with time and name."""
