@@ -344,13 +344,14 @@ POLL_SOON = 1  # ms, while there is more; not 0, which would leave no time for d
 POLL_EVENTS = 400  # at most at once ...
 POLL_TIME = 0.008  # s ... and no longer than this, so that a key never waits
 LOG_LINES = 5_000  # kept in the window
-TOUCH_TIME = 2.0  # s; so long after a key or the wheel a move of the log is the reader's
 LOG_SLACK = 500  # lines more before the oldest are taken away, so that it is seldom done
+TOUCH_TIME = 2.0  # s; so long after a key or the wheel a move of the log is the reader's
 COMPOSER_LINES = 6  # high, then it scrolls
 MAX_PASTE = 50_000  # characters; more would only make the box slow, and no message is longer than net.MAX_TEXT
 LONGEST_LINE = 1_000  # characters drawn before a break: Tk lays out a whole line again for each change
 MOST_MARKS = 3  # combining marks in a row
 MOST_MARKED = 20  # links and calls of one's own name in one message: Tk is slow with many pieces on a line
+MOST_FOUND = 1_000  # places at once, the newest: Tk is slow with more
 MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these ...
 MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
 PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
@@ -1155,7 +1156,7 @@ class Log:
         return "break"
 
     def find(self, wanted: str, *, backwards: bool) -> bool:
-        """Marks all places, and shows the next one; from the end at first. Whether there is any."""
+        """Marks the places, and shows the next one; from the end at first. Whether there is any."""
         self._touch()
         text = self.text
         is_first = not text.tag_ranges("found now")
@@ -1177,7 +1178,12 @@ class Log:
         """Line, column and column of the end. Tk 8.6 ends the program if it searches an emoji in capitals or small."""
         pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
         lines = _as_tk_counts(self.text.get("1.0", "end-1c")).split("\n")
-        return [(number, *match.span()) for number, line in enumerate(lines, 1) for match in pattern.finditer(line)]
+        newest = (
+            (number, *match.span())
+            for number in range(len(lines), 0, -1)
+            for match in reversed([*pattern.finditer(lines[number - 1])])
+        )
+        return sorted(itertools.islice(newest, MOST_FOUND))
 
     def end_find(self) -> None:
         for tag in ("found", "found now"):

@@ -985,6 +985,21 @@ def test_finding_begins_at_the_end_whichever_way_it_goes(host: Person, key: str)
     assert [line < 0 for line in found(host)] == [False, False, True]
 
 
+def test_of_very_many_places_the_newest_are_found(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A pupil who sends one letter a thousand times, again and again, would else hold up whoever looks for it."""
+    monkeypatch.setattr(chat_gui, "MOST_FOUND", 4)
+    feed(host, said(100, "qq"), said(101, "qqqq"))
+    log = host.chat.log.text
+    start = log.search("qqqq", "1.0")
+    host.press("Control-f")
+    look_for(host, "q")
+    assert log.index("found now.first") == log.index(f"{start}+3c")
+    feed(host, said(102, "qq"))
+    host.press("Return")
+    marked = [log.index(index) for index in log.tag_ranges("found")]
+    assert marked == [log.index(f"{start}{place}") for place in ("+2c", "+4c", "+1l", "+1l+2c")]
+
+
 def test_what_is_found_is_scrolled_to_and_stays_there(host: Person) -> None:  # noqa: F811
     feed(host, said(100, "needle"), *(said(101 + n, f"hay {n}") for n in range(300)))
     host.press("Control-f")
