@@ -872,6 +872,9 @@ class Log:
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
         for way in ("<MouseWheel>", "<Button-4>", "<Button-5>", "<Key>", "<B1-Motion>", "<B2-Motion>"):
             text.bind(way, self._touch, add=True)
+        with contextlib.suppress(tk.TclError):  # not known before Tk 9
+            text.bind("<TouchpadScroll>", self._touch, add=True)
+        text.bind("<Configure>", self._untouch, add=True)
         text.bind("<Up>", lambda _: self._step(-1))
         text.bind("<Down>", lambda _: self._step(1))
         on_enter(text, self._follow_first_link)
@@ -882,6 +885,7 @@ class Log:
     def fit(self, *, is_narrow: bool) -> None:
         """Margins and columns for the font as it is now; in a narrow window a message goes on below its name."""
         looks, text = self._looks, self.text
+        self._untouch()
         self._is_narrow = is_narrow
         self._names.clear()
         time_width = looks.small.measure("00:00") + looks.em
@@ -1079,6 +1083,10 @@ class Log:
     def _touch(self, _: object = None) -> None:
         """The reader is about to scroll."""
         self._touched_at = time.monotonic()
+
+    def _untouch(self, _: object = None) -> None:
+        """What moves now does so because of a new size or font."""
+        self._touched_at = -TOUCH_TIME
 
     def scroll(self, *to: object) -> None:
         """The reader scrolls, in the way that Tk's scrollbars ask for it."""

@@ -312,6 +312,29 @@ def test_lines_that_go_from_above_are_no_scrolling_up(host: Person, monkeypatch:
         assert at_end(host)
 
 
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the wheel has no buttons")
+def test_zooming_with_the_wheel_over_the_log_is_no_scrolling_up(host: Person) -> None:  # noqa: F811
+    feed(host, *(said(100 + n, f"{n} " + "a word and more words " * (n % 9)) for n in range(300)))
+    for button in (4, 4, 4, 5, 5, 5, 5, 5, 5, 4) * 3:
+        host.chat.log.text.event_generate(f"<Control-Button-{button}>")
+        settle(host)
+        assert host.chat.log._follow
+
+
+@pytest.mark.parametrize("change", ["font", "size"])
+def test_a_move_after_a_new_font_or_size_is_not_the_readers(host: Person, change: str) -> None:  # noqa: F811
+    """Also when a key was pressed just before. Tk moves the log while it does not yet know how high the lines are."""
+    resize(host, USUAL)
+    talk(host, 200)
+    log = host.chat.log
+    log.text.focus_force()
+    host.press("Shift_L")
+    log.fit(is_narrow=False) if change == "font" else resize(host, "900x500")
+    log._top = (1_000, 0)
+    log._scrolled(0.5, 0.99)
+    assert log._follow
+
+
 def top_line(someone: Person) -> str:
     log = someone.chat.log.text
     return str(log.get("@0,0 linestart", "@0,0 lineend"))
