@@ -870,6 +870,7 @@ class Log:
         text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
         text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
+        text.tag_bind("link", "<Double-Button-1>", lambda _: None)  # nor does a triple one open the page again
         for way in ("<MouseWheel>", "<Button-4>", "<Button-5>", "<Key>", "<B1-Motion>", "<B2-Motion>"):
             text.bind(way, self._touch, add=True)
         with contextlib.suppress(tk.TclError):  # not known before Tk 9

@@ -164,7 +164,8 @@ def test_what_was_on_its_way_when_they_were_muted_is_told_as_not_sent(host: Pers
     host.click_link(Words.take_back)
     assert "too late" in host.log(), "it would be lost in a box that takes nothing"
     feed(host, net.Muted(False))
-    host.click_link(Words.take_back)
+    host.chat.log.text.focus_force()
+    host.press("Up", "Return")  # a second click so soon after the first would be a double one
     assert "too late" not in host.log()
     assert host.chat.composer.get() == "too late"
 

@@ -1132,6 +1132,19 @@ def test_each_of_two_links_opens_its_own_page(host: Person, pages: list[str]) ->
     assert sorted(pages) == [f"http://example.org/{number}" for number in (1, 2, 3)]
 
 
+def test_a_link_that_is_clicked_twice_or_thrice_quickly_opens_once(host: Person, pages: list[str]) -> None:  # noqa: F811
+    feed(host, said(100, "http://example.org/1"), said(101, "http://example.org/2"))
+    log = host.chat.log.text
+    x, y, _, height = log.bbox(log.search("http://example.org/1", "1.0")) or (0, 0, 0, 0)
+    log.event_generate("<Motion>", x=x + 2, y=y + height // 2)
+    for milliseconds in (1_000, 1_100, 1_200, 5_000):
+        log.event_generate("<ButtonPress-1>", x=x + 2, y=y + height // 2, time=milliseconds)
+        log.event_generate("<ButtonRelease-1>", x=x + 2, y=y + height // 2, time=milliseconds + 50)
+    host.click_link("http://example.org/2")
+    until(lambda: len(pages) >= 3 and "http://example.org/2" in pages, "all are shown")
+    assert sorted(pages) == ["http://example.org/1", "http://example.org/1", "http://example.org/2"]
+
+
 def test_what_can_be_clicked_at_the_end_of_an_entry_is_told_from_its_links(host: Person, pages: list[str]) -> None:  # noqa: F811
     feed(host, net.Sending(9, "http://example.org/1"), net.Rejected(9, "muted", ""))
     host.click_link("http://example.org/1")
