@@ -349,7 +349,7 @@ TOUCH_TIME = 2.0  # s; so long after a key or the wheel a move of the log is the
 COMPOSER_LINES = 6  # high, then it scrolls
 MAX_PASTE = 50_000  # characters; more would only make the box slow, and no message is longer than net.MAX_TEXT
 LONGEST_LINE = 1_000  # characters drawn before a break: Tk lays out a whole line again for each change
-MOST_MARKS = 3  # combining marks in a row
+MOST_MARKS = 5  # on one letter: in some scripts it may have so many
 MOST_MARKED = 20  # links and calls of one's own name in one message: Tk is slow with many pieces on a line
 MOST_FOUND = 1_000  # places at once, the newest: Tk is slow with more
 MOST_EMOJI = 60  # letters outside the basic plane in one message, and of these ...
@@ -402,7 +402,7 @@ def _thin_out(text: str) -> str:
     marks = emoji = 0
     kinds: set[str] = set()
     for character in text:
-        if unicodedata.combining(character):
+        if unicodedata.category(character) in ("Mn", "Me"):
             marks += 1
             if marks > MOST_MARKS:
                 continue

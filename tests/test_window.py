@@ -736,6 +736,24 @@ def test_what_is_drawn_is_harmless(kind: str) -> None:
     assert sum(character > "\uffff" for character in drawn) <= chat_gui.MOST_EMOJI
 
 
+@pytest.mark.parametrize("mark", ["\u0301", "\u0e47", "\u0489"])
+def test_a_pile_of_marks_is_thinned_whatever_they_are(mark: str) -> None:
+    assert chat_gui.drawable(f"a{mark * 50}b") == f"a{mark * chat_gui.MOST_MARKS}b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u2764\ufe0f" * 20,  # hearts, with the sign that makes them red
+        "1\ufe0f\u20e3",  # a key with a number
+        "\u1000\u103b\u103d\u103e\u102d\u102f",  # a Burmese letter with five marks
+        "\u05e9\u05c1\u05bc\u05b8\u0591",  # a Hebrew one with four
+    ],
+)
+def test_marks_that_belong_there_are_drawn(text: str) -> None:
+    assert chat_gui.drawable(text) == text
+
+
 def test_all_of_a_long_text_is_drawn() -> None:
     text = "".join(chr(0x4E00 + i) for i in range(4_000))
     assert chat_gui.drawable(text).replace("\n", "") == text
