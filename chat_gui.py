@@ -839,8 +839,9 @@ class Log:
     is drawn anew at each flush.
     """
 
-    def __init__(self, parent: tk.Misc, looks: Looks) -> None:
+    def __init__(self, parent: tk.Misc, looks: Looks, focus_composer: Callable[[], None]) -> None:
         self._looks = looks
+        self._focus_composer = focus_composer
         self.frame = looks.card(parent)
         self.text = looks.text_box(self.frame, height=1)
         self._scrollbar = looks.scrollbar(self.frame, self.text)
@@ -880,6 +881,7 @@ class Log:
         text.bind("<Down>", lambda _: self._step(1))
         on_enter(text, self._follow_first_link)
         text.bind("<<Copy>>", lambda _: self._copy())
+        self._jump.bind("<Unmap>", lambda _: self._jump_went())
         text.bind("<Control-a>", lambda _: self._select_all())
         text.bind("<FocusOut>", lambda _: text.tag_remove("entry", "1.0", "end"), add=True)
 
@@ -1066,6 +1068,11 @@ class Log:
         self._new = 0
         self._jump.place_forget()
         self.text.see("end")
+
+    def _jump_went(self) -> None:
+        """What is typed next would be lost if the button still had the keyboard."""
+        if self._jump.focus_lastfor() is self._jump:
+            self._focus_composer()
 
     def _scrolled(self, first: float, last: float) -> None:
         """Tk tells what part is seen. Only a reader who scrolls up ends the following, no new size, line or font."""
@@ -2034,7 +2041,7 @@ class ChatPage:
         self.frame.columnconfigure(0, weight=1)
         self._make_header(looks)
         self._make_secrecy(looks, session.password)
-        self.log = Log(self.frame, looks)
+        self.log = Log(self.frame, looks, self.focus)
         self.people = People(self.frame, looks, self._control if self._hosting else None, self._show_commands)
         self._find = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")

@@ -767,6 +767,36 @@ def test_a_blocked_box_takes_nothing_that_is_typed_in_the_log(host: Person) -> N
     assert host.chat.composer.get() == ""
 
 
+@pytest.mark.parametrize("way", ["click", "key", "scroll"])
+def test_the_button_to_the_newest_messages_takes_the_keyboard_with_it_to_the_composer(host: Person, way: str) -> None:  # noqa: F811
+    talk(host, 200)
+    host.scroll("10.0")
+    feed(host, said(1000, "new"))
+    jump = host.chat.log._jump
+    host.wait(jump.winfo_ismapped, "the button is there")
+    if way == "click":
+        host.click(jump)
+    else:
+        jump.focus_force()
+        host.root.update()
+        host.press("Return") if way == "key" else host.chat.log.scroll("moveto", 1.0)
+    host.wait(lambda: not jump.winfo_ismapped(), "the button has gone")
+    host.wait(lambda: host.root.focus_get() is host.chat.composer.text, "one can write")
+
+
+def test_the_keyboard_stays_where_it_is_when_the_button_to_the_newest_messages_goes(host: Person) -> None:  # noqa: F811
+    talk(host, 200)
+    host.scroll("10.0")
+    feed(host, said(1000, "new"))
+    host.wait(host.chat.log._jump.winfo_ismapped, "the button is there")
+    host.chat.log.text.focus_force()
+    host.root.update()
+    host.chat.log.scroll("moveto", 1.0)
+    host.wait(lambda: not host.chat.log._jump.winfo_ismapped(), "the button has gone")
+    host.settle()
+    assert host.root.focus_get() is host.chat.log.text
+
+
 def chosen(someone: Person) -> str:
     entry = someone.chat.log.current()
     return "" if entry is None else entry.text
