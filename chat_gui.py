@@ -549,6 +549,7 @@ LINE = "#d5d9e0"
 ACCENT = "#2457c5"
 SELECTION = "#cfdcf7"
 CURRENT = "#e9effb"
+HOST = "#cdebd3"  # around the host's name: others may have one that looks the same
 MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
@@ -861,6 +862,7 @@ class Log:
         self._names: dict[str, str] = {}  # name -> as it fits into its column
         self._is_narrow = False
         self._marked = _WEB
+        self._host = net.HOST
         self.fit(is_narrow=False)
         self.text.mark_set("own", "end-1c")
         self.text.mark_gravity("own", "left")
@@ -907,13 +909,15 @@ class Log:
         text.tag_configure("link", foreground=ACCENT, underline=True)
         for number, colour in enumerate(NAMES):
             text.tag_configure(f"name{number}", foreground=colour, font=looks.bold)
+        text.tag_configure("host", background=HOST, foreground=INK, font=looks.bold)
         text.tag_configure("found", background=FOUND, foreground=INK)
         text.tag_configure("found now", background=FOUND_NOW, foreground=INK)
         text.tag_raise("sel")
 
-    def call_out(self, name: str) -> None:
-        """From now on "@name" stands out; not "@Anna" or "@Ann 2" for Ann."""
-        called = rf"@{re.escape(drawable_name(name))}(?!\w| ?\d)"
+    def begin(self, welcome: net.Welcome) -> None:
+        """From now on the host's name stands out, and so does "@Ann" for Ann; not "@Anna" or "@Ann 2"."""
+        self._host = welcome.host or net.HOST
+        called = rf"@{re.escape(drawable_name(welcome.name))}(?!\w| ?\d)"
         self._marked = re.compile(f"{_WEB.pattern}|{called}", re.IGNORECASE)
 
     # What is added and changed.
@@ -981,7 +985,8 @@ class Log:
 
     def _message(self, entry: Entry) -> Chunks:
         chunks: Chunks = [f"{clock(entry.seconds)}\t", ("time",)]
-        chunks += [f"{self._fitting(entry.name)}\t", ("text", f"name{entry.who % len(NAMES)}")]
+        name_tag = "host" if entry.who == self._host else f"name{entry.who % len(NAMES)}"
+        chunks += [self._fitting(entry.name), ("text", name_tag), "\t", ("text",)]
         if entry.taken_back:
             return [*chunks, Words.taken_back, ("text", "gone")]
         chunks += self._marked_text(drawable(entry.text), ("text", *entry.tags))
@@ -2547,7 +2552,7 @@ class ChatPage:
         if welcome.missed:
             words = Words.missed if welcome.missed > 1 else Words.missed_1
             self._note(words.format(number=welcome.missed))
-        self.log.call_out(welcome.name)
+        self.log.begin(welcome)
         self._history_left = welcome.history
         self.people.begin(welcome)
         self._is_muted, self._is_paused = welcome.muted, welcome.paused

@@ -642,6 +642,25 @@ def test_names_are_told_apart_by_more_than_colour(host: Person) -> None:  # noqa
     assert len(set(chat_gui.NAMES)) == len(chat_gui.NAMES)
 
 
+def test_the_host_is_told_apart_from_one_whose_name_looks_the_same(host: Person, ann: Person) -> None:  # noqa: F811
+    for someone in (host, ann):
+        feed(someone, said(100, "from the host", 1, "Mr Lee"), said(101, "@Ann from another one", 9, "Mr Lee."))
+        feed(someone, net.Shared(102, 0.0, 1, "Mr Lee", "0" * 32, "map.png", 5, "0" * 64))
+        log = someone.chat.log.text
+        ranges = log.tag_ranges("host")
+        marked = [log.get(first, last) for first, last in zip(ranges[::2], ranges[1::2], strict=True)]
+        assert marked == ["Mr Lee", "Mr Lee"]
+        grounds = [str(log.tag_cget(tag, "background")) for tag in ("host", "mention", "found", "found now", "entry")]
+        assert grounds[0] not in ("", *grounds[1:])
+
+
+def test_the_host_of_a_room_of_another_program_may_have_any_number(ann: Person) -> None:  # noqa: F811
+    feed(ann, net.Welcome(**{**vars(ann.chat._welcome), "room": "another", "host": 9, "history": 0}))
+    feed(ann, said(100, "x", 1, "Bob"), said(101, "x", 9, "Mr Ray"))
+    log = ann.chat.log.text
+    assert log.get("host.last -6c", "host.last") == "Mr Ray"
+
+
 # By keyboard alone ------------------------------------------------------------
 
 
