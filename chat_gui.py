@@ -142,7 +142,7 @@ class Words:
         ("Ctrl+F", "find words;  Enter: earlier, Shift+Enter: later"),
         ("Ctrl+S", "save the talk in a file"),
         ("Ctrl+O", "share files"),
-        ("Ctrl+C", "copy what is selected;  Ctrl+A in the messages: all"),
+        ("Ctrl+C", "copy what is selected;  Ctrl+A: select all"),
         ("Ctrl +, Ctrl -, Ctrl 0", "larger, smaller, as at first;  also Ctrl and the mouse wheel"),
         ("F11", "full screen, and back"),
         ("F1", "these keys"),
@@ -697,6 +697,8 @@ class Looks:
     def text_box(self, parent: tk.Misc, height: int) -> tk.Text:
         text = tk.Text(parent, height=height, width=20, font=self.text, wrap="word", padx=self.em, pady=self.em // 2)
         text.configure(relief="flat", insertbackground=INK, inactiveselectbackground="#dfe6f3", **FLAT)
+        for key, there in (("<Tab>", text.tk_focusNext), ("<Shift-Tab>", text.tk_focusPrev)):
+            text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
         return text
 
     def list_box(self, parent: tk.Misc) -> tk.Listbox:
@@ -884,8 +886,6 @@ class Log:
         on_enter(text, self._follow_first_link)
         text.bind("<<Copy>>", lambda _: self._copy())
         self._jump.bind("<Unmap>", lambda _: self._jump_went())
-        text.bind("<Control-a>", lambda _: self._select_all())
-        text.bind("<FocusOut>", lambda _: text.tag_remove("entry", "1.0", "end"), add=True)
 
     def fit(self, *, is_narrow: bool) -> None:
         """Margins and columns for the font as it is now; in a narrow window a message goes on below its name."""
@@ -1172,10 +1172,6 @@ class Log:
             copy(self.text, text)
         return "break"
 
-    def _select_all(self) -> str:
-        self.text.tag_add("sel", "1.0", "end-1c")
-        return "break"
-
     def find(self, wanted: str, *, backwards: bool) -> bool:
         """Marks the places, and shows the next one; from the end at first. Whether there is any."""
         self._touch()
@@ -1229,13 +1225,11 @@ class Composer:
         self._hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
         self._hint.configure(anchor="w", justify="left")
         self._hint.bind("<Button-1>", lambda _: self.text.focus_set())
-        self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
+        self._show_hint()
         on_enter(self.text, self.send)
         self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
-        self.text.bind("<Shift-KP_Enter>", lambda _: self._insert("\n"))
-        for key, there in (("<Tab>", self.text.tk_focusNext), ("<Shift-Tab>", self.text.tk_focusPrev)):
-            self.text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
-        self.text.bind("<<Paste>>", lambda _: self._paste())
+        self.text.bind("<Shift-KP_Enter>", lambda _: self.insert("\n"))
+        self.text.bind("<<Paste>>", lambda _: self.paste())
         self.text.bind("<<Modified>>", lambda _: self._modified())
         self.text.bind("<Configure>", lambda _: self._fit())
 
@@ -1280,29 +1274,33 @@ class Composer:
         show(self.problem, problem != "")
         return problem != ""
 
-    def _insert(self, text: str) -> str:
+    def insert(self, text: str) -> str:
+        """As if it had been typed there."""
         if self.text.tag_ranges("sel"):
             self.text.delete("sel.first", "sel.last")
         self.text.insert("insert", text)
         self.text.see("insert")
         return "break"
 
-    def _paste(self) -> str:
+    def paste(self) -> str:
         """Tk's own keeps what is selected (on X11), and what no message can have."""
         with contextlib.suppress(tk.TclError):  # the clipboard is empty, or holds no text
-            self._insert(net.clean_text(self.text.clipboard_get())[:MAX_PASTE])
+            self.insert(net.clean_text(self.text.clipboard_get())[:MAX_PASTE])
         return "break"
 
     def _modified(self) -> None:
         if self.text.edit_modified():
             self.text.edit_modified(False)
-            text = self.get()
-            if text:
-                self._hint.place_forget()
-            else:
-                self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
-            self._show_problem(tidy(text))
+            self._show_hint()
+            self._show_problem(tidy(self.get()))
             self._fit()
+
+    def _show_hint(self) -> None:
+        """In an empty box."""
+        if self.get():
+            self._hint.place_forget()
+        else:
+            self._hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
 
     def _fit(self) -> None:
         lines = int(self.text.tk.call(self.text, "count", "-displaylines", "1.0", "end"))
@@ -1400,9 +1398,9 @@ class _TransferRow:
 class FindBar:
     """Finds words in the log: Enter goes on upwards, to what was said before, Shift+Enter downwards."""
 
-    def __init__(self, parent: tk.Misc, looks: Looks, log: Log, closed: Callable[[], None]) -> None:
+    def __init__(self, parent: tk.Misc, looks: Looks, messages: Log, closed: Callable[[], None]) -> None:
         self._looks = looks
-        self._log = log
+        self._messages = messages
         self._closed = closed
         self.frame = ttk.Frame(parent)
         self.frame.columnconfigure(1, weight=1)
@@ -1427,18 +1425,18 @@ class FindBar:
         self.entry.selection_range(0, "end")
 
     def find(self, *, backwards: bool = True) -> None:
-        found = self._log.find(self.entry.get(), backwards=backwards)
+        found = self._messages.find(self.entry.get(), backwards=backwards)
         show(self.state, not found and self.entry.get() != "")
 
     def close(self) -> None:
-        self._log.end_find()
+        self._messages.end_find()
         show(self.frame, False)
         self._closed()
 
     def _typed(self, _: object) -> None:
         if self.entry.get() != self._last:
             self._last = self.entry.get()
-            self._log.end_find()
+            self._messages.end_find()
             self.find()
 
 
@@ -2122,15 +2120,14 @@ class ChatPage:
         self.file.pack(side="left", fill="x", expand=True, padx=(looks.em // 2, 0))
 
     def _bind(self) -> None:
-        box, log = self.composer.text, self.log.text
+        box, messages = self.composer.text, self.log.text
         box.bind("<Prior>", lambda _: self._scroll(-1))
         box.bind("<Next>", lambda _: self._scroll(1))
         box.bind("<Up>", lambda _: self._write_last_again())
-        log.bind("<Key>", self._write_instead, add=True)
-        log.bind("<Tab>", lambda _: go_to(log.tk_focusNext()))
-        log.bind("<Shift-Tab>", lambda _: go_to(log.tk_focusPrev()))
-        log.bind("<<ContextMenu>>", self._show_entry_menu)
-        log.bind("<<MenuKey>>", lambda _: self._show_entry_menu(None))
+        messages.bind("<Key>", self._write_instead, add=True)
+        messages.bind("<<Paste>>", lambda _: self._paste_instead())
+        messages.bind("<<ContextMenu>>", self._show_entry_menu)
+        messages.bind("<<MenuKey>>", lambda _: self._show_entry_menu(None))
         self.frame.bind("<Configure>", lambda _: self._measure())
 
     # Where it stands.
@@ -2299,11 +2296,17 @@ class ChatPage:
     def _write_instead(self, event: tk.Event[tk.Text]) -> str | None:
         """Whoever types while the log has the keyboard means the composer."""
         is_command = int(event.state) & NO_LETTER
-        if not event.char.isprintable() or not event.char or is_command or self.composer.is_blocked:
+        if not event.char or not event.char.isprintable() or is_command or self.composer.is_blocked:
             return None
         self.focus()
-        self.composer.text.insert("insert", event.char)
-        return "break"
+        return self.composer.insert(event.char)
+
+    def _paste_instead(self) -> str:
+        """The same for what is pasted."""
+        if self.composer.is_blocked:
+            return "break"
+        self.focus()
+        return self.composer.paste()
 
     def choose_files(self) -> None:
         if self.composer.is_blocked:
@@ -2433,20 +2436,20 @@ class ChatPage:
 
     def _show_entry_menu(self, event: tk.Event[tk.Text] | None) -> str:
         """For the entry under the mouse or, by keyboard, the one that is chosen."""
-        log = self.log
-        entry = log.current() if event is None else log.entry_at(f"@{event.x},{event.y}")
+        messages = self.log
+        entry = messages.current() if event is None else messages.entry_at(f"@{event.x},{event.y}")
         commands: list[Command] = []
-        if log.selected():
-            commands.append((Words.copy_selected, lambda: log.text.event_generate("<<Copy>>")))
+        if messages.selected():
+            commands.append((Words.copy_selected, lambda: messages.text.event_generate("<<Copy>>")))
         if entry is not None:
-            commands.append((Words.copy_entry, lambda: copy(log.text, entry.plain())))
+            commands.append((Words.copy_entry, lambda: copy(messages.text, entry.plain())))
             if entry.link is not None and not entry.taken_back:
                 commands.append(entry.link)
             if self._hosting and entry.number and not entry.taken_back:
                 commands.append((Words.take_it_back, lambda: self._control(lambda room: room.take_back(entry.number))))
         commands.append((Words.menu_save_talk, self.save_talk))
-        x, y, _, height = (log.text.bbox("entry.first") if log.current() else None) or (0, 0, 0, 0)
-        self._show_commands(commands, log.text, (event.x, event.y) if event is not None else (x, y + height))
+        x, y, _, height = (messages.text.bbox("entry.first") if messages.current() else None) or (0, 0, 0, 0)
+        self._show_commands(commands, messages.text, (event.x, event.y) if event is not None else (x, y + height))
         return "break"
 
     def _show_commands(self, commands: list[Command], widget: tk.Misc, place: tuple[int, int]) -> None:

@@ -770,6 +770,31 @@ def test_typing_in_the_log_goes_to_the_composer(host: Person) -> None:  # noqa: 
     assert host.log() == before
 
 
+def test_typing_in_the_log_is_as_typing_in_the_composer(host: Person) -> None:  # noqa: F811
+    box = host.chat.composer.text
+    host.type("wrong")
+    box.tag_add("sel", "1.0", "end-1c")
+    host.chat.log.text.focus_force()
+    host.press("x")
+    assert host.chat.composer.get() == "x", "it replaces what is selected"
+    host.type("\n" * (chat_gui.COMPOSER_LINES + 3))
+    box.see("1.0")
+    host.chat.log.text.focus_force()
+    host.press("y")
+    assert box.bbox("insert") is not None, "it is to be seen"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there it is Command+V")
+def test_what_is_pasted_in_the_log_goes_to_the_composer(host: Person) -> None:  # noqa: F811
+    host.type("a ")
+    host.root.clipboard_clear()
+    host.root.clipboard_append("pasted")
+    host.chat.log.text.focus_force()
+    host.press("Control-v")
+    assert host.chat.composer.get() == "a pasted"
+    assert host.root.focus_get() is host.chat.composer.text
+
+
 @pytest.mark.parametrize("key", ["Mod1-x", "Control-k", "Tab", "Escape", "Delete", "F5", "Left", "BackSpace"])
 def test_keys_that_write_nothing_write_nothing_from_the_log(host: Person, key: str) -> None:  # noqa: F811
     host.chat.log.text.focus_force()
@@ -780,7 +805,7 @@ def test_keys_that_write_nothing_write_nothing_from_the_log(host: Person, key: s
 def test_a_blocked_box_takes_nothing_that_is_typed_in_the_log(host: Person) -> None:  # noqa: F811
     feed(host, net.Muted(True))
     host.chat.log.text.focus_force()
-    host.press("x")
+    host.press("x", "Control-v")
     assert host.root.focus_get() is host.chat.log.text
     feed(host, net.Muted(False))
     assert host.chat.composer.get() == ""
@@ -838,9 +863,10 @@ def test_up_and_down_choose_an_entry_in_the_log(host: Person) -> None:  # noqa: 
     host.press("Up")
     start, end = log.tag_ranges("entry")
     assert log.get(start, end).endswith("two\nlines\n")
-    host.press("Escape")
-    assert chosen(host) == ""
+    host.press("Escape", "x")
     log.focus_force()
+    host.root.update()
+    assert self_pressed(host, "Up") == "one", "it goes on where it was"
     host.press(*["Up"] * 20)
     assert chosen(host) == host.chat.log._entries[0].text
 
@@ -925,6 +951,19 @@ def test_f1_shows_the_keys_and_puts_them_away(host: Person) -> None:  # noqa: F8
     host.press("F1")
     assert not host.chat._keys.text.winfo_ismapped()
     assert host.root.focus_get() is host.chat.composer.text
+
+
+def test_tab_and_shift_tab_lead_away_from_the_keys(host: Person) -> None:  # noqa: F811
+    for key in ("Tab", "Shift-Tab"):
+        host.chat.focus()
+        host.press("F1")
+        settle(host)
+        text = host.chat._keys.text
+        assert host.root.focus_get() is text
+        wanted = text.tk_focusNext() if key == "Tab" else text.tk_focusPrev()
+        host.press(key)
+        assert host.root.focus_get() is wanted is not text
+        host.press("Escape")
 
 
 def test_on_a_mac_the_keys_are_called_as_they_are_there(person: Open) -> None:
