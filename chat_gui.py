@@ -208,7 +208,7 @@ class Words:
     }
     sending = "sending"
     not_sent = "Not sent. {reason}"
-    take_back = "Write it again"
+    write_again = "Write it again"
     settled = "sent during the break; not kept by the room"
     rejected: ClassVar = {
         "empty": "There is nothing to read in it.",
@@ -369,7 +369,6 @@ SMALLEST = (320, 300)  # px; of the window
 TALK_ENTRIES = 100_000  # kept for saving the talk: a lesson in which everybody writes all the time
 NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
 SHORT_PASSWORD = 12  # characters, of those that one has thought of oneself
-HIDDEN = "\u2022"
 TRANSFERS_SHOWN = 4  # rows; the others are counted
 PROGRESS_WIDTH = 24  # of the bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which the button says so
@@ -789,9 +788,9 @@ def go_to(widget: tk.Misc | None) -> str:
 Command = tuple[str, Callable[[], object]]  # of a menu: its words, and what it does
 
 
-def as_command(button: ttk.Button) -> Command:
+def as_command(widget: ttk.Button) -> Command:
     """The same in a menu."""
-    return str(button.cget("text")), button.invoke
+    return str(widget.cget("text")), widget.invoke
 
 
 def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
@@ -1670,6 +1669,9 @@ def wrapped(parent: tk.Misc, style: str = "TLabel", **options: Any) -> ttk.Label
     return label
 
 
+HIDDEN = "\u2022"  # drawn in place of each letter
+
+
 class PasswordBox:
     """An entry whose text is hidden, because the window may be on a projector, with a button that shows it."""
 
@@ -2373,7 +2375,7 @@ class ChatPage:
             self._toggle_people()
         self.stay()
 
-    def _take_back(self, entry: Entry, text: str) -> None:
+    def _write_again(self, entry: Entry, text: str) -> None:
         """One's own line that was not sent: into the composer again."""
         if not self.over and not self.composer.is_blocked:
             self.log.remove(entry)
@@ -2614,7 +2616,7 @@ class ChatPage:
         if text is not None:
             reason = Words.not_sent.format(reason=Words.rejected.get(rejected.code, drawable_name(rejected.reason)))
             entry = Entry(time.time(), text, self._welcome.who, self._welcome.name, tags=("wrong",), reason=reason)
-            entry.link = (Words.take_back, lambda: self._take_back(entry, text))
+            entry.link = (Words.write_again, lambda: self._write_again(entry, text))
             self.log.add(entry)
 
     def _tell_saved(self, path: str) -> None:

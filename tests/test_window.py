@@ -515,7 +515,7 @@ def test_blank_lines_around_a_text_are_not_sent_but_its_indent_is() -> None:
 
 def test_after_the_room_is_closed_nothing_is_taken_back_into_a_box_that_takes_nothing(host: Person) -> None:
     feed(host, net.Sending(5, "my long answer"), net.Rejected(5, "unsent", "..."), net.Closed("The end."))
-    host.click_link(Words.take_back)
+    host.click_link(Words.write_again)
     assert "my long answer" in host.log()
     assert host.chat.composer.get() == ""
 

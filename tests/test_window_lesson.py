@@ -161,7 +161,7 @@ def test_a_muted_person_comes_back_muted(host: Person, ann: Person) -> None:  # 
 def test_what_was_on_its_way_when_they_were_muted_is_told_as_not_sent(host: Person) -> None:  # noqa: F811
     feed(host, net.Muted(True), net.Sending(9, "too late"), net.Rejected(9, "muted", "..."))
     assert "Not sent. The host has muted you." in host.log()
-    host.click_link(Words.take_back)
+    host.click_link(Words.write_again)
     assert "too late" in host.log(), "it would be lost in a box that takes nothing"
     feed(host, net.Muted(False))
     host.chat.log.text.focus_force()
@@ -434,7 +434,7 @@ def test_a_line_that_was_not_sent_goes_from_between_the_others(host: Person, whi
     before = host.log()
     entry.link[1]()
     head = f"{chat_gui.clock(entry.seconds)}\tMr Lee\t{entry.text}\n"
-    gone = f"{head}Not sent. The host has paused the room.   {Words.take_back}\n"
+    gone = f"{head}Not sent. The host has paused the room.   {Words.write_again}\n"
     assert gone in before
     assert host.log() == before.replace(gone, "")
     assert host.chat.composer.get() == entry.text

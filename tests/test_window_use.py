@@ -1237,7 +1237,7 @@ def test_what_can_be_clicked_at_the_end_of_an_entry_is_told_from_its_links(host:
     feed(host, net.Sending(9, "http://example.org/1"), net.Rejected(9, "muted", ""))
     host.click_link("http://example.org/1")
     until(lambda: pages == ["http://example.org/1"], "the page is shown")
-    host.click_link(Words.take_back)
+    host.click_link(Words.write_again)
     assert host.chat.composer.get() == "http://example.org/1"
     assert len(pages) == 1
 
