@@ -2210,6 +2210,7 @@ class ChatPage:
     def _show_people(self) -> None:
         gap = self._app.looks.em
         if not self._is_narrow:
+            self._people_open = False
             self.people.frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(gap, 0))
         elif self._people_open:  # in front of everything down to the status
             self.people.frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
@@ -2228,7 +2229,14 @@ class ChatPage:
         free = max(width - address - looks.em, 8 * looks.em)
         self._name.configure(text=shortened(self.title, looks.bold, free))
 
+    def _uncover(self) -> None:
+        """Takes away what stands in front of the log, the question and the composer."""
+        self._keys.hide()
+        if self._people_open:
+            self._toggle_people()
+
     def focus(self) -> None:
+        self._uncover()
         self.composer.text.focus_set()
 
     def close(self) -> None:
@@ -2361,6 +2369,7 @@ class ChatPage:
             threading.Thread(target=save_text, args=arguments, name="saving the talk").start()
 
     def find(self) -> None:
+        self._uncover()
         self._find.open()
 
     def toggle_keys(self) -> None:
@@ -2370,9 +2379,6 @@ class ChatPage:
         """Puts away whatever was opened, and goes back to the composer."""
         if self._find.frame.winfo_ismapped():
             self._find.close()
-        self._keys.hide()
-        if self._people_open:
-            self._toggle_people()
         self.stay()
 
     def _write_again(self, entry: Entry, text: str) -> None:
@@ -2392,15 +2398,29 @@ class ChatPage:
 
     def ask(self) -> bool:
         """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
-        others = len(self.people.names) - 1
-        if not self._hosting or others < 1 or self.over or self._question.frame.winfo_ismapped():
+        is_asked = self._question.frame.winfo_ismapped() and not self._people_open  # else it is covered
+        if not self._hosting or self._others() < 1 or self.over or is_asked:
             return True
         self.frame.winfo_toplevel().deiconify()  # it may be closed from the taskbar
-        words = Words.close_question if others > 1 else Words.close_question_1
-        self.question.configure(text=words.format(number=others))
+        self._uncover()
+        self._count_others()
         show(self._question.frame, True)
         self._question.frame.update_idletasks()
         return False
+
+    def _others(self) -> int:
+        return len(self.people.names) - 1
+
+    def _count_others(self) -> None:
+        """How many people the question is about."""
+        words = Words.close_question if self._others() > 1 else Words.close_question_1
+        self.question.configure(text=words.format(number=self._others()))
+
+    def _end_question(self) -> None:
+        """There is nothing to ask any more; whatever is being written goes on."""
+        if self.frame.focus_lastfor() in (self.close_yes, self.close_no):
+            self.focus()
+        show(self._question.frame, False)
 
     def stay(self) -> None:
         show(self._question.frame, False)
@@ -2645,7 +2665,7 @@ class ChatPage:
     def _end(self, event: net.Refused | net.Closed) -> None:
         self.over = True
         self._silence()
-        show(self._question.frame, False)
+        self._end_question()
         self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
 
     def say(self, text: str, wrong: bool = False) -> None:
@@ -2667,7 +2687,10 @@ class ChatPage:
                 self._tell_saved(path)
         if self.people.flush():
             self.people_button.configure(text=self.people.title.cget("text"))
-            self._had_company |= len(self.people.names) > 1
+            self._had_company |= self._others() > 0
+            self._count_others()
+            if self._others() < 1:
+                self._end_question()
             if self._hosting:
                 self._show_addresses()
 

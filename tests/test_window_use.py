@@ -478,6 +478,84 @@ def test_in_a_narrow_window_the_people_come_when_they_are_asked_for(crowd: dict[
     assert not someone.chat.people_button.winfo_ismapped()
 
 
+def is_on_top(someone: Person, widget: tk.Misc) -> bool:
+    """In its middle it is seen, and nothing in front of it."""
+    settle(someone)
+    x, y, right, bottom = box(widget)
+    return widget.winfo_ismapped() and someone.root.winfo_containing((x + right) // 2, (y + bottom) // 2) is widget
+
+
+NARROW = "600x700"
+
+
+@pytest.mark.parametrize("people", ["before", "meanwhile"])
+def test_the_question_is_seen_before_a_second_click_closes_the_room(host: Person, ann: Person, people: str) -> None:  # noqa: F811
+    resize(host, NARROW)
+    host.root.lift()
+    if people == "meanwhile":
+        host.click(host.chat.leave_button)
+        assert is_on_top(host, host.chat.question)
+    host.click(host.chat.people_button)
+    assert not is_on_top(host, host.chat.question)
+    host.click(host.chat.leave_button)
+    assert is_on_top(host, host.chat.question)
+    assert is_on_top(host, host.chat.close_no)
+    host.click(host.chat.leave_button)
+    assert host.first_page.message.cget("text") == "You have closed Mr Lee's room."
+    ann.sees("The host closed the room.")
+
+
+@pytest.mark.parametrize(("size", "covers"), [(NARROW, "people"), (NARROW, "keys"), (USUAL, "keys")])
+def test_finding_is_seen_whatever_was_in_front(host: Person, size: str, covers: str) -> None:  # noqa: F811
+    resize(host, size)
+    host.root.lift()
+    host.look_here()
+    if covers == "people":
+        host.click(host.chat.people_button)
+    else:
+        host.press("F1")
+    assert is_on_top(host, host.chat.people.list if covers == "people" else host.chat._keys.text)
+    host.press("Control-f")
+    assert is_on_top(host, host.chat._find.entry)
+    assert host.root.focus_get() is host.chat._find.entry
+
+
+def test_the_people_do_not_come_back_by_themselves_over_what_is_written(host: Person) -> None:  # noqa: F811
+    resize(host, NARROW)
+    host.root.lift()
+    host.click(host.chat.people_button)
+    assert is_on_top(host, host.chat.people.list)
+    resize(host, USUAL)
+    host.focus_composer()
+    host.type("half")
+    resize(host, NARROW)
+    assert is_on_top(host, host.chat.composer.text)
+    assert not host.chat.people.list.winfo_ismapped()
+    host.click(host.chat.people_button)
+    assert is_on_top(host, host.chat.people.list), "one click is enough"
+
+
+@pytest.mark.parametrize("keyboard", ["button", "finding"])
+def test_the_question_counts_those_who_are_still_there(host: Person, ann: Person, keyboard: str) -> None:  # noqa: F811
+    feed(host, net.Joined(900, 0.0, 70, "Bob"), net.Joined(901, 0.0, 71, "Cem"))
+    host.click(host.chat.leave_button)
+    assert "Close the room for 3 people?" in host.everything()
+    feed(host, net.Left(902, 0.0, 70, "Bob", "left"))
+    assert "Close the room for 2 people?" in host.everything()
+    feed(host, net.Left(903, 0.0, 71, "Cem", "left"))
+    assert Words.close_question_1 in host.everything()
+    host.look_here()
+    if keyboard == "finding":
+        host.press("Control-f")
+    else:
+        host.chat.close_yes.focus_force()
+        host.root.update()
+    before = host.root.focus_get()
+    feed(host, net.Left(904, 0.0, ann.chat._welcome.who, "Ann", "left"))
+    assert Words.close_question_1 not in host.everything(), "nobody is left to ask for"
+    assert host.root.focus_get() is (before if keyboard == "finding" else host.chat.composer.text)
+
+
 def test_where_only_log_and_composer_have_room_the_menu_has_all_the_rest(
     crowd: dict[str, Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
