@@ -2031,6 +2031,7 @@ class ChatPage:
         self._welcome = welcome
         self.title = drawable_name(welcome.title)
         self._history_left = 0  # events that were before us, and are still to come
+        self._is_back = False  # after a break, in the same room
         self._talk: collections.deque[Entry] = collections.deque()  # all of it, for saving
         self._forgotten = 0  # of the talk, because there was too much
         self._numbered: dict[int, Entry] = {}  # the room's number -> what it is about
@@ -2561,19 +2562,17 @@ class ChatPage:
 
     def _handle_welcome(self, welcome: net.Welcome) -> None:
         before, self._welcome = self._welcome, welcome
-        if welcome is before:
-            self._note(Words.you_are_in.format(room=self.title, name=drawable_name(welcome.name)))
-            wanted = net.clean_name(self._app.name)
-            if welcome.name != wanted:
-                names = {"wanted": drawable_name(wanted), "name": drawable_name(welcome.name)}
-                self._note(Words.renamed.format(**names))
-        elif welcome.room != before.room:
+        is_first = welcome is before  # the page was made with it
+        self._is_back = not is_first and welcome.room == before.room
+        if welcome.room != before.room:
             self._numbered.clear()
-            words = Words.reopened if welcome.title == before.title else Words.you_are_in
             self.title = drawable_name(welcome.title)
             self._app.show_title()
             self._fit_title(self._header.first.winfo_width())
-            self._note(words.format(room=self.title, name=drawable_name(welcome.name)))
+            if welcome.title == before.title:
+                self._note(Words.reopened.format(room=self.title))
+        if is_first or (welcome.title, welcome.name) != (before.title, before.name):
+            self._tell_name(welcome.name)
         if welcome.missed:
             words = Words.missed if welcome.missed > 1 else Words.missed_1
             self._note(words.format(number=welcome.missed))
@@ -2583,6 +2582,13 @@ class ChatPage:
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
         self.say(Words.connected)
+
+    def _tell_name(self, name: str) -> None:
+        """The room and the name in it; and why it is not the one that was wanted."""
+        self._note(Words.you_are_in.format(room=self.title, name=drawable_name(name)))
+        wanted = net.clean_name(self._app.name)
+        if name != wanted:
+            self._note(Words.renamed.format(wanted=drawable_name(wanted), name=drawable_name(name)))
 
     def _silence(self) -> None:
         """Whether this person may write now."""
@@ -2612,9 +2618,12 @@ class ChatPage:
         self._add(Entry(time.time(), text))
 
     def _add_heard(self, entry: Entry, is_history: bool) -> None:
-        """Somebody has said or shared something: perhaps whoever sits here looks elsewhere."""
+        """Somebody has said or shared something: perhaps whoever sits here looks elsewhere.
+
+        What was before one came is nothing new; what was said during a break is.
+        """
         self._add(entry)
-        if entry.who != self._welcome.who and not is_history:
+        if entry.who != self._welcome.who and (self._is_back or not is_history):
             self._app.notice()
 
     def _file_entry(self, file: net.Shared) -> Entry:

@@ -393,6 +393,44 @@ def test_somebody_with_a_taken_name_reads_what_they_are_called(host: Person, per
     assert other.people() == ["Mr Lee (host)", "Ann", "ann 2 (you)"]
 
 
+def test_who_comes_back_under_another_name_reads_it(
+    host: Person, person: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "BACK_WITHIN", 0.05)
+    with Proxy(port(host)) as proxy:
+        ann = person("Ann")
+        ann.join(proxy.port)
+        proxy.refuse()
+        proxy.cut()
+        host.wait(lambda: "Ann lost the connection" in host.log(), "Ann's name is free")
+        person("Ann").join(port(host))
+        proxy.refuse(False)
+        ann.wait(lambda: "Ann 2 (you)" in ann.people(), "Ann is back")
+        assert ann.log().endswith(
+            "You are in Mr Lee's room as Ann 2.\nSomebody else is called Ann; here you are Ann 2."
+        )
+        ann.app.leave("")
+
+
+def test_a_name_is_told_again_only_when_it_is_another_one(host: Person) -> None:
+    """For somebody who wanted to be called Mr Lee."""
+    welcome = net.Welcome(**{**vars(host.chat._welcome), "history": 0})
+    in_room, renamed = "You are in Mr Lee's room as {}.", "Somebody else is called Mr Lee; here you are {}."
+    told = []
+    for room, name in [("1", "Mr Lee 2"), ("1", "Mr Lee 2"), ("1", "Mr Lee"), ("2", "Mr Lee"), ("2", "Mr Lee 3")]:
+        before = host.log()
+        feed(host, net.Welcome(**{**vars(welcome), "room": room, "name": name}))
+        told.append(host.log()[len(before) :].strip().split("\n"))
+    reopened = Words.reopened.format(room="Mr Lee's room")
+    assert told == [
+        [reopened, in_room.format("Mr Lee 2"), renamed.format("Mr Lee 2")],
+        [""],
+        [in_room.format("Mr Lee")],
+        [reopened],
+        [in_room.format("Mr Lee 3"), renamed.format("Mr Lee 3")],
+    ]
+
+
 def test_the_log_follows_the_newest_line(host: Person) -> None:
     for start in range(0, 300, 100):
         feed(host, *(said(100 + start + i, f"line {start + i}") for i in range(100)))

@@ -12,6 +12,7 @@ import pytest
 
 import chat_gui
 import net
+from tests.helpers import Proxy
 from tests.test_window import ann, everybody_sees, feed, host, port, said  # noqa: F401 - fixtures
 from tests.windows import Open, Person
 
@@ -562,6 +563,38 @@ def test_the_history_never_rings(host: Person, person: Open, bells: list[tk.Tk])
     host.say("three")
     late.wait(lambda: late.root.title().startswith("(1) "), "what comes after it counts")
     assert bells == [late.root]
+
+
+def test_what_was_said_during_a_break_counts(host: Person, person: Open, bells: list[tk.Tk]) -> None:  # noqa: F811
+    host.say("before")
+    everybody_sees([host], "before")
+    with Proxy(port(host)) as proxy:
+        ann = person("Ann")
+        ann.join(proxy.port)
+        everybody_sees([ann], "before")
+        title = ann.root.title()
+        proxy.refuse()
+        proxy.cut()
+        ann.wait(lambda: "was lost" in ann.status(), "the loss is told")
+        host.say("one")
+        host.say("two")
+        everybody_sees([host], "one", "two")
+        proxy.refuse(False)
+        everybody_sees([ann], "before", "one", "two")
+        assert ann.root.title() == f"(2) {title}"
+        assert bells == [ann.root]
+        ann.app.leave("")
+
+
+def test_the_history_of_a_room_that_was_opened_again_is_nothing_new(
+    host: Person, person: Open, bells: list[tk.Tk]  # noqa: F811
+) -> None:
+    title = host.root.title()
+    welcome = net.Welcome(**{**vars(host.chat._welcome), "room": "another", "history": 1})
+    person("Ann").look_here()
+    feed(host, welcome, said(1, "of its history"))
+    assert host.root.title() == title
+    assert bells == []
 
 
 def test_leaving_forgets_what_was_not_read(host: Person, ann: Person, bells: list[tk.Tk]) -> None:  # noqa: F811
