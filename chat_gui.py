@@ -1858,7 +1858,9 @@ class JoinPage(Scrolled):
         super().__init__(app, centred=False)
         self.rooms: tuple[net.FoundRoom, ...] = ()
         self._wanted: tuple[str, int] | None = None  # address and port of the last attempt ...
-        self._typed_then = ""  # ... and what stood in the address box then
+        self._typed_then = app.address  # ... what stood in the address box then ...
+        self._chosen_then: tuple[str, ...] = ()  # ... and what was chosen in the list, by hand or by itself
+        self._pressed = ""  # the row on which the mouse button went down
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
         looks, box = app.looks, self.inner
@@ -1899,7 +1901,8 @@ class JoinPage(Scrolled):
         self.fit()
         looks.scrollbar(card, self.list)
         on_enter(self.list, self._join_chosen)
-        self.list.bind("<ButtonRelease-1>", lambda event: self._join_room(self.list.identify_row(event.y)))
+        self.list.bind("<Button-1>", self._press, add=True)
+        self.list.bind("<ButtonRelease-1>", self._release)
 
     def fit(self) -> None:
         """For the font as it is now."""
@@ -1954,6 +1957,7 @@ class JoinPage(Scrolled):
         if rooms and not self.list.selection():
             self.list.selection_set(rooms[0].room)
             self.list.focus(rooms[0].room)
+            self._chosen_then = (rooms[0].room,)
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
                 self.say("")
@@ -1971,6 +1975,14 @@ class JoinPage(Scrolled):
     def _tell_nothing_found(self) -> None:
         if not self.rooms and not self.message.cget("text"):
             self.say(Words.nothing_found)
+
+    def _press(self, event: tk.Event[ttk.Treeview]) -> None:
+        self._pressed = self.list.identify_row(event.y)
+
+    def _release(self, event: tk.Event[ttk.Treeview]) -> None:
+        """Whoever has thought better of it moves away before letting go."""
+        if 0 <= event.x < self.list.winfo_width() and self.list.identify_row(event.y) == self._pressed:
+            self._join_room(self._pressed)
 
     def _join_chosen(self) -> None:
         for name in self.list.selection():
@@ -2002,7 +2014,7 @@ class JoinPage(Scrolled):
             self._try(address, port)
 
     def _want(self, address: str, port: int) -> None:
-        self._wanted, self._typed_then = (address, port), self.address.get()
+        self._wanted, self._typed_then, self._chosen_then = (address, port), self.address.get(), self.list.selection()
 
     def _try(self, address: str, port: int) -> None:
         if is_blank(self.password.get()):
@@ -2012,8 +2024,11 @@ class JoinPage(Scrolled):
             self._app.join(address, port, self.password.get())
 
     def _join_again(self) -> None:
-        """Enter in the password box: the room that asked for it, else the one that is typed or chosen."""
-        if self._wanted is not None and self.address.get() == self._typed_then and self.join.instate(["!disabled"]):
+        """Enter in the password box: the room that asked for it, unless another one was typed or chosen since."""
+        is_same_address = self.address.get() == self._typed_then
+        if is_same_address and self.list.selection() not in ((), self._chosen_then):
+            self._join_chosen()
+        elif is_same_address and self._wanted is not None and self.join.instate(["!disabled"]):
             self._try(*self._wanted)
         elif self.address.get().strip():
             self._join_typed()

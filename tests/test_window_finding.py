@@ -131,6 +131,86 @@ def test_a_click_beside_the_rooms_joins_none(ann: Person, finders: list[FakeFind
     assert joined == []
 
 
+@pytest.mark.parametrize("where", ["left", "right", "another row", "below"])
+def test_who_lets_go_of_the_mouse_somewhere_else_joins_nothing(
+    ann: Person, finders: list[FakeFinder], where: str
+) -> None:
+    joined: list[tuple[str, int, str]] = []
+    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
+    finders[0].found(room(1), room(2, "Ms Kim's room"))
+    shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
+    rooms = ann.join_page.list
+    x, y, *_ = map(int, rooms.bbox("id of Mr Lee's room"))
+    _, other, *_ = map(int, rooms.bbox("id of Ms Kim's room"))
+    right, bottom = rooms.winfo_width(), rooms.winfo_height()
+    at = {"left": (-1, y + 1), "right": (right, y + 1), "another row": (x, other + 1), "below": (x, bottom - 1)}
+    rooms.event_generate("<ButtonPress-1>", x=x + 1, y=y + 1)
+    rooms.event_generate("<B1-Motion>", x=at[where][0], y=at[where][1])
+    rooms.event_generate("<ButtonRelease-1>", x=at[where][0], y=at[where][1])
+    ann.root.update()
+    assert joined == []
+    ann.click(rooms, x + 1, y + 1)
+    assert joined == [("127.0.0.1", 1, "")]
+
+
+KIM = ("127.0.0.1", 2)
+TYPED = ("10.0.0.9", 5252)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (["click Lee", "choose Kim"], KIM),
+        (["type", "click Lee", "choose Kim"], KIM),
+        (["type", "try", "choose Kim"], KIM),
+        (["choose Kim"], KIM),
+        (["click Lee", "choose Kim", "type"], TYPED),
+        (["choose Kim", "type"], TYPED),
+        (["click Lee", "type"], TYPED),
+        (["type", "try"], TYPED),
+        (["click Lee"], ("127.0.0.1", 1)),
+        (["type", "click Lee"], ("127.0.0.1", 1)),
+        (["click Kim", "Kim is gone"], KIM),
+        (["click Kim", "Kim is gone", "Lee is gone"], KIM),
+        ([], ("127.0.0.1", 1)),
+    ],
+    ids=lambda value: ", ".join(value) or "nothing" if isinstance(value, list) else "",
+)
+def test_enter_in_the_password_box_means_what_was_typed_or_chosen_last(
+    ann: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch, steps: list[str], expected: tuple[str, int]
+) -> None:
+    monkeypatch.setattr(net, "CAN_ENCRYPT", True)
+    ann.click(ann.join_page.back)
+    ann.click(ann.first_page.join)
+    page = ann.join_page
+    tried: list[tuple[str, int, str]] = []
+    ann.app.join = lambda *where: tried.append(where)  # type: ignore[method-assign]
+    lee, kim = room(1, password=True), room(2, "Ms Kim's room", password=True)
+    finders[-1].found(lee, kim)
+    ann.wait(lambda: len(rows(ann)) == 2, "both rooms are shown")
+    for step in steps:
+        if step.startswith("click"):
+            x, y, _, _ = map(int, page.list.bbox((lee if "Lee" in step else kim).room))
+            ann.click(page.list, x + 1, y + 1)
+            assert page.message.cget("text") == Words.password_missing
+        elif step == "choose Kim":
+            page.list.focus_force()
+            ann.press("Down")
+        elif step == "type":
+            page.address.focus_force()
+            ann.type("10.0.0.9")
+        elif step == "try":
+            ann.press("Return")
+        else:
+            finders[-1].found(*((lee,) if step == "Kim is gone" else ()))
+            ann.wait(lambda: len(rows(ann)) == (step == "Kim is gone"), "it is gone")  # noqa: B023 - waited for at once
+    tried.clear()
+    page.password.entry.focus_force()
+    ann.type("secret")
+    ann.press("Return")
+    assert tried == [(*expected, "secret")]
+
+
 def test_a_room_that_comes_while_an_address_is_typed_takes_nothing_away(
     ann: Person, finders: list[FakeFinder]
 ) -> None:
