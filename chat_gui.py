@@ -1632,8 +1632,12 @@ class People:
     def _show_menu(self, event: tk.Event[tk.Listbox] | None) -> str:
         """What the buttons do, where the mouse is or, by keyboard, at the person who is chosen."""
         if event is not None:
+            nearest = f"@{event.x},{event.y}"
+            _, top, _, height = self.list.bbox(nearest) or (0, 0, 0, 0)
+            if event.y >= top + height:  # below the last one
+                return "break"
             self.list.selection_clear(0, "end")
-            self.list.selection_set(f"@{event.x},{event.y}")
+            self.list.selection_set(nearest)
             self.list.focus_set()
         self._show_bar()
         buttons = [each for each in (self.mute, self.remove) if each.instate(["!disabled"])]
@@ -2373,7 +2377,7 @@ class ChatPage:
         try:
             show_folder(folder)
         except OSError:
-            self.say(Words.cannot_open.format(folder=drawable_name(folder)), wrong=True)
+            self.log.add_note(Words.cannot_open.format(folder=drawable_name(folder)), wrong=True)
 
     def save_talk(self) -> None:
         """Asks where, and writes down all that this window has received; a thread does it, the disk may be slow."""
@@ -2449,7 +2453,7 @@ class ChatPage:
             try:
                 action(self._server)
             except ValueError:  # somebody, or something, that is not known any more
-                self.say(Words.not_known, wrong=True)
+                self.log.add_note(Words.not_known, wrong=True)
 
     # Menus.
 

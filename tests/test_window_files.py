@@ -262,7 +262,8 @@ def test_a_computer_without_a_program_for_folders_says_so(
     monkeypatch.setattr(chat_gui, "show_folder", show_folder)
     feed(host, net.Saved(1, ON_A_STICK))
     host.click_link(Words.open_folder)
-    assert host.status() == Words.cannot_open.format(folder=os.path.dirname(ON_A_STICK))
+    host.wait(lambda: Words.cannot_open.format(folder=os.path.dirname(ON_A_STICK)) in host.log(), "it is told")
+    assert host.status() == Words.connected
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these have programs of their own")

@@ -224,6 +224,18 @@ def test_the_host_cannot_be_muted_or_removed(host: Person, ann: Person) -> None:
     assert host.chat.people.remove.instate(["disabled"])
 
 
+@pytest.mark.usefixtures("ann")
+def test_a_right_click_below_the_last_person_is_about_nobody(host: Person, unposted: list[tuple[int, int]]) -> None:  # noqa: F811
+    people = host.chat.people.list
+    x, y, _, height = people.bbox("end") or (0, 0, 0, 0)
+    host.right_click(people, x + 1, y + height)
+    assert unposted == []
+    assert host.chat.people.chosen_line() is None
+    host.right_click(people, x + 1, y + height - 1)
+    assert len(unposted) == 1
+    assert host.people()[host.chat.people.chosen_line() or 0] == "Ann"
+
+
 def test_only_the_host_has_controls(host: Person, ann: Person) -> None:  # noqa: F811
     assert {Words.mute, Words.remove, Words.pause} <= set(host.everything().split("\n"))
     assert not {Words.mute, Words.remove, Words.pause} & set(ann.everything().split("\n"))
@@ -243,11 +255,11 @@ def test_nobody_is_chosen_at_first_and_the_controls_say_so(host: Person) -> None
 def test_somebody_the_room_does_not_know_any_more_is_told_in_plain_words(host: Person) -> None:  # noqa: F811
     feed(host, net.Joined(900, 0.0, 77, "Ghost"))
     control(host, "Ghost", Words.mute)
-    assert host.status() == Words.not_known
-    host.chat.say("")
+    host.wait(lambda: host.log().count(Words.not_known) == 1, "it is told")
     feed(host, said(10_000, "of a ghost"))
     take_back(host, "of a ghost")
-    assert host.status() == Words.not_known
+    host.wait(lambda: host.log().count(Words.not_known) == 2, "it is told again")
+    assert host.status() == Words.connected, "the status is the connection's alone"
 
 
 def test_the_choice_stays_with_the_person_while_others_come_and_go(host: Person, ann: Person) -> None:  # noqa: F811, ARG001
