@@ -1236,6 +1236,7 @@ class Composer:
         return self.text.get("1.0", "end-1c")
 
     def send(self) -> None:
+        self.text.focus_set()  # a click on Send has taken the keyboard away
         text = tidy(net.clean_text(self.get()))
         if self.is_blocked or self._show_problem(text):
             return
@@ -2071,7 +2072,7 @@ class ChatPage:
         self._find = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
         self._make_question(looks)
-        self.transfers = Transfers(self.frame, looks, client.cancel)
+        self.transfers = Transfers(self.frame, looks, self._cancel)
         self._make_composer(looks)
         self.status = wrapped(self.frame, "Quiet.TLabel")
         self.menu = looks.menu(self.frame)
@@ -2407,10 +2408,14 @@ class ChatPage:
             self.log.remove(entry)
             self.composer.give_back(text)
 
-    @staticmethod
-    def _copy(pressed: ttk.Button, text: str) -> None:
+    def _cancel(self, transfer: int) -> None:
+        self._client.cancel(transfer)
+        self.focus()  # the button will be gone, and what one types next is a message
+
+    def _copy(self, pressed: ttk.Button, text: str) -> None:
         words = str(pressed.cget("text"))
         copy(pressed, text)
+        self.focus()
         if words != Words.copied:
             pressed.configure(text=Words.copied)
             root = pressed.winfo_toplevel()  # the button may be gone by then, and what it has asked for with it

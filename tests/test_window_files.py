@@ -185,6 +185,7 @@ def test_a_transfer_shows_how_far_it_is_and_can_be_cancelled(
         someone.wait(lambda: 0 < float(str(bar.cget("value"))) < 20 * MEGABYTE, "the bar is on its way")
         (cancel,) = (child for child in someone.chat.transfers.frame.winfo_children() if "button" in str(child))
         someone.click(cancel)
+        assert someone.root.focus_lastfor() is someone.chat.composer.text, "what is typed next is a message"
         someone.sees(Words.cancelled.format(filename="big.bin"))
         assert "Sending" not in someone.everything()
         proxy.chop()

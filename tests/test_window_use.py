@@ -837,6 +837,34 @@ def test_escape_gives_the_keyboard_back_to_the_composer(host: Person, where: str
     assert not chat._keys.text.winfo_ismapped()
 
 
+@pytest.mark.parametrize("way", ["click", "Return"])
+@pytest.mark.parametrize("text", ["hello", "x" * (net.MAX_TEXT + 1)])
+def test_after_send_the_composer_has_the_keyboard(host: Person, way: str, text: str) -> None:  # noqa: F811
+    host.look_here()
+    host.paste(text)
+    host.chat.send.focus_force()  # as a real click does, and Tab
+    host.root.update()
+    if way == "click":
+        host.click(host.chat.send)
+    else:
+        host.press(way)
+    assert host.root.focus_get() is host.chat.composer.text
+    host.press("BackSpace", "x")
+    assert host.chat.composer.get() == ("x" if text == "hello" else text)
+
+
+def test_after_copy_the_composer_has_the_keyboard(host: Person) -> None:  # noqa: F811
+    host.look_here()
+    resize(host, NARROW)
+    host.root.lift()
+    host.click(host.chat.people_button)
+    host.chat.copy.focus_force()
+    host.root.update()
+    host.click(host.chat.copy)
+    assert host.root.focus_get() is host.chat.composer.text
+    assert not host.chat.people.list.winfo_ismapped(), "it would cover what one types"
+
+
 def test_typing_in_the_log_goes_to_the_composer(host: Person) -> None:  # noqa: F811
     talk(host)
     before = host.log()
