@@ -1415,7 +1415,8 @@ class FindBar:
             arrow.grid(row=0, column=column, padx=(0, looks.em // 2))
         button(self.frame, Words.close, self.close).grid(row=0, column=4)
         on_enter(self.entry, self.find)
-        self.entry.bind("<Shift-Return>", lambda _: self.find(backwards=False))
+        for key in ("<Shift-Return>", "<Shift-KP_Enter>"):
+            self.entry.bind(key, lambda _: self.find(backwards=False))
         self.entry.bind("<KeyRelease>", self._typed)
         self._last = ""
 

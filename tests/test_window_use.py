@@ -1177,7 +1177,7 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None: 
     assert found(host) == [a, b, -c], "round the top"
     host.press("Shift-Return")
     assert found(host) == [-a, b, c], "round the end"
-    host.press("Shift-Return")
+    host.press("Shift-KP_Enter")
     assert found(host) == [a, -b, c]
     feed(host, said(200, "one more apple"))
     host.press("Return")
