@@ -71,7 +71,7 @@ class Words:
     suggest = "Suggest"
     show = "Show"
     hide = "Hide"
-    empty_password = "There is nothing to read in this password."
+    empty_password = "This password has only characters that cannot be seen."
     short_password = "Short passwords are easy to guess. Suggest makes a good one."
     needs_new_python = "This computer has Python {version}; a room password needs 3.13 or newer."
     host = "Host a room"
@@ -102,7 +102,6 @@ class Words:
     address_missing = "Please type the address that the host's window shows."
     address_wrong = "{text} is not an address. It looks like 192.168.1.20, or 192.168.1.20:5253 with a port."
     port_wrong = "A port is a number from 1 to 65535, not {text}."
-    nothing = "nothing"
     connecting = "Connecting to {address} ..."
 
     title = "{room} - {program}"
@@ -152,7 +151,7 @@ class Words:
     not_found = "not found"
     save_talk = "Save the talk"
     talk_not_saved = "The talk was not saved. {reason}."
-    talk_forgotten = "({number:,} earlier lines are not here: the window keeps {kept:,}.)"
+    talk_forgotten = "(Earlier messages that are not here: {number:,}. The window keeps {kept:,}.)"
     copy_selected = "Copy what is selected"
     copy_entry = "Copy this message"
     take_it_back = "Take back, for everybody"
@@ -169,7 +168,7 @@ class Words:
     you_paused = "You have paused the room: only you can write."
     was_paused = "The host has paused the room."
     goes_on = "All can write again."
-    not_known = "The room does not know this any more."
+    not_known = "The room no longer has this person or message."
     over = "The visit to this room is over."
     muted_mark = "{name} (muted)"
     removed_mark = "{name} (removed)"
@@ -187,7 +186,7 @@ class Words:
     host_mark = "{name} (host)"
     you_mark = "{name} (you)"
     host_and_you_mark = "{name} (host, you)"
-    hint = "Write a message; Enter sends, Shift+Enter: new line"
+    hint = "Write a message: Enter sends it, Shift+Enter begins a new line"
     send = "Send"
     new_lines = "{number:,} new"
     close_question = "Close the room for {number:,} people?"
@@ -210,10 +209,13 @@ class Words:
     not_sent = "Not sent. {reason}"
     write_again = "Write it again"
     settled = "sent during the break; not kept by the room"
-    rejected: ClassVar = {
-        "empty": "There is nothing to read in it.",
+    _silenced: ClassVar = {
         "muted": "The host has muted you.",
         "paused": "The host has paused the room.",
+    }
+    rejected: ClassVar = {
+        **_silenced,
+        "empty": "There is nothing to read in it.",
         "unsent": "There was no connection to the room.",
         "unanswered": "The connection ended before the room answered; perhaps the others have it.",
         "unknown": "The room did not take it; the reason was lost with the connection.",
@@ -232,7 +234,7 @@ class Words:
     file_progress = "{done} of {size}"
     file_waiting = "waiting"
     file_checking = "nearly there"
-    more_files = "and {number:,} more on their way"
+    more_files = "and {number:,} more"
     file_saved = "{filename} was saved in {folder}."
     open_folder = "Open folder"
     cannot_open = "This computer has no program to show {folder}."
@@ -240,19 +242,18 @@ class Words:
     not_shared = "{filename} was not shared. {reason}"
     not_saved = "{filename} was not saved. {reason}"
     file_failed: ClassVar = {
+        **_silenced,
         "size": "It is larger than {limit}, the most that this room takes.",
         "space": "There is no space left for it on the host's computer.",
         "hash": "It was damaged on its way. Please try again.",
         "busy": "It is being saved already.",
         "many": "Too many files are on their way; please wait for some of them.",
         "unknown": "The room does not have it any more.",
-        "muted": "The host has muted you.",
-        "paused": "The host has paused the room.",
         "removed": "The host has removed you from the room.",
         "changed": "It was changed while it was being sent. Please try again.",
         "disk_full": "The disk is full.",
         "reopened": "The room was closed and opened again. Please try again.",
-        "over": "The visit to the room is over.",
+        "over": over,
         "bad": "The room did not keep to the rules.",
         "failed": "Something went wrong in this program.",
     }
@@ -267,8 +268,8 @@ class Words:
         "folder": "There is a folder of this name.",
         "permission": "You are not allowed to write there.",
     }
-    too_long = "{number:,} characters too many"
-    too_many_lines = "{number:,} lines too many"
+    too_long = "Characters too many: {number:,}"
+    too_many_lines = "Lines too many: {number:,}"
 
     connected = "Connected"
     failed = "Something went wrong in this program. It tries to go on."
@@ -277,9 +278,9 @@ class Words:
         "numbers that the host's window shows.",
         net.Trouble.NO_NETWORK: "This computer has no way to {address}. Is it connected to the network?",
         net.Trouble.NO_ROUTE: "There is no computer at {address}. Either the address is wrong, or that computer is "
-        "switched off, or a Wi-Fi keeps computers apart.",
+        "switched off, or this Wi-Fi keeps computers apart.",
         net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
-        "computer, or a Wi-Fi that keeps computers apart.",
+        "computer is in the way, or this Wi-Fi keeps computers apart.",
         net.Trouble.NOBODY_LISTENS: "The computer {address} is there, but no room is open on it. Has the host opened "
         "the room already?",
         net.Trouble.NOT_A_ROOM: "Something answers at {address}, but it is not a chat room. Please check the address.",
@@ -302,7 +303,7 @@ class Words:
         net.Trouble.UNPROVEN: "What answers at {address} does not know the password.",
         net.Trouble.GAP: "Something was lost on the way from {address}.",
         net.Trouble.FULL: "The room at {address} is full now.",
-        net.Trouble.WAIT: "The room at {address} asks to wait.",
+        net.Trouble.WAIT: "The room at {address} asks this computer to wait.",
     }
     not_allowed = (
         "macOS finds no way to {address}. Either the address is wrong, or this program may not use the local network: "
@@ -514,16 +515,14 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     text = text.strip()
     if not text:
         raise ValueError(Words.address_missing)
-    address, colon, digits = text.partition(":")
-    address = address.strip()
+    address, _, digits = map(str.strip, text.partition(":"))
     if not re.fullmatch(r"[\w.-]{1,253}", address) or (re.fullmatch(r"[\d.]+", address) and not _is_ipv4(address)):
         raise ValueError(Words.address_wrong.format(text=text[:60]))
     if _is_ipv4(address):  # 010 is ten to people, but eight to some look-ups
         address = ".".join(str(int(part)) for part in address.split("."))
-    if colon:
-        digits = digits.strip()
+    if digits:
         if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
-            raise ValueError(Words.port_wrong.format(text=digits[:60] or Words.nothing))
+            raise ValueError(Words.port_wrong.format(text=digits[:60]))
         port = int(digits)
     return address, port
 

@@ -1552,7 +1552,7 @@ def test_what_is_too_much_even_for_the_talk_is_counted(
     before = len(host.chat._talk) + host.chat._forgotten
     lines = save(host, target)
     assert len(host.chat._talk) == 10
-    assert lines[2] == f"({before - 10} earlier lines are not here: the window keeps 10.)"
+    assert lines[2] == f"(Earlier messages that are not here: {before - 10}. The window keeps 10.)"
     assert [line.rpartition(": ")[2] for line in lines[3:-1]] == [f"line {n}." for n in range(20, 30)]
     feed(host, net.TakenBack(200, 0.0, 105), net.TakenBack(201, 0.0, 129))
     assert "line 29." not in host.log()
