@@ -8,7 +8,7 @@ The file from top to bottom:
 
     words          every sentence that people read
     limits         every number, with its unit and its reason
-    text           what may be drawn of what others have written
+    text           what may be drawn of what others have written; folders, addresses, the saving of the talk
     looks          fonts, colours, styles, the differences between systems
     widgets        Log (the messages), Composer (the box one types in), Transfers (files on their way), FindBar, Keys
                    (what they do), People (who is here, and what the host can do), Pair (a layout), PasswordBox
@@ -19,7 +19,7 @@ The file from top to bottom:
 All of it runs on the main thread, the only one that may touch tkinter, and it never waits for the network. Threads of
 net.py put events into a queue; `App.poll` empties it bit by bit, many times a second, so that the window stays alive
 however much arrives. The few threads that are started here (to open and close a room, to save the talk, to wait for the
-browser) know a queue at most, never a widget.
+browser and for the program that shows folders) know a queue at most, never a widget.
 """
 
 from __future__ import annotations
@@ -1906,7 +1906,7 @@ class JoinPage(Scrolled):
         self.fit()
         looks.scrollbar(card, self.list)
         on_enter(self.list, self._join_chosen)
-        self.list.bind("<Button-1>", self._press, add=True)
+        self.list.bind("<Button-1>", self._press)
         self.list.bind("<ButtonRelease-1>", self._release)
 
     def fit(self) -> None:
@@ -2088,14 +2088,14 @@ class ChatPage:
         self._header = Pair(self.frame, looks)
         left, right = self._header.first, self._header.second
         self._join_at = ttk.Label(left, text=Words.join_at)
-        self._name = ttk.Label(left, text=self.title, style="Bold.TLabel")
+        self._title_label = ttk.Label(left, text=self.title, style="Bold.TLabel")
         self.address = ttk.Label(left, text=self._where, style="Quiet.TLabel")
         self.copy = button(left, Words.copy, lambda: self._copy(self.copy, self.address.cget("text")))
         self.more = button(left, "", self._show_all_addresses)
         if self._hosting:
             self.address.configure(style="TLabel")
         else:
-            self._name.pack(side="left", padx=(0, looks.em))
+            self._title_label.pack(side="left", padx=(0, looks.em))
             left.bind("<Configure>", lambda event: self._fit_title(event.width))
         self.people_button = button(right, "", self._toggle_people)
         self.menu_button = button(right, Words.menu, self._show_menu)
@@ -2173,21 +2173,20 @@ class ChatPage:
         above = (gap // 2, 0)
         wide: dict[str, Any] = {"column": 0, "columnspan": 2, "sticky": "ew"}
         self._header.frame.grid(row=0, pady=(0, gap // 2 if is_cramped else 0), **wide)
-        give_place(self._secrecy.frame, row=1, pady=(gap // 2, gap), **wide)
+        self._secrecy.frame.grid(row=1, pady=(gap // 2, gap), **wide)
         self.log.frame.grid(row=2, column=0, sticky="nsew")
         give_place(self._keys.frame, row=2, rowspan=3, column=0, columnspan=2, sticky="nsew")
         give_place(self._find.frame, row=3, pady=above, **wide)
         give_place(self.notice, row=4, pady=above, **wide)
         give_place(self._question.frame, row=5, pady=(gap, 0), **wide)
-        give_place(self.transfers.frame, row=6, pady=above, **wide)
+        self.transfers.frame.grid(row=6, pady=above, **wide)
         self.composer.frame.grid(row=7, column=0, columnspan=2 if is_narrow else 1, sticky="ew", pady=above)
         if is_narrow:
             self._buttons.grid(row=8, padx=0, pady=above, **wide)
         else:
             self._buttons.grid(row=7, column=1, columnspan=1, sticky="sew", padx=(gap, 0), pady=above)
-        give_place(self.status, row=9, pady=above, **wide)
+        self.status.grid(row=9, pady=above, **wide)
         give_place(self.composer.problem, row=10, **wide)
-        show(self.transfers.frame, True)
         show(self._secrecy.frame, not is_cramped)
         show(self._buttons, not is_cramped)
         self._show_people()
@@ -2248,7 +2247,7 @@ class ChatPage:
         looks = self._app.looks
         address = 0 if self._is_cramped else looks.text.measure(self._where) + looks.em
         free = max(width - address - looks.em, 8 * looks.em)
-        self._name.configure(text=shortened(self.title, looks.bold, free))
+        self._title_label.configure(text=shortened(self.title, looks.bold, free))
 
     def _uncover(self) -> None:
         """Takes away what stands in front of the log, the question and the composer."""
@@ -2787,7 +2786,7 @@ class App:
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
         self._token = secrets.token_hex(16)  # one for the run of the program: the same person, also after a break
         self.session: Session | None = None
-        self.page: FirstPage | JoinPage | ChatPage | None = None  # only until the first one is shown
+        self.page: FirstPage | JoinPage | ChatPage = FirstPage(self)
         self._closed = False
         em = self.looks.em
         width = min(95 * em, root.winfo_screenwidth() - 6 * em)
@@ -2800,7 +2799,7 @@ class App:
         root.report_callback_exception = self._report
         if self.looks.is_mac:
             root.createcommand("::tk::mac::Quit", self._close_clicked)
-        self._show(FirstPage(self))
+        self._show_page()
         self._next_poll = root.after(POLL, self.poll)
 
     def _bind(self) -> None:
@@ -2836,11 +2835,9 @@ class App:
 
     def zoom(self, step: int) -> str:
         """Larger, smaller or, with 0, as at first."""
-        nearest = min(range(len(ZOOMS)), key=lambda place: abs(ZOOMS[place] - self.looks.percent))
-        place = min(max(nearest + step, 0), len(ZOOMS) - 1) if step else ZOOMS.index(100)
-        self.looks.zoom(ZOOMS[place])
-        if self.page is not None:
-            self.page.fit()
+        place = ZOOMS.index(self.looks.percent) + step if step else ZOOMS.index(100)
+        self.looks.zoom(ZOOMS[min(max(place, 0), len(ZOOMS) - 1)])
+        self.page.fit()
         return "break"
 
     def _zoom_by_wheel(self, event: tk.Event[tk.Misc]) -> str:
@@ -2855,9 +2852,10 @@ class App:
         self._begin(self.password).open_room(Words.room_of.format(name=self.name), self.name, port)
 
     def join(self, address: str, port: int, password: str = "") -> None:
-        if not isinstance(self.page, JoinPage):
+        page = self.page
+        if not isinstance(page, JoinPage):
             self.address = join_address(address, port)  # as if it had been typed there
-        page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
+            page = self._show(JoinPage(self))
         page.busy(Words.connecting.format(address=join_address(address, port)))
         self._enter(self._begin(password), address, port, self._token)
 
@@ -2924,21 +2922,22 @@ class App:
             self._closed = True
             self.root.after_cancel(self._next_poll)
             self._end_session()
-            if self.page is not None:
-                self.page.close()
+            self.page.close()
             self.root.destroy()
 
     # Pages and sessions.
 
     def _show(self, page: Page) -> Page:
-        if self.page is not None:
-            self.page.close()
+        self.page.close()
         self.page = page
         self._unread = 0
-        self.show_title()
-        page.frame.pack(fill="both", expand=True)
-        page.focus()
+        self._show_page()
         return page
+
+    def _show_page(self) -> None:
+        self.show_title()
+        self.page.frame.pack(fill="both", expand=True)
+        self.page.focus()
 
     def _begin(self, password: str) -> Session:
         self._end_session()
@@ -2979,8 +2978,7 @@ class App:
                 self._handle(session, event)
             except Exception:  # costs this event, and no other
                 log.exception("an event could not be shown: %.300r", event)
-        if self.page is not None:
-            self.page.flush()
+        self.page.flush()
         return self.session is not None and not self.session.events.empty()
 
     def _handle_opened(self, session: Session, answer: net.Server | str) -> None:
@@ -3043,7 +3041,7 @@ class App:
             self.close()
             return
         log.error("a callback failed", exc_info=error)  # type: ignore[arg-type]
-        if self.page is not None and not self._closed:
+        if not self._closed:
             self.page.say(Words.failed, wrong=True)
 
 

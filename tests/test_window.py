@@ -230,7 +230,7 @@ def test_another_room_at_the_same_address_has_its_own_title(host: Person, ann: P
     other = net.Welcome(**{**vars(ann.chat._welcome), "room": "another", "title": "Chess club", "history": 0})
     feed(ann, other)
     assert "You are in Chess club as Ann." in ann.log()
-    assert ann.chat._name.cget("text") == "Chess club"
+    assert ann.chat._title_label.cget("text") == "Chess club"
     assert ann.root.title() == "Chess club - Classroom chat"
 
 

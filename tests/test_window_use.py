@@ -596,11 +596,11 @@ def test_a_long_title_is_shortened_beside_the_address(crowd: dict[str, Person]) 
     someone = crowd["pupil"]
     resize(someone, USUAL)
     resize(someone, SMALL)
-    name = str(someone.chat._name.cget("text"))
+    name = str(someone.chat._title_label.cget("text"))
     assert "\u2026" in name
     assert LONG_TITLE.startswith(name.partition("\u2026")[0])
     resize(someone, LARGE)
-    assert someone.chat._name.cget("text") == LONG_TITLE
+    assert someone.chat._title_label.cget("text") == LONG_TITLE
 
 
 @pytest.mark.parametrize("percent", [60, 100, 200, 400])
