@@ -1889,7 +1889,7 @@ class JoinPage(Scrolled):
         ttk.Label(box, text=Words.join_password).pack(anchor="w", pady=(looks.em, 0))
         row = ttk.Frame(box)
         row.pack(fill="x", pady=looks.em // 3)
-        self.password = PasswordBox(row, looks, app.password, lambda: None)
+        self.password = PasswordBox(row, looks, app.password or app.joined_with, lambda: None)
         on_enter(self.password.entry, self._join_again)
         if not net.CAN_ENCRYPT:
             wrapped(box, "Quiet.TLabel", text=needs_new_python()).pack(fill="x")
@@ -2782,7 +2782,8 @@ class App:
         self.looks = Looks(root)
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # last typed
-        self.password = password  # last typed; "" for none
+        self.password = password  # last typed on the first page; "" for none
+        self.joined_with = ""  # the password that let us into the last room; one's own is not locked with it unasked
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
         self._token = secrets.token_hex(16)  # one for the run of the program: the same person, also after a break
         self.session: Session | None = None
@@ -3002,6 +3003,8 @@ class App:
                 session.reachable = event
             case net.Welcome():
                 assert session.client is not None
+                if session.server is None:
+                    self.joined_with = session.password
                 self._show(ChatPage(self, session, session.client, event)).handle(event)
             case net.Lost() | net.Refused() | net.Closed():
                 self._not_let_in(event)

@@ -318,6 +318,27 @@ def test_a_wrong_password_can_be_mended_where_it_was_typed(ann: Person, room: ne
 
 
 @needs_tls
+def test_the_password_that_a_room_was_joined_with_need_not_be_typed_again(ann: Person, room: net.Server) -> None:
+    try_to_join(ann, room.port, "a wrong one")
+    is_told(ann, Words.refused["wrong"])
+    ann.click(ann.join_page.back)
+    ann.click(ann.first_page.join)
+    assert ann.join_page.password.get() == "", "a wrong one is not kept"
+    try_to_join(ann, room.port, PASSWORD)
+    is_in(ann)
+    ann.say("exit")
+    assert ann.first_page.password.get() == "", "a room of one's own is open unless one says otherwise"
+    ann.click(ann.first_page.join)
+    assert is_hidden(ann.join_page.password)
+    try_to_join(ann, room.port)
+    is_in(ann)
+    ann.say("exit")
+    type_into(ann, ann.first_page.password.entry, "another")
+    ann.click(ann.first_page.join)
+    assert ann.join_page.password.get() == "another", "what was typed last counts"
+
+
+@needs_tls
 def test_a_password_that_is_missing_for_a_typed_address_is_asked_for(ann: Person, room: net.Server) -> None:
     try_to_join(ann, room.port)
     is_told(ann, Words.password_missing)
