@@ -2824,7 +2824,7 @@ class App:
                 root.event_add("<<SelectAll>>", key)
             root.bind("<Button-4>", lambda _: self._roll(-1))
             root.bind("<Button-5>", lambda _: self._roll(1))
-        root.bind("<Escape>", lambda _: self._in_room(ChatPage.escape))
+        root.bind("<Escape>", lambda _: self._escape())
         root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
         for key, action in (("f", ChatPage.find), ("s", ChatPage.save_talk), ("o", ChatPage.choose_files)):
             for place in ("Text", "TEntry", str(root)):  # in these the same keys move the cursor
@@ -2879,6 +2879,12 @@ class App:
         """To the first page, which says why."""
         self._end_session()
         self._show(FirstPage(self)).say(message, wrong)
+
+    def _escape(self) -> None:
+        if isinstance(self.page, JoinPage):
+            self.leave("")
+        else:
+            self._in_room(ChatPage.escape)
 
     def _in_room(self, action: Callable[[ChatPage], None]) -> str:
         in_dialog = self.root.tk.call("grab", "current", self.root)  # on X11 they are windows of this program

@@ -684,6 +684,19 @@ def test_back_gives_up_joining(person: Open, listener: socket.socket) -> None:
     assert ann.first_page.message.cget("text") == ""
 
 
+def test_escape_goes_back_from_the_join_page(person: Open, listener: socket.socket) -> None:
+    ann = person("Ann")
+    ann.app.join("127.0.0.1", port_of(listener))
+    ann.sees("Connecting to 127.0.0.1")
+    ann.look_here()
+    ann.press("Escape")
+    assert ann.first_page.message.cget("text") == ""
+    assert ann.app.session is None
+    ann.look_here()
+    ann.press("Escape")
+    assert ann.first_page.name.winfo_ismapped(), "there is nothing behind the first page"
+
+
 def test_the_address_last_typed_is_offered_again(person: Open, listener: socket.socket) -> None:
     address = f"127.0.0.1:{port_of(listener)}"
     listener.close()
