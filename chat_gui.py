@@ -31,6 +31,7 @@ import gc
 import getpass
 import itertools
 import logging
+import math
 import os
 import queue
 import re
@@ -2057,6 +2058,8 @@ class ChatPage:
         self._numbered: dict[int, Entry] = {}  # the room's number -> what it is about
         self._is_muted = self._is_paused = False
         self._last_own = ""
+        self._trouble = ""  # why there is no connection ...
+        self._retry_at = 0.0  # ... and when the next attempt begins; monotonic s
         self.over = self._is_gone = self._had_company = self._shows_all_addresses = False
         self._reachable = session.reachable
         self._saved_talks: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # path, what went wrong
@@ -2604,6 +2607,7 @@ class ChatPage:
         self.people.begin(welcome)
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
+        self._trouble = ""
         self.say(Words.connected)
 
     def _tell_name(self, name: str) -> None:
@@ -2690,12 +2694,20 @@ class ChatPage:
         self.log.add_note(words.format(filename=name, reason=reason), wrong=True)
 
     def _tell_trouble(self, lost: net.Lost) -> None:
-        again = Words.again_in if lost.retry_in else Words.again_now
-        what = Words.lost[lost.reason].format(address=self._where)
-        self.say(f"{what} {again.format(seconds=lost.retry_in)}", wrong=True)
+        self._trouble = Words.lost[lost.reason].format(address=self._where)
+        self._retry_at = time.monotonic() + lost.retry_in
+        self._count_down()
+
+    def _count_down(self) -> None:
+        """To the next attempt; drawn anew only when it is another second."""
+        seconds = math.ceil(self._retry_at - time.monotonic())
+        again = Words.again_in.format(seconds=seconds) if seconds > 0 else Words.again_now
+        if str(self.status.cget("text")) != f"{self._trouble} {again}":
+            self.say(f"{self._trouble} {again}", wrong=True)
 
     def _end(self, event: net.Refused | net.Closed) -> None:
         self.over = True
+        self._trouble = ""
         self._silence()
         self._end_question()
         self.say(Words.closed_you_can_read.format(reason=drawable_name(event.reason)), wrong=True)
@@ -2711,6 +2723,8 @@ class ChatPage:
         """Shows all that was handled since the last time."""
         self.log.flush()
         self.transfers.flush()
+        if self._trouble:
+            self._count_down()
         while not self._saved_talks.empty():
             path, problem = self._saved_talks.get()
             if problem:

@@ -672,8 +672,26 @@ def test_a_lost_connection_says_what_happens_next(host: Person) -> None:
     where = f"127.0.0.1:{port(host)}"
     feed(host, net.Lost(net.Trouble.GONE, 0.0))
     assert host.status() == f"The connection to {where} was lost. Trying again now."
-    feed(host, net.Lost(net.Trouble.NO_ANSWER, 2.0))
-    assert host.status() == f"{where} does not answer. Trying again in 2 s."
+    feed(host, net.Lost(net.Trouble.NO_ANSWER, 1_000.0))
+    assert host.status().startswith(f"{where} does not answer. Trying again in ")
+
+
+def test_the_seconds_until_the_next_attempt_count_down(host: Person) -> None:
+    def seconds() -> int:
+        return int(host.status().removesuffix(" s.").rpartition(" ")[2])
+
+    feed(host, net.Lost(net.Trouble.NO_ANSWER, 1_000.0))
+    first = seconds()
+    assert LIMIT < first <= 1_000
+    host.wait(lambda: seconds() < first, "a second less")
+    feed(host, net.Lost(net.Trouble.GONE, 0.1))
+    host.wait(lambda: host.status().endswith(f" was lost. {Words.again_now}"), "the time has come")
+    feed(host, net.Lost(net.Trouble.GONE, 1_000.0), net.Welcome(**{**vars(host.chat._welcome), "history": 0}))
+    host.chat.flush()
+    assert host.status() == Words.connected
+    feed(host, net.Lost(net.Trouble.GONE, 1_000.0), net.Closed("The room is over."))
+    host.chat.flush()
+    assert host.status() == Words.closed_you_can_read.format(reason="The room is over.")
 
 
 def test_back_gives_up_joining(person: Open, listener: socket.socket) -> None:
