@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import functools
 import gc
 import getpass
 import itertools
@@ -42,7 +43,7 @@ import threading
 import time
 import unicodedata
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -123,6 +124,10 @@ class Words:
     menu_full_screen = "Full screen"
     menu_keys = "Keys"
     file = "File..."
+    cut = "Cut"
+    copy = "Copy"
+    paste = "Paste"
+    select_all = "Select all"
     key_of: ClassVar = {
         find: "Ctrl+F",
         menu_save_talk: "Ctrl+S",
@@ -131,6 +136,10 @@ class Words:
         menu_full_screen: "F11",
         menu_keys: "F1",
         file: "Ctrl+O",
+        cut: "Ctrl+X",
+        copy: "Ctrl+C",
+        paste: "Ctrl+V",
+        select_all: "Ctrl+A",
     }
     keys: ClassVar = (
         ("Enter", "send;  Shift+Enter: a new line"),
@@ -174,7 +183,6 @@ class Words:
     muted_mark = "{name} (muted)"
     removed_mark = "{name} (removed)"
     unread_title = "({number:,}) {title}"
-    copy = "Copy"
     copied = "Copied"
     open_room = "Not encrypted: anyone on this network can join"
     encrypted_room = "Encrypted: only people with the password can read or join"
@@ -759,6 +767,12 @@ def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
     widget.bind("<KP_Enter>", act)
 
 
+def on_change(entry: ttk.Entry, action: Callable[[], object]) -> None:
+    """By keys or by mouse; Tk tells of it just before."""
+    for way in ("<KeyRelease>", "<<Cut>>", "<<Paste>>", "<<PasteSelection>>"):
+        entry.bind(way, lambda _: entry.after_idle(action), add=True)
+
+
 def copy(widget: tk.Misc, text: str) -> None:
     widget.clipboard_clear()
     widget.clipboard_append(text)
@@ -1224,6 +1238,8 @@ class Composer:
         self._hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
         self._hint.configure(anchor="w", justify="left")
         self._hint.bind("<Button-1>", lambda _: self.text.focus_set())
+        for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # they are for the box, which it covers
+            self._hint.bind(way, lambda event, way=way: self.text.event_generate(way, x=event.x, y=event.y))
         self._show_hint()
         on_enter(self.text, self.send)
         self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
@@ -1417,7 +1433,7 @@ class FindBar:
         on_enter(self.entry, self.find)
         for key in ("<Shift-Return>", "<Shift-KP_Enter>"):
             self.entry.bind(key, lambda _: self.find(backwards=False))
-        self.entry.bind("<KeyRelease>", self._typed)
+        on_change(self.entry, self._typed)
         self._last = ""
 
     def open(self) -> None:
@@ -1434,7 +1450,7 @@ class FindBar:
         show(self.frame, False)
         self._closed()
 
-    def _typed(self, _: object) -> None:
+    def _typed(self) -> None:
         if self.entry.get() != self._last:
             self._last = self.entry.get()
             self._messages.end_find()
@@ -1684,7 +1700,7 @@ class PasswordBox:
     def __init__(self, row: ttk.Frame, looks: Looks, text: str, changed: Callable[[], None]) -> None:
         self.entry = ttk.Entry(row, font=looks.text, show=HIDDEN, width=8)
         self.entry.insert(0, text)
-        self.entry.bind("<KeyRelease>", lambda _: changed())
+        on_change(self.entry, changed)
         self.button = button(row, Words.show, self.toggle)
         self.button.pack(side="right", padx=(looks.em, 0))
         self.entry.pack(side="right", fill="x", expand=True)  # last: what is too narrow is narrow here
@@ -1729,6 +1745,7 @@ class Scrolled:
         self._looks = looks = app.looks
         self._centred = centred
         self.frame = ttk.Frame(app.root)
+        self.menu = looks.menu(self.frame)
         background = looks.style.lookup("TFrame", "background")
         self._canvas = tk.Canvas(self.frame, highlightthickness=0, background=background, width=1, height=1)
         self._scrollbar = ttk.Scrollbar(self.frame, command=self._canvas.yview)
@@ -2071,7 +2088,7 @@ class ChatPage:
         self._make_header(looks)
         self._make_secrecy(looks, session.password)
         self.log = Log(self.frame, looks, self.focus)
-        self.people = People(self.frame, looks, self._control if self._hosting else None, self._show_commands)
+        self.people = People(self.frame, looks, self._control if self._hosting else None, app.show_commands)
         self._find = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
         self._make_question(looks)
@@ -2481,7 +2498,7 @@ class ChatPage:
             if self._is_narrow:
                 commands.append(as_command(self.people_button))
             commands.append((Words.leave, self._app.ask_to_leave))
-        self._show_commands(commands, self.menu_button, (0, self.menu_button.winfo_height()))
+        app.show_commands(commands, self.menu_button, (0, self.menu_button.winfo_height()))
 
     def _show_entry_menu(self, event: tk.Event[tk.Text] | None) -> str:
         """For the entry under the mouse or, by keyboard, the one that is chosen."""
@@ -2498,16 +2515,9 @@ class ChatPage:
                 commands.append((Words.take_it_back, lambda: self._control(lambda room: room.take_back(entry.number))))
         commands.append((Words.menu_save_talk, self.save_talk))
         x, y, _, height = (messages.text.bbox("entry.first") if messages.current() else None) or (0, 0, 0, 0)
-        self._show_commands(commands, messages.text, (event.x, event.y) if event is not None else (x, y + height))
+        place = (event.x, event.y) if event is not None else (x, y + height)
+        self._app.show_commands(commands, messages.text, place)
         return "break"
-
-    def _show_commands(self, commands: list[Command], widget: tk.Misc, place: tuple[int, int]) -> None:
-        """A menu at this place in the widget."""
-        self.menu.delete(0, "end")
-        for words, action in commands:
-            key = self._app.looks.key(Words.key_of.get(words, ""))
-            self.menu.add_command(label=words, accelerator=f"{key} ", command=action)
-        self.menu.tk_popup(widget.winfo_rootx() + place[0], widget.winfo_rooty() + place[1])
 
     # What the room says.
 
@@ -2830,6 +2840,9 @@ class App:
                 root.bind_class(place, f"<{control}-Button-4>", lambda _: self.zoom(1))
                 root.bind_class(place, f"<{control}-Button-5>", lambda _: self.zoom(-1))
         root.event_add("<<MenuKey>>", "<Shift-F10>", "<App>" if sys.platform == "win32" else "<Menu>")
+        for place in ("Text", "TEntry"):
+            root.bind_class(place, "<<ContextMenu>>", lambda at: self._show_edit_menu(at.widget, at.x, at.y))
+            root.bind_class(place, "<<MenuKey>>", lambda event: self._show_edit_menu(event.widget))
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         root.bind("<MouseWheel>", lambda event: self._roll(-1 if event.delta > 0 else 1))
         if self.looks.is_x11:
@@ -2905,6 +2918,36 @@ class App:
         if isinstance(self.page, ChatPage) and not in_dialog:
             action(self.page)
         return "break"
+
+    # Menus.
+
+    def show_commands(self, commands: Sequence[Command], widget: tk.Misc, place: tuple[int, int]) -> None:
+        """A menu at this place in the widget."""
+        menu = self.page.menu  # goes with its page, even while it is open
+        menu.delete(0, "end")
+        for words, action in commands:
+            key = self.looks.key(Words.key_of.get(words, ""))
+            menu.add_command(label=words, accelerator=f"{key} ", command=action)
+        menu.tk_popup(widget.winfo_rootx() + place[0], widget.winfo_rooty() + place[1])
+
+    def _show_edit_menu(self, box: object, x: int = 0, y: int = 0) -> None:
+        """For what one types: many people know it only this way."""
+        if isinstance(box, tk.Text):
+            is_open, is_hidden, is_selected = str(box.cget("state")) == "normal", False, bool(box.tag_ranges("sel"))
+        elif isinstance(box, ttk.Entry):
+            is_open, is_hidden = box.instate(["!disabled"]), str(box.cget("show")) != ""
+            is_selected = box.selection_present()
+        else:  # Tk's own, in a dialog
+            return
+        offered = (
+            (Words.cut, "<<Cut>>", is_selected and is_open and not is_hidden),
+            (Words.copy, "<<Copy>>", is_selected and not is_hidden),
+            (Words.paste, "<<Paste>>", is_open),
+            (Words.select_all, "<<SelectAll>>", True),
+        )
+        box.focus_set()
+        commands = [(words, functools.partial(box.event_generate, event)) for words, event, on in offered if on]
+        self.show_commands(commands, box, (x, y))
 
     # Whether somebody looks at the window.
 

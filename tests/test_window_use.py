@@ -1388,6 +1388,128 @@ def test_control_a_selects_all_of_what_is_typed(host: Person, person: Open) -> N
     assert someone.first_page.name.get() == "Bob"
 
 
+def edit_menu(someone: Person, widget: tk.Misc, way: str = "mouse") -> list[str]:
+    someone.look_here()
+    if way == "mouse":
+        someone.right_click(widget, 3, 3)
+    else:
+        widget.focus_force()
+        someone.press(way)
+    return someone.menu()
+
+
+def select_all(someone: Person, widget: tk.Misc) -> None:
+    """By the menu."""
+    assert Words.select_all in edit_menu(someone, widget)
+    someone.choose(Words.select_all)
+
+
+EDIT = [Words.cut, Words.copy, Words.paste, Words.select_all]
+
+
+@pytest.mark.parametrize("way", ["mouse", "Menu", "Shift-F10"])
+@pytest.mark.parametrize("where", ["composer", "find", "name", "address"])
+def test_who_knows_only_the_mouse_cuts_copies_and_pastes_where_they_type(
+    host: Person, person: Open, where: str, way: str  # noqa: F811
+) -> None:
+    someone = host if where in ("composer", "find") else person("x")
+    if where == "find":
+        host.press("Control-f")
+    if where == "address":
+        someone.app.show_join_page()
+    widget: tk.Text | ttk.Entry
+    if where in ("composer", "find"):
+        widget = host.chat.composer.text if where == "composer" else host.chat._find.entry
+    else:
+        widget = someone.first_page.name if where == "name" else someone.join_page.address
+    widget.focus_force()
+    someone.root.update()
+    widget.event_generate("<<SelectAll>>")
+    someone.press("BackSpace")
+    assert edit_menu(someone, widget, way) == [Words.paste, Words.select_all], "there is nothing to copy"
+    someone.type("good")
+    select_all(someone, widget)
+    assert edit_menu(someone, widget, way) == EDIT
+    for words, left in ((Words.copy, "good"), (Words.cut, "")):
+        someone.root.clipboard_clear()
+        someone.choose(words)
+        assert someone.root.clipboard_get().strip() == "good", "in a text Tk selects the last newline too"
+        assert (widget.get("1.0", "end-1c") if isinstance(widget, tk.Text) else widget.get()) == left
+    someone.choose(Words.paste)
+    assert (widget.get("1.0", "end-1c") if isinstance(widget, tk.Text) else widget.get()).strip() == "good"
+    assert someone.root.focus_get() is widget
+
+
+def test_a_password_is_copied_only_while_it_is_shown(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "CAN_ENCRYPT", True)
+    someone = person("Ann")
+    box = someone.first_page.password
+    box.set("secret")
+    select_all(someone, box.entry)
+    assert edit_menu(someone, box.entry) == [Words.paste, Words.select_all]
+    someone.click(box.button)
+    assert edit_menu(someone, box.entry) == EDIT
+
+
+def test_a_blocked_box_offers_no_cutting_and_no_pasting(host: Person) -> None:  # noqa: F811
+    host.type("draft")
+    feed(host, net.Muted(True))
+    select_all(host, host.chat.composer.text)
+    assert edit_menu(host, host.chat.composer.text) == [Words.copy, Words.select_all]
+    host.choose(Words.copy)
+    assert host.root.clipboard_get().strip() == "draft"
+    host.press("F1")
+    assert edit_menu(host, host.chat._keys.text) == [Words.select_all]
+
+
+def test_the_hint_in_the_empty_box_is_not_in_the_way(host: Person) -> None:  # noqa: F811
+    talk(host)
+    hint = host.chat.composer._hint
+    assert edit_menu(host, hint) == [Words.paste, Words.select_all]
+    assert host.root.focus_get() is host.chat.composer.text
+    feed(host, net.Muted(True))
+    assert edit_menu(host, hint) == [Words.select_all]
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="there the middle button pastes nothing")
+def test_the_middle_button_pastes_on_the_hint_too(host: Person) -> None:  # noqa: F811
+    talk(host)
+    host.chat.log.text.tag_add("sel", "1.0", "1.5")
+    selected = host.chat.log.text.get("1.0", "1.5")
+    for event in ("<ButtonPress-2>", "<ButtonRelease-2>"):
+        host.chat.composer._hint.event_generate(event, x=5, y=5)
+    host.root.update()
+    assert host.chat.composer.get() == selected
+
+
+def test_what_is_pasted_by_mouse_is_found_and_warned_of_at_once(
+    host: Person, person: Open, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    feed(host, said(100, "needle"))
+    host.press("Control-f")
+    host.root.clipboard_clear()
+    host.root.clipboard_append("needle")
+    edit_menu(host, host.chat._find.entry)
+    host.choose(Words.paste)
+    assert len(found(host)) == 1
+    monkeypatch.setattr(net, "CAN_ENCRYPT", True)
+    someone = person("Ann")
+    page = someone.first_page
+    someone.root.clipboard_clear()
+    someone.root.clipboard_append("short")
+    edit_menu(someone, page.password.entry)
+    someone.choose(Words.paste)
+    assert page.password_note.cget("text") == Words.short_password
+
+
+def test_an_open_menu_goes_with_its_page(person: Open) -> None:
+    someone = person("Ann")
+    edit_menu(someone, someone.first_page.name)
+    menu = someone.app.page.menu
+    someone.app.show_join_page()
+    assert not menu.winfo_exists()
+
+
 def test_whole_lines_are_copied_clean_and_with_the_original_text(host: Person) -> None:  # noqa: F811
     original = "\U0001f600" * 100 + "x" * 1500
     file = net.Shared(102, 0.0, 9, "Bob", "0" * 32, "map.png", 5, "0" * 64)

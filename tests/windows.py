@@ -79,13 +79,13 @@ class Person:
 
     def menu(self) -> list[str]:
         """What the menu that was opened last offers."""
-        menu = self.chat.menu
+        menu = self.app.page.menu
         last = menu.index("end")
         return [] if last is None else [str(menu.entrycget(line, "label")) for line in range(last + 1)]
 
     def choose(self, words: str) -> None:
         """A command of the menu that was opened last."""
-        self.chat.menu.invoke(self.menu().index(words))
+        self.app.page.menu.invoke(self.menu().index(words))
         self.root.update()
 
     def press(self, *keys: str) -> None:
