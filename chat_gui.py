@@ -1774,6 +1774,11 @@ class Scrolled:
         if self._scrollbar.winfo_ismapped():
             self._canvas.yview_scroll(units, "units")
 
+    def drag(self, pixels: int) -> None:
+        """By a touchpad: what is seen moves down by so much."""
+        if self._scrollbar.winfo_ismapped():
+            self._canvas.yview_moveto((self._canvas.canvasy(0) - pixels) / self.inner.winfo_height())
+
     def show(self, widget: tk.Misc) -> None:
         """It has got the keyboard."""
         if not str(widget).startswith(f"{self.inner}."):
@@ -2845,6 +2850,8 @@ class App:
             root.bind_class(place, "<<MenuKey>>", lambda event: self._show_edit_menu(event.widget))
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         root.bind("<MouseWheel>", lambda event: self._roll(-1 if event.delta > 0 else 1))
+        with contextlib.suppress(tk.TclError):  # before Tk 9 a touchpad turns the wheel
+            root.bind("<TouchpadScroll>", self._drag)
         if self.looks.is_x11:
             for key in ("<Control-a>", "<Control-Lock-A>"):  # to Tk it is Home there, to everybody else what it is here
                 root.event_delete("<<LineStart>>", key)
@@ -2962,6 +2969,12 @@ class App:
     def _roll(self, units: int) -> None:
         if isinstance(self.page, Scrolled):
             self.page.scroll(units)
+
+    def _drag(self, event: tk.Event[tk.Misc]) -> None:
+        """The way across is in the upper 16 bits of the delta, the way down in the lower ones, with their sign."""
+        down = (event.delta & 0x7FFF) - (event.delta & 0x8000)
+        if isinstance(self.page, Scrolled):
+            self.page.drag(down)
 
     def _focus_came(self, event: tk.Event[tk.Misc]) -> None:
         if self._unread:

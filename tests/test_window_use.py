@@ -1887,3 +1887,22 @@ def test_a_page_that_is_higher_than_the_window_scrolls_with_the_wheel(person: Op
             page.name.event_generate("<MouseWheel>", delta=delta)
         someone.settle()
         assert (page._canvas.yview()[0] > 0) is moved
+
+
+def test_a_page_that_is_higher_than_the_window_scrolls_by_a_touchpad(person: Open) -> None:
+    """Only Tk 9 has the event, and sends it on macOS: here only what it means is tried."""
+    someone = person("Ann")
+    resize(someone, "320x300")
+    page = someone.first_page
+    someone.wait(page._scrollbar.winfo_ismapped, "there is something to scroll")
+
+    def drag(across: int, down: int) -> None:
+        event: tk.Event[tk.Misc] = tk.Event()
+        event.delta = across << 16 | down & 0xFFFF
+        someone.app._drag(event)
+
+    for across, down, moved in ((0, -30, 30), (5, 12, 18), (-5, -2, 20), (-7, 0, 20), (0, 32_000, 0)):
+        drag(across, down)
+        assert round(page._canvas.canvasy(0)) == moved
+    drag(0, -32_000)
+    assert page._canvas.yview()[1] == 1.0
