@@ -930,7 +930,6 @@ def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
 # One socket is waited for at a time. A PollSelector has no descriptor of its own, and takes any number of a descriptor.
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
-
 Patience = Callable[[], float]  # how long to wait now, in s; or it raises, for the time is up
 
 
