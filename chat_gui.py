@@ -189,7 +189,9 @@ class Words:
     show_password = "Show password"
     hide_password = "Hide password"
     copy_password = "Copy it"
-    guessed = "Somebody at {address} has tried {number:,} wrong passwords, and has to wait now."
+    guessed = "Somebody at {address} entered a wrong password {number:,} times and must wait now."
+    guessed_everywhere = "Wrong passwords were entered {number:,} times, from several computers."
+    room_failed = "This computer had to close the room. Please open it again."
     leave = "Leave"
     people = "People ({number:,})"
     host_mark = "{name} (host)"
@@ -256,6 +258,7 @@ class Words:
         "space": "There is no space left for it on the host's computer.",
         "hash": "It was damaged on its way. Please try again.",
         "busy": "It is being saved already.",
+        "broken": "The connection broke off too often. Please try again.",
         "many": "Too many files are on their way; please wait for some of them.",
         "unknown": "The room does not have it any more.",
         "removed": "The host has removed you from the room.",
@@ -1879,6 +1882,11 @@ class FirstPage(Scrolled):
             self._app.show_join_page()
 
 
+def row_of(room: net.FoundRoom) -> str:
+    """Its row in the list. The same id at two addresses makes two rows: one of them may be an impostor's."""
+    return f"{room.room} {room.address}"
+
+
 class JoinPage(Scrolled):
     """The rooms that are found, and a box for the address of one that is not."""
 
@@ -1976,16 +1984,16 @@ class JoinPage(Scrolled):
         shown = set(self.list.get_children())
         for room in rooms:
             values = self._row(room)
-            if room.room in shown:
-                self.list.item(room.room, values=values)
+            if row_of(room) in shown:
+                self.list.item(row_of(room), values=values)
             else:
-                self.list.insert("", "end", iid=room.room, values=values)
-        self.list.delete(*(shown - {room.room for room in rooms}))
+                self.list.insert("", "end", iid=row_of(room), values=values)
+        self.list.delete(*(shown - {row_of(room) for room in rooms}))
         self.heading.configure(text=Words.found if rooms else Words.looking)
         if rooms and not self.list.selection():
-            self.list.selection_set(rooms[0].room)
-            self.list.focus(rooms[0].room)
-            self._chosen_then = (rooms[0].room,)
+            self.list.selection_set(row_of(rooms[0]))
+            self.list.focus(row_of(rooms[0]))
+            self._chosen_then = (row_of(rooms[0]),)
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
                 self.say("")
@@ -1998,7 +2006,10 @@ class JoinPage(Scrolled):
     def _row(self, room: net.FoundRoom) -> tuple[str, str, str]:
         people = Words.people_in_1 if room.people == 1 else Words.people_in
         password = Words.has_password if room.password else ""
-        return f" {drawable_name(room.title)}", people.format(number=min(room.people, net.MAX_PEOPLE)), password
+        title = drawable_name(room.title)
+        if any(o is not room and (o.room == room.room or drawable_name(o.title) == title) for o in self.rooms):
+            title = f"{title} ({join_address(room.address, room.port)})"  # anybody may answer in another room's name
+        return f" {title}", people.format(number=room.people), password
 
     def _tell_nothing_found(self) -> None:
         if not self.rooms and not self.message.cget("text"):
@@ -2018,7 +2029,7 @@ class JoinPage(Scrolled):
 
     def _join_room(self, name: str) -> None:
         for room in self.rooms:
-            if room.room == name and self.join.instate(["!disabled"]):
+            if row_of(room) == name and self.join.instate(["!disabled"]):
                 self._want(room.address, room.port)
                 if room.password and not net.CAN_ENCRYPT:
                     self.say(needs_new_python(), wrong=True)
@@ -2517,7 +2528,7 @@ class ChatPage:
             if entry.link is not None and not entry.taken_back:
                 commands.append(entry.link)
             if self._hosting and entry.number and not entry.taken_back:
-                commands.append((Words.take_it_back, lambda: self._control(lambda room: room.take_back(entry.number))))
+                commands.append((Words.take_it_back, lambda: self._control(lambda room: room.delete(entry.number))))
         commands.append((Words.menu_save_talk, self.save_talk))
         x, y, _, height = (messages.text.bbox("entry.first") if messages.current() else None) or (0, 0, 0, 0)
         place = (event.x, event.y) if event is not None else (x, y + height)
@@ -2530,7 +2541,8 @@ class ChatPage:
         """Takes one event; it is seen after the next `flush`."""
         if isinstance(event, net.Numbered):
             is_history = self._history_left > 0
-            self._history_left -= is_history
+            if is_history:
+                self._history_left -= 1
             self._handle_numbered(event, is_history)
             return
         match event:
@@ -2565,9 +2577,12 @@ class ChatPage:
                 self._reachable = event
                 self._show_addresses()
             case net.WrongPassword():
-                self._note(Words.guessed.format(address=event.address, number=event.times))
+                words = Words.guessed if event.address else Words.guessed_everywhere
+                self._note(words.format(address=event.address, number=event.times))
             case net.Controls():
                 self.people.show_controls(event)
+            case net.RoomFailed():
+                self._note(Words.room_failed)
             case net.Found():
                 pass  # for the join page, which has a queue of its own
             case _:
@@ -2593,11 +2608,13 @@ class ChatPage:
                 pass  # the list of people is already as it was after them
             case net.Joined():
                 self.people.came(event.who, event.name)
-                self._note(Words.joined.format(name=drawable_name(event.name)))
+                if not self._is_paused:  # else somebody could talk through names
+                    self._note(Words.joined.format(name=drawable_name(event.name)))
             case net.Left():
                 self.people.went(event.who)
                 words = Words.left.get(event.reason, Words.left["left"])
-                self._note(words.format(name=drawable_name(event.name)))
+                if not self._is_paused:
+                    self._note(words.format(name=drawable_name(event.name)))
             case _:
                 assert_never(event)
 
@@ -2618,7 +2635,7 @@ class ChatPage:
             words = Words.missed if welcome.missed > 1 else Words.missed_1
             self._note(words.format(number=welcome.missed))
         self.log.begin(welcome)
-        self._history_left = welcome.history
+        self._history_left = welcome.files + welcome.history
         self.people.begin(welcome)
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
@@ -2814,7 +2831,7 @@ class App:
         self.password = password  # last typed on the first page; "" for none
         self.joined_with = ""  # the password that let us into the last room; one's own is not locked with it unasked
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
-        self._token = secrets.token_hex(16)  # one for the run of the program: the same person, also after a break
+        self._secret = secrets.token_bytes(16)  # of this run: a room knows the same person again
         self.session: Session | None = None
         self.page: FirstPage | JoinPage | ChatPage = FirstPage(self)
         self._closed = False
@@ -2892,7 +2909,7 @@ class App:
             self.address = join_address(address, port)  # as if it had been typed there
             page = self._show(JoinPage(self))
         page.busy(Words.connecting.format(address=join_address(address, port)))
-        self._enter(self._begin(password), address, port, self._token)
+        self._enter(self._begin(password), address, port, net.room_token(self._secret, address, port))
 
     def show_join_page(self) -> None:
         self._end_session()

@@ -1,72 +1,84 @@
-"""Everything of the chat that travels: the room (Server), somebody in it (Client), and what they say to each other.
+"""Everything of the chat that travels: the room, the people in it, and what they say to each other.
 
-Nothing here knows of a window: `run_server` and `run_client` work just as well from a script, and what happens arrives
-as small frozen objects (the events) in a `queue.Queue`. Read it from top to bottom; every idea is met once:
+Nothing here knows about a window. `run_server` and `run_client` work just as well from a script; everything that
+happens arrives as small frozen objects (events) in a `queue.Queue`. Read the file from top to bottom:
 
-    limits         every number, with its unit and its reason
-    errors         who is to blame
-    messages       one frozen dataclass for each message; most of the room's are also the events that the window shows
-    wire format    bytes <-> messages, and the cleaning of names and text
-    encryption     a password becomes a key; plain bytes <-> TLS records, in memory
-    connection     one socket, both sides; and the wake-up call
-    sender         the one thread that writes
-    server         the room: its history, its people, its readers; what the host can do
-    client         one person's way into a room, and back into it
-    files          what the room keeps of them; and one on its way, to the room or from it
-    finding rooms  who asks the whole network is answered by every room on it
-    entry points   run_server, run_client, find_rooms, get_local_ip
+    limits            every number, with its unit and its reason
+    errors            who is to blame
+    messages, events  one frozen dataclass each; most of the room's messages are also events that the window shows
+    entry points      run_server, run_client, find_rooms, get_local_ip, room_token
+    wire format       bytes <-> messages (the table that limits every field), and the cleaning of names and text
+    password and TLS  a password becomes a key; plain bytes <-> TLS records, in memory
+    waiting, limits   Deadline (how long to wait) and RateLimit (how much someone may do)
+    connection        Feed (what a connection still gets) and Connection (its socket), the same on both sides
+    sender            the one thread that writes to joined connections
+    the room          History, Person, Room (the rules; no socket, no thread), Files, Server (sockets and threads)
+    a person          Dialer (the way in), Outbox (exactly once), Client, and files on their way
+    finding rooms     UDP questions and answers, and this computer's addresses
 
 The history is the queue. The room numbers its events 1, 2, 3 ... and keeps the newest of them, encoded. A connection
-is a *place* in that history: the number that it gets next. Somebody new, somebody who comes back, somebody slow and
-somebody quick are the same case at different places; there is no outbox for each member, so a stuck computer costs
-nobody anything, and to broadcast is to append and to wake the sender.
+is a cursor into that history: the number of the event that it gets next. A newcomer, someone who comes back, a slow
+computer and a fast one differ only in where their cursors are. To broadcast is to append and to wake the sender. A
+computer that stops reading costs the others nothing; when its cursor falls out of the history, it is disconnected,
+and when it comes back it is told how many events it missed.
 
-    thread      how many          what it does
-    main        the caller's      calls run_server, run_client, say, share, mute, close ...; never waits for the network
-    accept      1 in a server     accepts, starts a reader, nothing else
-    reader      1 a connection    the only one that receives: bytes -> messages; keeps the time (ping, silence)
-    sender      1 in a server,    the only one that writes to joined connections, never blocking; closes them last
-                1 in a client
-    finder      1 in a server     answers "which rooms are here?", and watches this computer's addresses
-                1 in a Finder     asks it, and keeps the list of the rooms that have answered
-    transfer    1 a file on its   in a client; on a connection of its own, so that chat never waits for a file (in a
-                way               server the reader of that connection does this)
-    name look-up                  a daemon, because a look-up that hangs cannot be interrupted
+    thread     how many            what it does
+    main       the caller's        calls run_server, run_client, say, share, mute ...; never waits for the network
+    accept     1 per server        accepts connections and starts their readers
+    reader     1 per connection    the only thread that receives: bytes -> messages; sends pings, notices silence
+    sender     1 per server,       the only thread that writes to joined connections; it never blocks, and it closes
+               1 per client        them at the end (a reader closes a connection that never joined)
+    finder     1 per server        answers "which rooms are here?" and watches this computer's addresses
+               1 per Finder        asks that question and keeps the list of answers
+    transfer   up to 4 uploading   in a client; each file has its own connection, so that chat never waits for a file
+               and 4 downloading   (in a server, the reader of that connection does the work)
+    look-up    1 per name          resolves a name; a daemon, because a look-up cannot be interrupted
 
-A docstring that begins with "Lock." or "Room lock." belongs to a helper that is called while that lock is held.
+So a host with three pupils and one download has: main, accept, finder, the server's sender, four readers for the
+people in the room (the host is one of them) and one for the download, and a client's reader and sender of its own.
 
-The wire: TCP over IPv4, one JSON object on one line, UTF-8, ended by a newline. Version 1:
+The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline. Version 2:
 
-    both ways       hello     protocol tls [salt]              one line each, before all else; with a salt, TLS follows
-                    ping                                       when nothing was sent for 5 s
-    to the room     join      name token room after            token: "the same person again"; after: last number seen
-                    say       id text                          ids of a token rise, across reconnects
-                    leave                                      going on purpose
-                    upload    token file filename size         a file, on a connection of its own: after `ready` come
-                    sent      sha256                           its bytes from there, and then `sent`
-                    download  token file offset
-    from the room   welcome   room title who name host people missed history last_id muted paused max_file
-                    said      number time who name id text [taken_back]
-                    joined    number time who name
-                    left      number time who name reason      left | lost | removed
-                    shared    number time who name file filename size sha256 [taken_back]
-                    paused    number time on                   only the host writes
-                    taken_back  number time which              that message or file is gone
-                    muted     on                               to that person alone
-                    rejected  id code reason                   this say will not appear
-                    ready     offset                           an upload goes on from there; after `sent` comes ...
-                    stored                                     ... all of it is here, and unharmed
-                    sending   size                             of a download: so many raw bytes follow
-                    refused   code reason [seconds]            then the connection closes
-                    closed    reason                           the room is over, or this person's place in it
-    UDP             find      protocol                         to everybody on the network
-                    room      protocol room title port people password         the answer, to the asker alone
+    both ways      hello       protocol tls [salt]             first, each way; with a salt, TLS follows
+                   ping                                        when nothing was sent for 5 s
+    to the room    join        name token room after           token: who this is; after: the last event seen
+                   say         id text                         the ids of a token rise, across reconnects
+                   leave                                       the person leaves on purpose
+                   upload      token file filename size        on its own connection; after `ready`: the bytes, `sent`
+                   sent        sha256
+                   download    token file offset               on its own connection; answered by `sending`
+    from the room  welcome     room title who name host people files missed history last_id muted paused max_file
+                   said        number time who name id text [taken_back]
+                   joined      number time who name
+                   left        number time who name reason     left | lost | removed
+                   shared      number time who name file filename size sha256 [taken_back]
+                   paused      number time on                  while on, only the host writes
+                   taken_back  number time which               the host deleted that message or file
+                   muted       on                              to that person only
+                   rejected    id code reason                  that `say` will not appear
+                   ready                                       the bytes of the upload may follow
+                   stored                                      the whole file arrived unharmed
+                   sending     size                            that many raw bytes of the download follow
+                   refused     code reason [seconds]           then the connection closes
+                   closed      reason                          the room is over, or this person's time in it
+    UDP            find        protocol                        to everyone on the network
+                   room        protocol room title port people password        the answer, to the sender of `find`
 
-A `say` is answered, in order, by `said` or `rejected`, and until then the client keeps it; after a break it learns from
-the welcome (`last_id`) what the room has, and says the rest again. That is why nothing is lost and nothing comes twice.
+After the welcome come `files` lines `shared` (files that are older than the history that follows, but still
+available), then `history` events, then whatever happens.
 
-A room with a password is encrypted, an open room is not: TLS 1.3 with a pre-shared key (RFC 8446, 2.2) that both sides
-make from the password, so that each proves to the other that it knows it, and nobody needs a certificate.
+Exactly once: every new `say` is answered by `said` or `rejected`, in order, and both raise `last_id`. The client
+keeps a line until it is answered (`Outbox`); the room drops every id that is not above `last_id` (`Room.say`). A line
+typed while the Wi-Fi is down waits in the Outbox; if the room is gone for good, it returns to its author.
+
+What one pupil may take is limited in one place each: units of work (`Units`), files and disk space (`Files`),
+connections (`Connections`), wrong passwords (`Guesses`), the size of every field (`_FIELD_TYPES`).
+
+A new kind of message, say a "typing ..." notice, needs a dataclass, a place in `ToRoom` and `FromRoom`, a method of
+`Room` that passes it on, and a line in `Server._take_messages` and in `Client._take_message`.
+
+A room with a password is encrypted, an open room is not: TLS 1.3 with a pre-shared key (RFC 8446, section 2.2) that
+both sides make from the password. Each side proves to the other that it knows it, and nobody needs a certificate.
 """
 
 from __future__ import annotations
@@ -101,13 +113,13 @@ import tempfile
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, TypeAlias, TypeVar, get_args
+from typing import Any, ClassVar, TypeAlias, TypeVar, get_args
 
-if sys.platform == "win32":
-    import msvcrt
-else:
+if sys.platform != "win32":
     import fcntl
     import resource
 
@@ -115,85 +127,106 @@ log = logging.getLogger("net")
 
 # ------------------------------------------------------------------------------------------------------------- limits
 
-PROTOCOL = 1
+PROTOCOL = 2
 PORT = 5252  # not registered for anything well known, and below every system's range for outgoing connections
 PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
 
-MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character as \uXXXX\uXXXX, is 48,000
-MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people is about 140,000
-MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be quick, small enough to be fair
-SHORT_PIECE = 16 * 1024  # bytes; to write one takes about as long whether it is empty or as long as this
-TLS_RECORD = 16 * 1024  # bytes; none holds more (RFC 8446, 5.1)
-TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives the memory for them back
-ROOM_RECEIVES = 16 * 1024  # bytes at a time; fewer would make threads change places more often, see bench/fanout
+MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character written as \uXXXX\uXXXX, has 48,000
+MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
+MAX_LINE_UNJOINED = 2_048  # bytes; a hello line with SRP values has about 600
+MAX_BYTES_UNJOINED = 64 * 1024  # received before join, upload or download has been accepted
+MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be fast, small enough to be fair
+SHORT_PIECE = 16 * 1024  # bytes; writing fewer takes about as long as writing this many
+TLS_RECORD = 16 * 1024  # bytes; the most that one record holds (RFC 8446, section 5.1)
+TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives their memory back
+USUAL_OVERHEAD = 1 / 32  # of the bytes may be TLS's own; with full records 1 / 745 are
+MAX_OVERHEAD = 2 * TLS_RECORD  # bytes beyond the usual; one record may still be incomplete
+ROOM_RECEIVES = 16 * 1024  # bytes at a time; with fewer, threads would switch more often, see tests/bench/fanout.py
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
-MAX_INTEGER = 2**53  # the largest up to which JSON's readers everywhere agree (RFC 8259, section 6)
 
+MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one (RFC 8259, section 6)
+MAX_SAY_ID = 2**52  # leaves room above, so that no room can use up a client's ids
+MAX_DEPTH = 32  # brackets within brackets in a line; a welcome has 3
 MAX_NAME = 32  # characters
-MAX_NUMBER = 10_000  # after a name; enough for everybody, and an end where each of them is the host's name
+MAX_SUFFIX = 10_000  # the number behind a name that is taken; ten times the people that a room can hold
 MAX_TITLE = 60  # characters
 MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
-MAX_FILE = 100 * 2**20  # bytes; told in the welcome
-MAX_STORE = 2**30  # bytes of all files of a room together
-MAX_FILES = 1_000  # of a room, however small
+MAX_REASON = 200  # characters
 MAX_FILENAME = 120  # characters, and ...
-MAX_FILENAME_BYTES = 200  # ... in UTF-8: file systems end at 255, and ".part" comes behind
-MAX_UNFINISHED = 4  # uploads of one person
-MAX_TRANSFERS = 100  # of one client, those that wait for their turn included
-TRANSFERS_AT_ONCE = 4  # of one client, in each direction ...
-MOST_AT_ONCE = 8  # ... and what the room allows to one person: connections are for all
+MAX_FILENAME_BYTES = 200  # ... bytes in UTF-8: file systems stop at 255, and ".part" is added
+MAX_ROOM_ID = 64  # characters
+MAX_HISTORY = 10**6  # events that a room may keep
+MAX_TIME = 32_503_680_000  # the year 3000, in seconds since 1970
+ROOM_PEOPLE = 1_000  # the most on the wire, the host included
 
 KEPT_EVENTS = 2_000  # in the history
 KEPT_BYTES = 32 * 2**20  # in the history
-MAX_OWN_LINES = 1_000  # waiting for one person alone; more, and that computer has stopped reading
-MAX_REMEMBERED = 10_000  # people, gone ones included
+MAX_PRIVATE_LINES = 1_000  # waiting for one connection alone; with more, that computer has stopped reading
+MAX_REMEMBERED = 10_000  # people, including those who left
+MAX_WAITING_EVENTS = 10_000  # in a client's queue; with more, its reader waits for the window
 
-MAX_PEOPLE = 250 if sys.platform == "win32" else 1_000  # Windows: select takes 512, and who comes back has two
-SPARE_CONNECTIONS = 300  # above the limit, for files, and for those who have to be told that the room is full
-MAX_STRANGERS = 50  # connections from one address that have not said what they are for
-JOINS, JOINS_TIME = 10, 10.0  # an address may join so often in so many seconds
-RATE = 20.0  # messages a second from one person, and as many at once
+MAX_PEOPLE = 250 if sys.platform == "win32" else ROOM_PEOPLE  # on Windows select takes 512 sockets
+SPARE_CONNECTIONS = 200 if sys.platform == "win32" else 300  # above the limit: for files, and for the way in
+RATE = 20.0  # units a person may use a second, and as many at once: see `Server._pace`
+UNIT_BYTES = 1_024  # received beyond a message's first so many cost another unit
+RATE_PER_ADDRESS = 10  # times one person's
+NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then a second
+CROWD = 40  # people from one address; with more, the newest makes room for someone from elsewhere
+GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then a second ...
+GUESSES_WHERE_KNOWN = 5.0, 1.0  # ... and where somebody from that address is already in
+TELL_GUESSES = 20  # wrong passwords from all addresses together, about which the host is told once
+SPREAD_TIME = 600.0  # s after a muted or removed person left; newcomers from that address are treated alike
+TRANSFERS_PER_PERSON = 8  # at once
 
-TICK = 1.0  # s; a reader looks at the clock at least this often
+MAX_FILE = 100 * 2**20  # bytes; the welcome tells it
+MAX_STORE = 2**30  # bytes of all files of a room together
+MAX_FILES = 1_000  # of a room
+FILES_OF_OTHERS = 0.75, 800  # of the store, and files: everyone except the host together
+FILES_OF_ADDRESS = 0.25, 200  # of the store, and files: the people of one address
+STORED_IDS = 10_000  # remembered, so that an upload whose answer was lost is not stored twice
+MAX_TRANSFERS = 100  # of one client, including those that wait for their turn
+TRANSFERS_AT_ONCE = 4  # of one client, in each direction
+TRANSFER_ATTEMPTS = 5  # that got no further, before a transfer gives up
+
+TICK = 1.0  # s; every thread looks at the clock at least this often
+ASK_AGAIN = 0.25  # s; while waiting for a deadline: does anybody still want the result?
 PING_AFTER = 5.0  # s in which nothing was sent
-SILENCE = 15.0  # s in which nothing was received: three pings lost
+SILENCE = 15.0  # s without a complete line: three pings were lost
 FIRST_MESSAGE = 10.0  # s from the connection to the first message
-BACK_WITHIN = 15.0  # s in which somebody lost can come back unnoticed
-UNFINISHED_KEPT = 60.0  # s after its last byte; an upload that broke off can go on until then
-PROGRESS_EVERY = 0.1  # s between two events of a transfer
-MAX_REST = 0.02  # s; of a sender: nobody notices
-LAST_WORDS = 1.0  # s in which `refused` and `closed` may arrive
-FREE_GUESSES = 5  # wrong passwords from one address; each one more costs it twice as long a wait ...
-GUESS_WAITS = (2, 60)  # ... from 2 s to 60 s
-GUESSES_AT_ONCE = 2  # handshakes under way, from an address that has guessed; the last one may just be ending
+BACK_WITHIN = 15.0  # s in which a lost person can come back unnoticed
+PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
+MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
+LAST_WORDS = 1.0  # s in which `refused` and `closed` may still arrive
+REST = 0.01  # s after bytes that are not a whole line: a flood of them, or of single bytes, then costs little
 LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
-CLOSE_TIME = 1.5  # s until a close stops being polite; all is gone within 2 s
+CLOSE_TIME = 1.5  # s in which a close lets others finish; everything is gone within 2 s
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last one again and again
-MAX_WAIT = 60.0  # s; the longest that a room may ask for
-SAME_PORT_TIME = 2.0  # s to wait for a port that a crash left behind
-OUT_OF_FILES = 0.5  # s before accept is tried again when there are no descriptors
+MAX_WAIT = 60.0  # s; the longest wait that a room may ask for
+WINDOW_CHECK = 0.02  # s between two looks at a queue that is full
+SAME_PORT_TIME = 2.0  # s to wait for a port that a crashed room still holds
+ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
-MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title is about 900
+MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title has about 900
 MAX_ROOMS = 100  # in the list
-MAX_ID = 64  # characters of a room's id, all of them plain ones
 ROOM_GONE_AFTER = 20.0  # s without an answer
-ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, on the other nine ...
-ASK_LESS_AFTER = 10.0  # s ... and from then on half as often
+ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, and on the other nine ...
+ASK_LESS_AFTER = 10.0  # s ... and half as often from then on
 JITTER = 0.2  # of these times, at random, so that thirty computers do not ask in step
-DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # a finder reads so many, then rests for so many s: a flood costs little
+DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # a finder reads that many, then rests that many s: a flood costs little
 TELL_EVERY = 0.25  # s; the list of rooms does not change more often than this
 ADDRESSES_EVERY = 5.0  # s between two looks at the computer's own addresses
 
 HOST = 1  # the host's number in every room of this program
+LOOPBACK = "127.0.0.1"
 
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
 class ProtocolError(Exception):
-    """The other side broke the rules; `code`, the text and `seconds` are what it is told in `refused`."""
+    """The other side broke the rules. It is told `code`, the text and `seconds` in `refused`."""
 
     def __init__(self, reason: str, code: str = "bad", seconds: int | None = None) -> None:
         super().__init__(reason)
@@ -202,17 +235,17 @@ class ProtocolError(Exception):
 
 
 class Trouble(enum.Enum):
-    """Why there is no connection (now): what a window needs to know to say it in words."""
+    """Why there is no connection (now): what a window needs to know to put it into words."""
 
     UNKNOWN_NAME = "the name does not resolve to an address"
     NO_NETWORK = "this computer has no way to that address"
     NO_ROUTE = "the system says that there is no route to that computer"
     NO_ANSWER = "nothing answers at that address"
-    NOBODY_LISTENS = "that computer is there, but no room is open on that port"
-    NOT_A_ROOM = "something else is listening there"
+    NOBODY_LISTENS = "that computer answers, but no room is open on that port"
+    NOT_A_ROOM = "something other than a chat room answers there"
     GONE = "the connection was closed"
-    SILENT = "nothing, or not enough, was heard for too long"
-    UNPROVEN = "whoever answers could not prove to know the password"
+    SILENT = "no complete message came for too long"
+    UNPROVEN = "the other side could not prove that it knows the password"
     GAP = "an event is missing"
     FULL = "the room is full"
     WAIT = "the room asks to wait"
@@ -224,33 +257,50 @@ class ConnectionLost(Exception):
     def __init__(self, trouble: Trouble = Trouble.GONE, seconds: float = 0.0) -> None:
         super().__init__(trouble.value)
         self.trouble = trouble
-        self.seconds = seconds  # not to be tried again earlier
+        self.seconds = seconds  # before which another attempt is pointless
 
 
-# ----------------------------------------------------------------------------------------------------------- messages
+# ------------------------------------------------------------------------------------------------- messages, events
+
+# The types of the fields. What each of them accepts stands in `_FIELD_TYPES`, the one place where fields have limits.
+Number: TypeAlias = int  # of an event or a person; also bytes, seconds and everything else that is counted
+SayId: TypeAlias = int
+EventCount: TypeAlias = int
+FileCount: TypeAlias = int
+PersonCount: TypeAlias = int
+Time: TypeAlias = float  # seconds since 1970, by the room's clock
+Name: TypeAlias = str
+Title: TypeAlias = str
+Text: TypeAlias = str
+Reason: TypeAlias = str
+Filename: TypeAlias = str
+RoomId: TypeAlias = str
+Token: TypeAlias = str  # 32 hex digits: a person's token, a file's id, a salt
+Sha256: TypeAlias = str  # 64 hex digits; "" for a deleted file
+People: TypeAlias = tuple[tuple[int, str], ...]  # numbers and names
 
 
 @dataclass(frozen=True)
 class Hello:
-    """The first line, both ways. `tls`: "this computer can", or from a room "it begins right after this line"."""
+    """The first line each way. `tls`: "this computer can", or from a room "TLS begins right after this line"."""
 
-    protocol: int
+    protocol: Number
     tls: bool
-    salt: str | None = None
+    salt: Token | None = None
 
 
 @dataclass(frozen=True)
 class Join:
-    name: str
-    token: str  # 32 hex digits, made once and kept secret
-    room: str | None  # the room that `after` is about
-    after: int  # the last number seen
+    name: Name
+    token: Token  # made once and kept secret
+    room: RoomId | None  # the room that `after` is about
+    after: Number  # the last event seen
 
 
 @dataclass(frozen=True)
 class Say:
-    id: int
-    text: str
+    id: SayId
+    text: str  # as long as a line: what is too long is rejected, and the connection stays
 
 
 @dataclass(frozen=True)
@@ -260,195 +310,191 @@ class Ping:
 
 @dataclass(frozen=True)
 class Leave:
-    """Going on purpose."""
+    """The person leaves on purpose."""
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """You are in. `history` events follow that were before you; `missed` more are no longer kept."""
+    """You are in. `files` lines `shared` follow, and then `history` events; `missed` events are no longer available."""
 
-    room: str
-    title: str
-    who: int
-    name: str  # as the room gave it
-    host: int | None  # None while the host is not in
-    people: tuple[tuple[int, str], ...]
-    missed: int
-    history: int
-    last_id: int  # the highest id that the room has answered for this person
+    room: RoomId
+    title: Title
+    who: Number
+    name: Name  # as the room wrote it
+    host: Number | None  # None while the host is not in
+    people: People
+    files: FileCount
+    missed: Number
+    history: EventCount
+    last_id: SayId  # the highest id that the room has answered for this person
     muted: bool
     paused: bool
-    max_file: int  # bytes
+    max_file: Number  # bytes
 
 
 @dataclass(frozen=True)
 class Said:
-    number: int
-    time: float  # seconds since 1970, the room's clock
-    who: int
-    name: str
-    id: int
-    text: str
-    taken_back: bool = False  # by the host; the text is empty then
+    number: Number
+    time: Time
+    who: Number
+    name: Name
+    id: SayId
+    text: Text
+    taken_back: bool = False  # the host deleted it; the text is empty
 
 
 @dataclass(frozen=True)
 class Joined:
-    number: int
-    time: float
-    who: int
-    name: str
+    number: Number
+    time: Time
+    who: Number
+    name: Name
 
 
 @dataclass(frozen=True)
 class Left:
-    number: int
-    time: float
-    who: int
-    name: str
-    reason: str  # left | lost | removed
+    number: Number
+    time: Time
+    who: Number
+    name: Name
+    reason: Reason  # left | lost | removed
 
 
 @dataclass(frozen=True)
 class Shared:
-    """There is a file to be had."""
+    """A file is available."""
 
-    number: int
-    time: float
-    who: int
-    name: str
-    file: str  # for `Client.save`
-    filename: str  # clean, if the room keeps the rules: see `clean_filename`
-    size: int  # bytes
-    sha256: str
-    taken_back: bool = False  # by the host; there is nothing to save then
+    number: Number
+    time: Time
+    who: Number
+    name: Name
+    file: Token  # for `Client.save`
+    filename: Filename  # clean if the room keeps the rules: see `clean_filename`
+    size: Number  # bytes
+    sha256: Sha256
+    taken_back: bool = False  # the host deleted it; there is nothing to save
 
 
 @dataclass(frozen=True)
 class Paused:
-    """While it is on, only the host writes and shares."""
+    """While it is on, only the host writes and shares files."""
 
-    number: int
-    time: float
+    number: Number
+    time: Time
     on: bool
 
 
 @dataclass(frozen=True)
 class TakenBack:
-    """The host has taken back a message or a file."""
+    """The host deleted a message or a file."""
 
-    number: int
-    time: float
-    which: int  # the number of its event
+    number: Number
+    time: Time
+    which: Number  # the number of its event
 
 
 @dataclass(frozen=True)
 class Muted:
-    """The host has muted this person, or lets them write again."""
+    """The host muted this person, or unmuted them."""
 
     on: bool
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """This say will not appear. Codes: muted, paused, empty, long; the client's own: unsent, unanswered, unknown."""
+    """This `say` will not appear. Codes: muted, paused, empty, long; the client's own: unsent, unanswered, unknown."""
 
-    id: int
-    code: str
-    reason: str
+    id: SayId
+    code: Reason
+    reason: Reason
 
 
 @dataclass(frozen=True)
 class Refused:
     """Not let in, or thrown out; the connection ends.
 
-    Codes: bad, protocol, tls, full, wait, removed, unknown, size, space, hash, busy, muted, paused; the client's own:
-    open, password, wrong, unproven.
+    The room's codes: bad, protocol, tls, full, wait, removed, unknown, size, space, hash, limit, muted, paused. The
+    client's own, which no room may use: open, password, wrong, unproven, failed.
     """
 
-    code: str
-    reason: str
-    seconds: int | None = None
+    code: Reason
+    reason: Reason
+    seconds: Number | None = None
 
 
 @dataclass(frozen=True)
 class Closed:
-    """The room is over, or this person's place in it. The client does not come back."""
+    """The room is over, or this person's time in it. The client does not come back. The reason is the room's text."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
 class Find:
-    """To everybody on the network: which rooms are here?"""
+    """To everyone on the network: which rooms are here?"""
 
-    protocol: int
+    protocol: Number
 
 
 @dataclass(frozen=True)
-class Room:
-    """The answer. The address is the one that it comes from."""
+class RoomHere:
+    """The answer to `Find` (its type on the wire is "room"). The room's address is where the answer comes from."""
 
-    protocol: int
-    room: str
-    title: str
-    port: int
-    people: int
+    protocol: Number
+    room: RoomId
+    title: Title
+    port: Number
+    people: PersonCount
     password: bool
-
-
-# Those of a connection that carries a file.
 
 
 @dataclass(frozen=True)
 class Upload:
-    """Here comes a file. Said again after a break, it goes on where it broke off."""
+    """A file comes on this connection. The same upload again, after a break, begins at the first byte."""
 
-    token: str
-    file: str  # 32 hex digits, chosen by the client
-    filename: str
-    size: int  # bytes
+    token: Token
+    file: Token  # the id, chosen by the client
+    filename: Filename
+    size: Number  # bytes
 
 
 @dataclass(frozen=True)
 class Download:
-    token: str
-    file: str
-    offset: int  # bytes that are here already
+    token: Token
+    file: Token
+    offset: Number  # bytes that this person already has
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The room has so many bytes of the file; the others may come."""
-
-    offset: int
+    """The bytes of the upload may come."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """That was all of it."""
+    """Those were all bytes of the file."""
 
-    sha256: str  # 64 hex digits
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The room has all of it, with the right hash; everybody is told."""
+    """The room has the whole file, with the right hash; everyone is told."""
 
 
 @dataclass(frozen=True)
 class RawBytes:
-    """So many raw bytes follow. On the wire its type is "sending"."""
+    """That many raw bytes follow (its type on the wire is "sending")."""
 
-    size: int
+    size: Number
 
 
-# Events of our own: a client's ...
+# A client's own events.
 
 
 @dataclass(frozen=True)
 class Sending:
-    """What was said under this id is on its way; `Said`, `Rejected` or `Settled` ends that."""
+    """The line with this id is on its way, until `Said`, `Rejected` or `Settled` with the same id."""
 
     id: int
     text: str
@@ -456,14 +502,14 @@ class Sending:
 
 @dataclass(frozen=True)
 class Settled:
-    """The room took this line during a break, but no longer keeps it: sent, and never to be seen here as `Said`."""
+    """The room took this line during a break, but no longer keeps it: it was sent, but will not appear here."""
 
     id: int
 
 
 @dataclass(frozen=True)
 class Lost:
-    """No connection; the next attempt begins in `retry_in` seconds."""
+    """There is no connection; the next attempt begins in `retry_in` seconds."""
 
     reason: Trouble
     retry_in: float
@@ -471,7 +517,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a file is on its way; `Uploaded`, `Saved` or `Failed` ends that. The first one comes at once."""
+    """How far a file is on its way, until `Uploaded`, `Saved` or `Failed`. The first one comes at once."""
 
     transfer: int  # the client's number for it: see `Client.cancel`
     filename: str
@@ -483,7 +529,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """The room has it; `Shared` tells everybody."""
+    """The room has the file; `Shared` tells everyone."""
 
     transfer: int
 
@@ -496,11 +542,11 @@ class Saved:
 
 @dataclass(frozen=True)
 class Failed:
-    """The transfer has ended, and left nothing behind.
+    """The transfer ended, and left nothing behind.
 
-    Codes: those of `refused`; and cancelled, many (are on their way), missing, folder, permission, changed, disk_full,
-    disk (the reason is the system's), reopened (the room is another now), over (so is the visit), failed (a fault of
-    this program's).
+    Codes: those of `refused`, and cancelled, many (are on their way), missing, folder, permission, changed, disk_full,
+    disk (the reason is the system's), broken (it broke off too often), reopened (this is another room now), over (the
+    person left the room), failed (a fault of this program).
     """
 
     transfer: int
@@ -509,7 +555,7 @@ class Failed:
     reason: str
 
 
-# ... a finder's ...
+# A finder's own events.
 
 
 @dataclass(frozen=True)
@@ -524,12 +570,12 @@ class FoundRoom:
 
 @dataclass(frozen=True)
 class Found:
-    """The rooms that are heard at the moment, in the order in which they were found."""
+    """The rooms that answer at the moment, in the order in which they were found."""
 
     rooms: tuple[FoundRoom, ...]
 
 
-# ... and, for the host alone, a server's.
+# A server's own events, for the host alone.
 
 
 @dataclass(frozen=True)
@@ -542,7 +588,7 @@ class Reachable:
 
 @dataclass(frozen=True)
 class WrongPassword:
-    """Somebody at this address has tried so many wrong passwords in a row, and now has to wait."""
+    """This address (or, where it is "", all addresses together) entered so many wrong passwords."""
 
     address: str
     times: int
@@ -550,53 +596,186 @@ class WrongPassword:
 
 @dataclass(frozen=True)
 class Controls:
-    """How the host has set `mute` and `remove`; comes when that changes."""
+    """Whom the host has muted and removed; comes whenever that changes."""
 
-    muted: tuple[int, ...]  # numbers of people who are in the list
-    removed: tuple[tuple[int, str], ...]  # number and name
+    muted: tuple[int, ...]  # the numbers of people who are in the list
+    removed: tuple[tuple[int, str], ...]  # numbers and names
 
 
-Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the room, in the order of their numbers
+@dataclass(frozen=True)
+class RoomFailed:
+    """A fault of this program or a lack of memory ended the room."""
+
+
+Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the history
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
 FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
-Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | Room
+Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | RoomHere
 _TransferEvent = Progress | Uploaded | Saved | Failed
 _ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
-Event = _ClientEvent | Found | Reachable | WrongPassword | Controls
+HostEvent = Reachable | WrongPassword | Controls | RoomFailed
+Event = _ClientEvent | Found | HostEvent
 Events: TypeAlias = "queue.Queue[Event]"
+
+# ------------------------------------------------------------------------------------------------------- entry points
+
+
+def run_server(
+    title: str,
+    *,
+    host_name: str = "Host",
+    host: str = "",
+    port: int = PORT,
+    password: str | None = None,
+    rate: float | None = RATE,
+    history: int = KEPT_EVENTS,
+    limit: int = MAX_PEOPLE,
+    max_file: int = MAX_FILE,
+    max_store: int = MAX_STORE,
+    events: Events | None = None,
+) -> Server:
+    """Opens a room and returns it, running. Close it with `close`, or use it as a context manager. Any thread.
+
+    host        the address to listen on; "" is all of this computer's addresses
+    port        5252 to 5261: this one, or the next of them that is free; any other (0: any free one): just this one
+    password    encrypts the room; needs Python 3.13 or newer
+    rate        units that a person may use at once, and a second; None (for benchmarks) lifts all limits per person
+                and per address except the one on passwords
+    history     events that are kept for latecomers and for people who come back
+    limit       people
+    max_file    bytes of one file
+    max_store   bytes of all files together
+    events      receives what only the host is told: `Reachable`, `WrongPassword`, `Controls`, `RoomFailed`
+
+    It takes up to 2 s if a crashed room still holds the port, and 1 s with a password. Raises ValueError for a title,
+    a host's name or a password that contains only invisible characters, for a number out of its range, and for a
+    password where this Python cannot encrypt; OSError if there is no port, or the system lacks descriptors or threads.
+    """
+    if not 0 <= port < 65536:
+        raise ValueError(f"expected a port from 0 to 65535, not {port}")
+    if not 1 <= history <= MAX_HISTORY or not 1 <= limit <= MAX_PEOPLE or (rate is not None and rate <= 0):
+        raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
+    if not 0 <= max_file <= MAX_INTEGER or max_store < 0:
+        raise ValueError("max_file and max_store are numbers of bytes")
+    _check_password(password)
+    room = Room(title, host_name, history=history, limit=limit, max_file=max_file, events=events)
+    return Server(room, host, port, password, rate, limit, max_store, events)
+
+
+def run_client(
+    address: str,
+    name: str,
+    events: Events,
+    *,
+    port: int = PORT,
+    password: str | None = None,
+    token: str | None = None,
+) -> Client:
+    """Returns a client at once; it connects to the room at `address` behind the scenes. Any thread.
+
+    password    the room's; with one, the client joins only a room that proves that it knows it
+    token       32 hex digits: "the same person again"; None makes one. The host's is `Server.token`
+    events      receives everything that happens until the client is gone: `Welcome` when it is in, `Lost` before each
+                new attempt, `Refused` or `Closed` when there will be none
+
+    Raises ValueError for an empty address or password, a port out of range, and a password where this Python cannot
+    encrypt; OSError if the system lacks descriptors or threads.
+    """
+    _check_address(address, port)
+    _check_password(password)
+    return Client(address.strip(), port, name, token or secrets.token_hex(16), password, events)
+
+
+def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
+    """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
+
+    ways        (own address to ask from, address to ask) of each way out; None: from each network adapter to everyone
+                on its network, and this computer itself
+
+    Raises OSError if the system lacks descriptors or threads.
+    """
+    return Finder(events, ways)
+
+
+def room_token(secret: str | bytes, address: str, port: int) -> str:
+    """A person's token for one room, made from a secret of this run of the program. Any thread.
+
+    Each room gets another token, so a room that learns one cannot use it anywhere else (issue 13).
+    """
+    key = secret.encode() if isinstance(secret, str) else secret
+    return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
+
+
+def get_local_ip() -> str:
+    """The address at which other computers reach this one, or "127.0.0.1". Sends nothing. Any thread."""
+    return (local_addresses() or [LOOPBACK])[0]
+
+
+def _check_address(address: str, port: int) -> None:
+    """Raises ValueError."""
+    if not address.strip():
+        raise ValueError("expected an address")
+    if not 0 < port < 65536:
+        raise ValueError(f"expected a port from 1 to 65535, not {port}")
+
 
 # -------------------------------------------------------------------------------------------------------- wire format
 
 Types = dict[str, type[Message]]
+_OTHER_TYPE_NAMES = {"RawBytes": "sending", "RoomHere": "room"}
 
 
 def _types(*kinds: type[Message]) -> Types:
-    """The name of a type on the wire is its class's, in small letters: TakenBack is "taken_back"."""
-    return {re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in kinds}
+    """The type on the wire is the class's name in small letters: TakenBack is "taken_back"."""
+    names = (_OTHER_TYPE_NAMES.get(kind.__name__, kind.__name__) for kind in kinds)
+    return dict(zip((re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names), kinds, strict=True))
 
 
 TO_ROOM = _types(*get_args(ToRoom))
+IN_THE_ROOM = _types(Say, Ping, Leave)
 FROM_ROOM = _types(*get_args(FromRoom))
-FILE_FROM_ROOM = {**_types(Hello, Refused, Ready, Stored), "sending": RawBytes}
-UDP = _types(Find, Room)
+FILE_FROM_ROOM = _types(Hello, Refused, Ready, Stored, RawBytes)
+UDP = _types(Find, RoomHere)
 _TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def _mend(text: str) -> str:
-    """Half a surrogate pair cannot be written as UTF-8; JSON's escapes (and Tk, on Windows) can bring one in."""
+def replace_surrogates(text: str) -> str:
+    """Half a surrogate pair cannot be written as UTF-8; JSON's escapes (and Tk, on Windows) can contain one."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
-def _read_integer(value: object) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_INTEGER:  # `type`, because True is an int too
-        raise TypeError
-    return value
+FieldReader = Callable[[object], Any]
 
 
-def _read_number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_INTEGER:
+def _integer(most: int) -> FieldReader:
+    def read(value: object) -> int:
+        if type(value) is not int or not 0 <= value <= most:  # `type`, because True is an int too
+            raise TypeError
+        return value
+
+    return read
+
+
+def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader:
+    """At most that many characters and lines, and only what the pattern allows."""
+    allowed = re.compile(pattern) if pattern else None
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or len(value) > most:
+            raise TypeError
+        if allowed is not None and not allowed.fullmatch(value):
+            raise TypeError
+        if len(value) >= lines and value.count("\n") >= lines:
+            raise TypeError
+        return replace_surrogates(value)
+
+    return read
+
+
+def _read_time(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_TIME:
         raise TypeError
     return float(value)
 
@@ -607,35 +786,49 @@ def _read_bool(value: object) -> bool:
     return value
 
 
-def _read_string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return _mend(value)
-
-
 def _read_people(value: object) -> tuple[tuple[int, str], ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or len(value) > ROOM_PEOPLE:
         raise TypeError
-    return tuple((_read_integer(who), _read_string(name)) for who, name in value)
+    read_number, read_name = _integer(MAX_INTEGER), _string(MAX_NAME)
+    return tuple((read_number(who), read_name(name)) for who, name in value)
 
 
 _json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-# How a field is read and written, by the type that its dataclass gives it.
-_FIELD_TYPES: dict[str, tuple[Callable[[object], object], Callable[[Any], str]]] = {
-    "int": (_read_integer, repr),
-    "int | None": (lambda value: None if value is None else _read_integer(value), _json_encode),
-    "float": (_read_number, repr),
+# How a field is read and written, by the type that its dataclass gives it. This is the table that limits every field.
+_FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
+    "Number": (_integer(MAX_INTEGER), repr),
+    "SayId": (_integer(MAX_SAY_ID), repr),
+    "EventCount": (_integer(MAX_HISTORY), repr),
+    "FileCount": (_integer(MAX_FILES), repr),
+    "PersonCount": (_integer(ROOM_PEOPLE), repr),
+    "Time": (_read_time, repr),
     "bool": (_read_bool, _json_encode),
-    "str": (_read_string, _json_encode),
-    "str | None": (lambda value: None if value is None else _read_string(value), _json_encode),
-    "tuple[tuple[int, str], ...]": (_read_people, _json_encode),
+    "str": (_string(MAX_LINE_TO_ROOM), _json_encode),
+    "Name": (_string(MAX_NAME), _json_encode),
+    "Title": (_string(MAX_TITLE), _json_encode),
+    "Text": (_string(MAX_TEXT, lines=MAX_TEXT_LINES), _json_encode),
+    "Reason": (_string(MAX_REASON), _json_encode),
+    "Filename": (_string(MAX_FILENAME), _json_encode),
+    "RoomId": (_string(MAX_ROOM_ID, "[ -~]+"), _json_encode),
+    "Token": (_string(32, "[0-9a-fA-F]{32}"), _json_encode),
+    "Sha256": (_string(64, "([0-9a-fA-F]{64})?"), _json_encode),
+    "People": (_read_people, _json_encode),
 }
-# Of each kind of message: a field's name, its key on the wire, its default (or MISSING, which no field can be), and the
-# two from above.
+
+
+def _field_type(annotation: str) -> tuple[FieldReader, Callable[[Any], str]]:
+    """The entry of the table; a type that ends in "| None" also accepts null."""
+    name, _, is_optional = annotation.partition(" | ")
+    read, write = _FIELD_TYPES[name]
+    return ((lambda value: None if value is None else read(value)), _json_encode) if is_optional else (read, write)
+
+
+# For each kind of message: the field's name, its key on the wire, its default (or MISSING, which no value equals), and
+# how it is read and written.
 _FIELDS = {
     kind: [
-        (field.name, f'"{field.name}":', field.default, *_FIELD_TYPES[str(field.type)])
+        (field.name, f'"{field.name}":', field.default, *_field_type(str(field.type)))
         for field in dataclasses.fields(kind)
     ]
     for kind in _TYPE_NAMES
@@ -646,7 +839,7 @@ def encode(message: Message) -> bytes:
     """The message as one line. Optional fields that have their default value are left out. Any thread."""
     kind = type(message)
     parts = [f'{{"type":"{_TYPE_NAMES[kind]}"']
-    for name, key, default, _, write in _FIELDS[kind]:  # one by one: two thirds of what json takes for a dictionary
+    for name, key, default, _, write in _FIELDS[kind]:  # takes two thirds of the time that json takes for a dictionary
         value = getattr(message, name)
         if value != default:
             parts.append(key + write(value))
@@ -664,25 +857,47 @@ def _parse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-# Its `decode` would look for spaces at both ends for as long as for all the rest. Integers of more than 4,300 digits,
-# which would take quadratic time, Python refuses by itself (from 3.10.7 on).
+# `decode` of the json module would look for spaces at both ends for as long as it takes to do all the rest. Python
+# itself refuses integers with more than 4,300 digits, which would take quadratic time (from 3.10.7 on).
 _json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_constant).raw_decode
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _is_too_deep(line: bytes) -> bool:
+    """Whether brackets stand within brackets more than MAX_DEPTH times.
+
+    Asked before parsing, because each Python has another limit, and 3.13.18 crashes in threads with small stacks.
+    """
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
+        return False
+    outside_strings = b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    depth = 0
+    for bracket in outside_strings.translate(None, _NOT_BRACKETS):
+        if bracket in b"[{":
+            depth += 1
+        else:
+            depth -= 1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A message of a type that this version does not know; it may still have taken a number. Never an event."""
+    """A message of a type that this version does not know; it may still have a number. Never an event."""
 
     number: int | None
 
 
 def decode(line: bytes, types: Types) -> Message | Unknown:
     """Reads one line (without its newline) as one of `types`. Raises ProtocolError. Any thread."""
+    if _is_too_deep(line):
+        raise ProtocolError("this line has too many brackets within brackets")
     try:
         text = line.strip().decode()
         fields, end = _json_decode(text)
         if end < len(text):
-            raise ValueError("there is more behind its end")
+            raise ValueError("something follows its end")
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"this line is not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
@@ -690,7 +905,7 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
     kind = types.get(fields["type"])
     if kind is None:
         number = fields.get("number")
-        return Unknown(number if type(number) is int else None)
+        return Unknown(number if type(number) is int and 0 <= number <= MAX_INTEGER else None)
     values: list[Any] = []
     for name, _, default, read, _ in _FIELDS[kind]:
         try:
@@ -704,7 +919,7 @@ _Expected = TypeVar("_Expected", Hello, Welcome, Sent, Ready, Stored, RawBytes)
 
 
 def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
-    """Where only this kind is right. Raises ProtocolError for another."""
+    """Where only this kind is right. Raises ProtocolError for any other."""
     if not isinstance(message, kind):
         raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
     return message
@@ -714,7 +929,7 @@ class LineReader:
     """Bytes in, lines out: it does not matter how the network cut them. One thread."""
 
     def __init__(self, longest: int) -> None:
-        self._longest = longest  # bytes, newline included
+        self.longest = longest  # bytes, newline included; may be changed between two lines
         self._lines: collections.deque[bytes] = collections.deque()
         self._rest = b""  # of a line whose end has not come yet
 
@@ -723,14 +938,14 @@ class LineReader:
         self._lines.extend(lines)
 
     def next(self) -> bytes | None:
-        """The next whole line, without its newline, or None. Raises ProtocolError where a line is too long."""
+        """The next whole line, without its newline, or None. Raises ProtocolError if a line is too long."""
         line = self._lines.popleft() if self._lines else None
-        if len(self._rest if line is None else line) >= self._longest:
-            raise ProtocolError(f"a line is longer than {self._longest} bytes")
+        if len(self._rest if line is None else line) >= self.longest:
+            raise ProtocolError(f"a line is longer than {self.longest} bytes")
         return line
 
     def take_all(self) -> bytes:
-        """Everything that is not read yet, as the bytes that it came in: it is for somebody else."""
+        """Everything that has not been read yet, as raw bytes: it belongs to TLS, or to a file."""
         taken = b"".join(line + b"\n" for line in self._lines) + self._rest
         self._lines.clear()
         self._rest = b""
@@ -738,7 +953,7 @@ class LineReader:
 
 
 # Drawn as nothing at all, although Unicode calls them letters, marks or symbols.
-_INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0"}
+_INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\U0001d159"}
 _INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile("\r\n?|[\u2028\u2029]")
@@ -748,46 +963,73 @@ def _is_visible(character: str) -> bool:
     return unicodedata.category(character)[0] not in "CZ" and character not in _INVISIBLE
 
 
-def _seen(text: str) -> str:
-    """One line of what can be seen."""
+def visible_text(text: str) -> str:
+    """One line, without anything invisible."""
     return " ".join("".join(c for c in text if c.isspace() or _is_visible(c)).split())
 
 
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
-    """A name or title as the room writes it: NFKC, one line, nothing that cannot be seen; perhaps nothing is left."""
+    """A name or title as the room writes it: NFKC, one line, nothing invisible; perhaps nothing is left."""
     name = name[: 32 * longest]
     before = None
-    while name != before:  # what is taken out may bring together what NFKC then joins
+    while name != before:  # removing a character may bring together what NFKC then combines
         before = name
-        name = _seen(unicodedata.normalize("NFKC", name))
+        name = visible_text(unicodedata.normalize("NFKC", name))
     return name[:longest].rstrip()
 
 
+# Cyrillic, Greek and barred letters, each followed by the Latin letter that it looks like.
+_LOOKALIKES = (
+    "АAВBЕEКKМMНHОOРPСCТTУYХXІIЈJЅSӀIԀDԚQԜWаaвbеeкkмmнhоoрpсcтtуyхxгrіiјjѕsһhӏlԁdԛqԝw"
+    "ΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXαaβbγyεeηnιiκkνvοoρpτtυuχxωwłlŁLøoØOđdĐDıiɑaɡg"
+    "вbьbпnєeҽeүyҮYѵvѴVπnσoμuϳjͿJᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz"
+)
+_TO_LATIN = str.maketrans(_LOOKALIKES[::2], _LOOKALIKES[1::2])
+for _first in (0x1F150, 0x1F170, 0x1F1E6):  # white on black in circles and in squares, and letters of flags
+    _TO_LATIN.update({_first + place: ord("A") + place for place in range(26)})
+_DIGITS_TO_LATIN = str.maketrans("01|", "oll")
+
+
+def skeleton(name: str) -> str:
+    """What a reader sees of a name at a glance: names with the same skeleton look alike.
+
+    Ignores case, accents, signs, spaces, brackets and digits; Cyrillic and Greek letters count as the Latin ones that
+    they look like, and I as l (the idea is that of Unicode's UTS #39, reduced to what a classroom needs).
+    """
+
+    def is_kept(character: str) -> bool:
+        is_letter = unicodedata.category(character)[0] in "LM" and unicodedata.category(character) != "Me"
+        return is_letter and not unicodedata.combining(character) and character not in _INVISIBLE
+
+    decomposed = unicodedata.normalize("NFKD", name).translate(_TO_LATIN).casefold()
+    return "".join(filter(is_kept, unicodedata.normalize("NFKD", decomposed))).replace("i", "l")
+
+
 def clean_text(text: str) -> str:
-    """A text as the room passes it on: no control characters but tab and newline, no halves of surrogate pairs."""
-    if text.isprintable():  # one line without any of these, as most are; to ask is a tenth of the work
+    """A text as the room passes it on: no control characters except tab and newline, no halves of surrogate pairs."""
+    if text.isprintable():  # most are one line without any of these, and asking costs a tenth of the work
         return text
-    return _CONTROL.sub("", _LINE_ENDS.sub("\n", _mend(text)))
+    return _CONTROL.sub("", _LINE_ENDS.sub("\n", replace_surrogates(text)))
 
 
-# Devices of Windows, whatever ending they have.
+# Devices of Windows, with any file name extension.
 _RESERVED_NAME = re.compile(
     r"(con|prn|aux|nul|(conin|conout|clock)\$|(com|lpt)[0-9\xb9\xb2\xb3])\s*(\..*)?", re.IGNORECASE
 )
 
 
 def clean_filename(name: str) -> str:
-    """A name that every system can store, and that shows what it is: no path, nothing unseen, not too long."""
-    name = re.split(r"[/\\]", _mend(name))[-1][-8 * MAX_FILENAME :]
-    name = re.sub(r'[<>:"|?*]', "_", unicodedata.normalize("NFC", _seen(name))).rstrip(". ")
+    """A name that every system can store and that shows what it is: no path, nothing invisible, not too long."""
+    name = re.split(r"[/\\]", replace_surrogates(name))[-1][-8 * MAX_FILENAME :]
+    name = re.sub(r'[<>:"|?*]', "_", unicodedata.normalize("NFC", visible_text(name))).rstrip(". ")
     if _RESERVED_NAME.fullmatch(name):
         name = f"_{name}"
-    stem, dot, ending = name.rpartition(".")
-    if not stem or len(ending) > 20:
-        stem, dot, ending = name, "", ""
-    while len(stem + dot + ending) > MAX_FILENAME or len((stem + dot + ending).encode()) > MAX_FILENAME_BYTES:
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension) > 20:
+        stem, dot, extension = name, "", ""
+    while len(stem + dot + extension) > MAX_FILENAME or len((stem + dot + extension).encode()) > MAX_FILENAME_BYTES:
         stem = stem[:-1]
-    return (stem.rstrip() + dot + ending).rstrip(". ") or "file"
+    return (stem.rstrip() + dot + extension).rstrip(". ") or "file"
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
@@ -798,33 +1040,33 @@ def text_problem(text: str) -> tuple[str, str] | None:
     if lines > MAX_TEXT_LINES:
         return "long", f"A message has at most {MAX_TEXT_LINES} lines; this one has {lines:,}."
     if not any(map(_is_visible, text)):
-        return "empty", "There is nothing to read in this message."
+        return "empty", "The message is empty."
     return None
 
 
-# --------------------------------------------------------------------------------------------------------- encryption
+# --------------------------------------------------------------------------------------------------- password and TLS
 
-# Python 3.13 is the first that lets a program give OpenSSL a key of its own; 3.15 says for each version of TLS.
+# Python 3.13 is the first that lets a program give OpenSSL a key of its own; 3.15 says so for each version of TLS.
 CAN_ENCRYPT = bool(getattr(ssl, "HAS_PSK", False) and getattr(ssl, "HAS_PSK_TLS13", True))
 
 _PASSWORD_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"  # without those that look alike
-_PASSWORD_LENGTH = 12  # of 30 letters: 58.9 bits, which scrypt makes as dear to guess as about 76
+_PASSWORD_LENGTH = 12  # of 30 letters: 58.9 bits, which scrypt makes as hard to guess as about 76
 _PSK_IDENTITY = "chat-room"
 _WRONG_PASSWORD = {"BINDER_DOES_NOT_VERIFY", "SSLV3_ALERT_ILLEGAL_PARAMETER", "TLSV1_ALERT_DECRYPT_ERROR"}
 
 
 def suggest_password() -> str:
-    """A password that is worth it, in groups of four to read aloud."""
+    """A safe password, in groups of four to read aloud."""
     letters = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(_PASSWORD_LENGTH))
     return "-".join(letters[start : start + 4] for start in range(0, _PASSWORD_LENGTH, 4))
 
 
 def clean_password(password: str) -> str:
-    """As both sides use it: a suggested one may be typed without dashes and in capitals; others are as typed."""
+    """As both sides use it: a suggested one may be typed without dashes and in capitals; others are used as typed."""
     bare = re.sub(r"[\s-]", "", password).lower()
     if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
         return bare
-    return unicodedata.normalize("NFC", _mend(password))
+    return unicodedata.normalize("NFC", replace_surrogates(password))
 
 
 def _check_password(password: str | None) -> None:
@@ -843,12 +1085,12 @@ def stretch(password: str, salt: str) -> bytes:
 
 
 def session_key(stretched: bytes, client_hello: bytes, room_hello: bytes) -> bytes:
-    """The key of one connection. Both hello lines are in it: whoever edits one of them only makes it fail."""
+    """The key of one connection. Both hello lines are part of it: editing one only makes the handshake fail."""
     return hmac.digest(stretched, client_hello + b"\n" + room_hello + b"\n", "sha256")
 
 
 class HandshakeError(Exception):
-    """The other side has not shown that it knows the password. `alert` is still to be sent: it says why."""
+    """The other side has not proved that it knows the password. `alert` tells it why and must still be sent."""
 
     def __init__(self, reason: str, alert: bytes) -> None:
         super().__init__(reason)
@@ -857,7 +1099,7 @@ class HandshakeError(Exception):
 
 
 class Tls:
-    """Bytes in, bytes out: TLS in memory, which knows no socket.
+    """Bytes in, bytes out: TLS in memory, without a socket.
 
     OpenSSL must not be called twice at the same time for one connection, and a reader, a sender and a close are three
     threads. So everything goes through one lock, which is held only while memory is moved. Any thread.
@@ -869,13 +1111,13 @@ class Tls:
         self._outgoing = ssl.MemoryBIO()
         self._object = _tls_context(key, is_room).wrap_bio(self._incoming, self._outgoing, server_side=is_room)
 
-    def shake_hands(self, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """One step: whether it is done, and what is to be sent. Raises HandshakeError."""
+    def handshake_step(self, received: bytes | memoryview) -> tuple[bool, bytes]:
+        """Whether the handshake is complete, and what must be sent. Raises HandshakeError."""
         with self._lock:
             self._incoming.write(received)
             try:
                 self._object.do_handshake()
-                if not self._object.session_reused:  # a certificate is not what we asked for
+                if not self._object.session_reused:  # the other side showed a certificate instead
                     raise HandshakeError("no pre-shared key was used", b"")
             except ssl.SSLWantReadError:
                 return False, self._outgoing.read()
@@ -884,7 +1126,7 @@ class Tls:
             return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
-        """All of it, as records. Raises ssl.SSLError once something was received that was not from the other side."""
+        """All of it, as records. Raises ssl.SSLError once something arrived that the other side did not send."""
         pieces = []
         with self._lock:
             for start in range(0, len(plain), TLS_PIECE):
@@ -893,14 +1135,14 @@ class Tls:
         return b"".join(pieces)
 
     def decrypt(self, received: bytes | memoryview) -> bytes:
-        """All that can be read by now. Raises ConnectionLost where a record was changed on its way."""
+        """Everything that can be read by now. Raises ConnectionLost if a record was changed on the way."""
         pieces = []
         with self._lock:
             self._incoming.write(received)
             try:
                 while piece := self._object.read(TLS_RECORD):
                     pieces.append(piece)
-                if not pieces:  # the other side has ended TLS; whatever it sends now would pile up unread
+                if not pieces:  # the other side ended TLS; whatever it sends now would pile up unread
                     raise ConnectionLost
             except ssl.SSLWantReadError:
                 pass
@@ -916,238 +1158,415 @@ def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if sys.version_info >= (3, 13):
         if is_room:
-            context.num_tickets = 0  # a client that closes early would lose data over them
+            context.num_tickets = 0  # with them, a client that closes early would lose data
             context.set_psk_server_callback(lambda identity: key if identity == _PSK_IDENTITY else b"")
         else:
-            # verify_mode stays CERT_REQUIRED with no authority loaded: no certificate in the world is good enough.
+            # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
             context.check_hostname = False
             context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key))
     return context
 
 
+# ----------------------------------------------------------------------------------------------- waiting and limiting
+
+
+class Deadline:
+    """How long to wait: made once and passed along, so that all steps of a job share one time. For one thread.
+
+    seconds     until the time is up
+    trouble     why, for the ConnectionLost that `left` then raises
+    is_wanted   whether anyone still waits for the result
+    clock       monotonic seconds
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        trouble: Trouble = Trouble.SILENT,
+        is_wanted: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds = seconds
+        self._trouble = trouble
+        self._is_wanted = is_wanted
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def restart(self) -> None:
+        """Something moved: the whole time is available again."""
+        self._end = self._clock() + self._seconds
+
+    def left(self) -> float:
+        """Seconds to wait now, at most ASK_AGAIN. Raises ConnectionLost when the time is up or nobody waits."""
+        left = self._end - self._clock()
+        if left <= 0 or not self._is_wanted():
+            raise ConnectionLost(self._trouble)
+        return min(ASK_AGAIN, left)
+
+
+class RateLimit:
+    """Allows each key `at_once` units, and then `per_second` units a second (a token bucket). Any thread.
+
+    A key is whatever is limited: a person's number, or an address. `math.inf` units a second are no limit.
+    """
+
+    def __init__(self, at_once: float, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._at_once = at_once
+        self._per_second = per_second
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._full_at: dict[Hashable, float] = {}  # when all units of a key will be available again
+        self._many = 1_000  # keys; above that, those are forgotten whose units are all available
+
+    def take(self, key: Hashable, units: float = 1.0) -> float:
+        """Takes the units, even if that makes a debt; returns the seconds until the debt is paid (0: none)."""
+        return self._change(key, units, may_owe=True)
+
+    def try_take(self, key: Hashable, units: float = 1.0) -> float:
+        """Takes the units and returns 0; or takes none and returns the seconds until they will be available."""
+        return self._change(key, units, may_owe=False)
+
+    def wait(self, key: Hashable, units: float = 1.0) -> float:
+        """The seconds until so many units will be available (0: they are). Takes none."""
+        full_at = max(self._full_at.get(key, 0.0), self._clock())
+        return self._wait(full_at + units / self._per_second, self._clock())
+
+    def _change(self, key: Hashable, units: float, may_owe: bool) -> float:
+        if self._per_second == math.inf:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            full_at = max(self._full_at.get(key, now), now) + units / self._per_second
+            wait = self._wait(full_at, now)
+            if wait == 0 or may_owe:
+                self._full_at[key] = full_at
+                if len(self._full_at) > self._many:
+                    self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+                    self._many = max(1_000, 2 * len(self._full_at))
+            return wait
+
+    def _wait(self, full_at: float, now: float) -> float:
+        """How long a key owes whose units will all be available at `full_at`. A microsecond is rounding."""
+        if self._per_second == math.inf:
+            return 0.0
+        wait = full_at - now - self._at_once / self._per_second
+        return wait if wait > 1e-6 else 0.0
+
+
 # --------------------------------------------------------------------------------------------------------- connection
 
-# One socket is waited for at a time. A PollSelector has no descriptor of its own, and takes any number of a descriptor.
+
+class Life(enum.Enum):
+    """The life of a connection, in this order. Only the methods of its `Feed` change it."""
+
+    JOINING = "its reader receives the first messages, and answers itself; a file's connection stays here"
+    OPEN = "it has joined: the sender writes, the reader reads"
+    ENDING = "its last lines are on the way; what it says no longer counts"
+    CLOSED = "nothing more is given to it"
+
+
+END_OF_FEED = b""  # in place of a line: after it, nothing is written any more
+
+
+class Feed:
+    """What one connection still gets: a cursor into the history, and lines for it alone. Knows no socket.
+
+    Guarded by the lock of the Server or Client that it belongs to.
+    """
+
+    def __init__(self) -> None:
+        self.life = Life.JOINING
+        self.cursor = 0  # the number of the event that it gets next
+        self.private_lines: collections.deque[tuple[int, bytes]] = collections.deque()  # (cursor before it goes, line)
+
+    def open(self, cursor: int) -> None:
+        """It joins, and gets the events from `cursor` on."""
+        self.life = Life.OPEN
+        self.cursor = cursor
+
+    def tell(self, line: bytes, after: int = 0) -> None:
+        """For this connection alone, once all events below `after` are written."""
+        if self.life is not Life.OPEN:
+            return
+        if len(self.private_lines) < MAX_PRIVATE_LINES:
+            self.private_lines.append((after, line))
+        else:  # it writes but does not read; its client comes back, and `last_id` tells it what it missed
+            self.close()
+
+    def end(self, after: int, last_words: Message | None) -> None:
+        """It gets the events below `after`, then its last words, and then nothing more."""
+        if self.life is Life.OPEN:
+            self.private_lines = collections.deque(line for line in self.private_lines if line[0] <= after)
+            if last_words is not None:
+                self.private_lines.append((after, encode(last_words)))
+            self.private_lines.append((after, END_OF_FEED))
+            self.life = Life.ENDING
+
+    def close(self) -> None:
+        """It gets nothing more, not even last words."""
+        self.private_lines.clear()
+        self.life = Life.CLOSED
+
+    def pop_private_lines(self) -> bytes | None:
+        """The private lines that may go now, joined; END_OF_FEED where nothing follows; None if there are none."""
+        lines: list[bytes] = []
+        while self.private_lines and self.private_lines[0][0] <= self.cursor:
+            if self.private_lines[0][1] == END_OF_FEED:
+                if not lines:
+                    self.close()
+                    return END_OF_FEED
+                break
+            lines.append(self.private_lines.popleft()[1])
+        return b"".join(lines) if lines else None
+
+
+# Each thread waits for one socket. A PollSelector has no descriptor of its own, and takes descriptors of any number.
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
-
-Patience = Callable[[], float]  # how long to wait now, in s; or it raises, for the time is up
-
-
-def _time_left(deadline: float, trouble: Trouble) -> float:
-    """How long to wait now, in s. Raises ConnectionLost when the time is up."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise ConnectionLost(trouble)
-    return min(TICK, left)
 
 
 class Connection:
-    """A socket that carries lines or a file, and its place in the room's history.
+    """A socket that carries lines or a file, and the feed that it gets.
 
-    A connection that carries a file belongs to one thread. Any other has two: a reader, the only one that receives, and
-    a sender, the only one that writes once the connection has joined. Neither ever waits for the other. Whoever writes
-    last closes: the sender if it has joined, else the reader. Any other thread may only `abort` it and, under its
-    owner's lock, say where it ends. After `start_tls` no plain byte leaves.
+    A connection that carries a file, or has not joined yet, belongs to its reader thread alone. A joined one has two
+    threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other.
+    Whoever writes last closes the socket: the sender if the connection has joined, otherwise the reader. Any other
+    thread may only `abort` it. After `start_tls` no plain byte leaves.
     """
 
-    def __init__(self, sock: socket.socket, longest_line: int, receive_size: int) -> None:
+    def __init__(self, sock: socket.socket, receive_size: int) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # a short line must not wait for the next one
         self.socket = sock
         self.address: str = sock.getpeername()[0]
+        self.feed = Feed()
         # Reader thread only:
+        self.received = 0  # bytes, as they came over the network
+        self.overhead = 0.0  # of these, what TLS added to lines and files beyond the usual
         self._receive_size = receive_size
-        self._lines = LineReader(longest_line)
+        self._most_received = MAX_BYTES_UNJOINED
+        self._lines = LineReader(MAX_LINE_UNJOINED)
         self._readable = _OneSocketSelector()
         self._readable.register(sock, selectors.EVENT_READ)
-        self._buffer = memoryview(b"")  # for a file: new memory for each piece would take longer than to receive it
-        self.heard_at = time.monotonic()
+        self._buffer = memoryview(b"")  # for a file: asking for new memory for each piece would take longer
+        self._heard_at = time.monotonic()  # when the last complete line came
         # Sender thread only:
         self._unsent = b""
-        # Guarded by the lock of the Server or Client that it belongs to:
-        self.place = 0  # the number that it gets next
-        self.own_lines: collections.deque[tuple[int, bytes]] = collections.deque()  # (when its place is here, line)
-        self.end = MAX_INTEGER  # the place at which it ends
-        self.end_at = math.inf  # monotonic s; when last words must have arrived
-        self.finished = False  # nothing will be given to the sender any more
         # Any thread:
         self._tls: Tls | None = None  # begins before the connection joins, and never ends
-        self.all_written = threading.Event()  # last words included; or it cannot be done
-        self.sent_at = time.monotonic()
-        self._open_lock = threading.Lock()  # so that nobody touches a descriptor that was closed, and is another's now
+        self._all_written = threading.Event()  # last words included; or nothing can be written any more
+        self._sent_at = time.monotonic()
+        self._open_lock = threading.Lock()  # nobody may use a descriptor that was closed and now belongs to another
 
-    # Reader thread.
+    # Reader thread: receiving.
 
-    def next_line(self, wait: float) -> bytes | None:
-        """The next line, if there is one within `wait` s, or None. Raises ProtocolError, ConnectionLost."""
+    def accept(self, longest_line: int) -> None:
+        """The other side has said what it wants, and may have it: the tight limits for unknown people end."""
+        self._lines.longest = longest_line
+        self._most_received = sys.maxsize
+
+    def next_lines(self, wait: float) -> list[bytes]:
+        """The lines that came together, after waiting at most `wait` s for the first; perhaps none.
+
+        Raises ProtocolError if the first of them is too long, and ConnectionLost.
+        """
         line = self._lines.next()
         if line is None and (data := self._receive_plain(wait, self._receive_size)):
             self._lines.feed(data)
             line = self._lines.next()
-        return line
-
-    def first_line(self, patience: Patience) -> bytes:
-        """The next line. Raises ProtocolError, ConnectionLost."""
-        while (line := self.next_line(patience())) is None:
-            pass
-        return line
-
-    def next_lines(self, wait: float) -> Iterator[bytes]:
-        """The next line, as from `next_line`, and those that came together with it; none after its last words."""
-        line = self.next_line(wait)
+        lines = []
         while line is not None:
-            yield line
-            line = None if self.ending else self._lines.next()
+            lines.append(line)
+            try:
+                line = self._lines.next()
+            except ProtocolError:  # first come those before it: the next call will raise
+                break
+        if lines:
+            self._heard_at = time.monotonic()
+        return lines
 
-    def next_bytes(self, most: int, patience: Patience) -> bytes | memoryview:
-        """Raw bytes, at least one; they are there until the next call. Raises ConnectionLost."""
+    def wait_for_line(self, deadline: Deadline) -> bytes:
+        """The next line, and no further one. Raises ProtocolError, ConnectionLost."""
+        line = self._lines.next()
+        while line is None:
+            self._lines.feed(self._receive_thrifty(deadline, self._receive_size))
+            line = self._lines.next()
+            if line is None:
+                time.sleep(REST)
+        return line
+
+    def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
+        """Raw bytes, at least one, valid until the next call; the deadline begins anew. Raises ConnectionLost."""
         if not self._buffer:
             self._buffer = memoryview(bytearray(MAX_PIECE))
         data: bytes | memoryview = self._lines.take_all()
         while not data:
-            data = self._receive_plain(patience(), most)
+            data = self._receive_thrifty(deadline, most)
+            if not data:
+                time.sleep(REST)
+        deadline.restart()
         if len(data) > most:
             self._lines.feed(data[most:])
         return data[:most]
 
+    def _receive_thrifty(self, deadline: Deadline, most: int) -> bytes | memoryview:
+        """Where no limit per person holds (a file, the first lines): TLS must carry something. Raises ConnectionLost.
+
+        Asking for new keys again and again, or one byte in each record, would keep a processor busy.
+        """
+        data = self._receive_plain(deadline.left(), most)
+        if self.overhead > MAX_OVERHEAD:
+            raise ConnectionLost
+        return data
+
     def _receive_plain(self, wait: float, most: int) -> bytes | memoryview:
         data = self._receive(wait, most)
-        return self._tls.decrypt(data) if data and self._tls is not None else data
+        if not data or self._tls is None:
+            return data
+        plain = self._tls.decrypt(data)
+        self.overhead += len(data) * (1 - USUAL_OVERHEAD) - len(plain)
+        return plain
 
     def _receive(self, wait: float, most: int) -> bytes | memoryview:
-        """What has come within `wait` s, or nothing. Raises ConnectionLost."""
+        """What comes within `wait` s, or nothing. Raises ConnectionLost, ProtocolError."""
         try:
             try:
-                data = self._take(most)
+                data = self._recv(most)
             except BlockingIOError:
                 if not self._readable.select(max(0.0, wait)):
                     return b""
-                data = self._take(most)
-        except BlockingIOError:  # readable, and then it was not: allowed
+                data = self._recv(most)
+        except BlockingIOError:  # it was readable and then was not: allowed
             return b""
         except OSError as error:
             raise ConnectionLost from error
         if not data:
             raise ConnectionLost
-        self.heard_at = time.monotonic()
+        self.received += len(data)
+        if self.received > self._most_received:
+            raise ProtocolError(f"more than {self._most_received} bytes before joining")
         return data
 
-    def _take(self, most: int) -> bytes | memoryview:
+    def _recv(self, most: int) -> bytes | memoryview:
         if not self._buffer:
             return self.socket.recv(most)
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
-    def start_tls(self, tls: Tls, patience: Patience) -> None:
-        """From here on everything is encrypted. Raises HandshakeError, ConnectionLost."""
+    def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
+        """From now on everything is encrypted. `step`: `tls.handshake_step`, or something around it.
+
+        Raises HandshakeError, ConnectionLost, ProtocolError.
+        """
         received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
             while True:
-                done, answer = tls.shake_hands(received)
-                self._send_first(answer)
+                done, answer = step(received)
+                self._send_all(answer)
                 if done:
                     break
-                while not (received := self._receive(patience(), self._receive_size)):
+                if not answer:  # part of a record
+                    time.sleep(REST)
+                while not (received := self._receive(deadline.left(), self._receive_size)):
                     pass
         except HandshakeError as error:
             with contextlib.suppress(ConnectionLost):
-                self._send_first(error.alert)
+                self._send_all(error.alert)
             raise
         self._tls = tls
         self._lines.feed(tls.decrypt(b""))
 
     def keep_time(self) -> bool:
-        """Whether it is time for a ping. Raises ConnectionLost when nothing was received for too long."""
+        """Whether it is time for a ping. Raises ConnectionLost after a silence that is too long."""
         now = time.monotonic()
-        if now - self.heard_at > SILENCE:
+        if now - self._heard_at > SILENCE:
             raise ConnectionLost(Trouble.SILENT)
-        if now - self.sent_at < PING_AFTER:
+        if now - self._sent_at < PING_AFTER:
             return False
-        self.sent_at = now  # one ping is enough, even if it cannot go out yet
+        self._sent_at = now  # one ping is enough, even if it cannot go out yet
         return True
 
-    def moving(self) -> float:
-        """A file's connection: how long to wait now, in s. Raises ConnectionLost when nothing moves any more."""
-        return _time_left(max(self.heard_at, self.sent_at) + SILENCE, Trouble.SILENT)
+    def did_not_read(self, seconds: float) -> None:
+        """For so long nobody received here, so that time does not count as silence."""
+        self._heard_at += seconds
+
+    # Reader thread: a file, or a connection that has not joined.
 
     def keep_buffer_small(self) -> None:
-        """A file's connection, before its bytes go out.
+        """Before the bytes of a file go out.
 
-        What has gone into a small buffer is nearly there: the progress is true. Nor is it slower than the megabytes
-        that a system may give otherwise: see tests/bench/files.py.
+        What went into a small buffer has almost arrived, so the progress that people see is true. This is not slower
+        than the megabytes that a system may otherwise use: see tests/bench/files.py.
         """
-        with contextlib.suppress(OSError):  # macOS, where it is gone already: the next use will tell
+        with contextlib.suppress(OSError):  # macOS, if the other side is gone already: the next use will tell
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
 
-    def send_bytes(self, data: bytes | memoryview, patience: Patience) -> None:
-        """A file's connection: writes all of it, as fast as the other side takes it. Raises ConnectionLost."""
+    def send_bytes(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        """Writes all of it; the deadline begins anew whenever the other side takes some. Raises ConnectionLost."""
         try:
             rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
             while rest:
                 try:
                     rest = rest[self.socket.send(rest) :]
-                    self.sent_at = time.monotonic()
+                    deadline.restart()
                 except BlockingIOError:
                     with _OneSocketSelector() as writable:
                         writable.register(self.socket, selectors.EVENT_WRITE)
-                        writable.select(patience())
-        except OSError as error:  # OpenSSL's errors among them
+                        writable.select(deadline.left())
+        except OSError as error:  # including OpenSSL's errors
             raise ConnectionLost from error
 
-    def send_first(self, message: Message) -> None:
-        """Writes before the sender knows this connection. These lines are short and the buffer is empty: no wait.
-
-        Raises ConnectionLost.
-        """
-        self._send_first(encode(message), self._tls)
-
-    def _send_first(self, data: bytes, tls: Tls | None = None) -> None:
+    def send_unjoined(self, message: Message) -> None:
+        """Writes without the sender. Such lines are short and the buffer is empty: no wait. Raises ConnectionLost."""
+        data = encode(message)
         try:
-            self.socket.sendall(data if tls is None else tls.encrypt(data))
+            self._send_all(data if self._tls is None else self._tls.encrypt(data))
+        except ssl.SSLError as error:
+            raise ConnectionLost from error
+
+    def _send_all(self, data: bytes) -> None:
+        try:
+            self.socket.sendall(data)
         except OSError as error:
             raise ConnectionLost from error
 
-    def finish_first(self, message: Message | None) -> None:
+    def close_unjoined(self, message: Message | None) -> None:
         """Last words on a connection that has not joined. Raises ConnectionLost."""
+        self.accept(MAX_LINE_TO_ROOM)  # whatever else it has sent is dropped
         if message is not None:
-            self.send_first(message)
-        self.write(b"")
-        self.end_at = time.monotonic() + LAST_WORDS
+            self.send_unjoined(message)
+        self.write(END_OF_FEED)
         self.linger()
 
     def linger(self) -> None:
-        """Until `end_at`: reads and drops (to close with unread bytes would reset it), and lets the sender finish."""
+        """While the last words are on their way: reads and drops (closing with unread bytes would reset them)."""
+        end = time.monotonic() + LAST_WORDS
         with contextlib.suppress(ConnectionLost):
-            while (left := self.end_at - time.monotonic()) > 0:
-                self._receive(min(TICK, left), self._receive_size)
-        self.all_written.wait(max(0.0, self.end_at - time.monotonic()))
-
-    @property
-    def ending(self) -> bool:
-        """Whether its last words are spoken, or waiting to be."""
-        return self.end_at < math.inf
+            while (left := end - time.monotonic()) > 0:
+                self._receive(min(TICK, left), MAX_PIECE)
+                time.sleep(REST)
+        self._all_written.wait(max(0.0, end - time.monotonic()))
 
     # Sender thread.
 
     @property
-    def busy(self) -> bool:
-        """Whether a piece is unfinished."""
+    def has_unsent(self) -> bool:
+        """Whether a piece is not completely written."""
         return bool(self._unsent)
 
     def write(self, piece: bytes) -> bool:
-        """Begins a piece (an empty one ends the writing); False if it could not all be written yet."""
-        if not piece:
+        """Begins a piece (END_OF_FEED ends the writing); False if it could not be written completely yet."""
+        if piece == END_OF_FEED:
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
-            self.all_written.set()
+            self._all_written.set()
             return True
         try:
             self._unsent = piece if self._tls is None else self._tls.encrypt(piece)
-        except ssl.SSLError:  # the reader has met something that was not from the other side
+        except ssl.SSLError:  # the reader received something that the other side did not send
             self._give_up()
         return self.flush()
 
     def flush(self) -> bool:
-        """Goes on with the unfinished piece; False if there is still something left of it."""
+        """Continues with the unfinished piece; False if some of it is still left."""
         try:
             while self._unsent:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
@@ -1155,13 +1574,13 @@ class Connection:
             return False
         except OSError:
             self._give_up()
-        self.sent_at = time.monotonic()
+        self._sent_at = time.monotonic()
         return True
 
     def _give_up(self) -> None:
-        """It cannot be written to any more; its reader notices, and ends it."""
+        """Nothing can be written any more; its reader notices, and ends it."""
         self._unsent = b""
-        self.all_written.set()
+        self._all_written.set()
         self.abort()
 
     # Any thread.
@@ -1172,22 +1591,24 @@ class Connection:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the descriptor back. Only its last user: the sender if it has joined, else the reader."""
+        """Gives the descriptor back. Only its last user: the sender if it has joined, otherwise the reader."""
         with self._open_lock:
             self._readable.close()
             self.socket.close()
 
 
 class WakeUp:
-    """A selector that any thread can make return: with a socketpair, and hardly ever more than a byte on its way."""
+    """A selector that any thread can wake, by a byte through a socketpair; hardly ever is more than one on its way."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as undo:
             self.selector = undo.enter_context(selectors.DefaultSelector())  # the waiting thread's
             self.receiver, self._sender = socket.socketpair()
             undo.pop_all()
-        self.receiver.setblocking(False)
-        self._sender.setblocking(False)
+        for end in (self.receiver, self._sender):
+            end.setblocking(False)
+            if end.family == socket.AF_INET:  # on Windows a socketpair is TCP
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.selector.register(self.receiver, selectors.EVENT_READ)
         self._is_set = False
         self._open_lock = threading.Lock()
@@ -1204,7 +1625,7 @@ class WakeUp:
         """The waiting thread, before it looks for work."""
         with contextlib.suppress(BlockingIOError):
             self.receiver.recv(64)
-        self._is_set = False  # only now: a `set` between the two is seen as work, the other way round it would be lost
+        self._is_set = False  # last: a `set` between these two lines is found as work; the other order would lose it
 
     def close(self) -> None:
         """The waiting thread, at its end."""
@@ -1215,7 +1636,7 @@ class WakeUp:
 
 
 def _start_thread(run: Callable[[], None], name: str) -> threading.Thread:
-    """Raises OSError where the system has no thread left."""
+    """Raises OSError if the system has no thread left."""
     thread = threading.Thread(target=run, name=name)
     try:
         thread.start()
@@ -1226,18 +1647,23 @@ def _start_thread(run: Callable[[], None], name: str) -> threading.Thread:
 
 # ------------------------------------------------------------------------------------------------------------- sender
 
-Due = list[tuple[Connection, bytes]]  # a piece for each connection that has none; an empty piece ends the writing
+Writes = list[tuple[Connection, bytes]]  # a piece for each connection that can take one; END_OF_FEED ends the writing
 
 
 class Sender:
-    """The one thread that writes to joined connections, and closes them in the end. It never waits for any of them.
+    """The one thread that writes to joined connections, and closes them at the end. It never waits for any of them.
 
-    `due` is asked, on that thread, what there is to write now. A connection that cannot take more is watched until it
-    can, and costs nothing meanwhile. To make one raises OSError where the system has no descriptor or thread left.
+    next_writes   asked on that thread: what is there to write now?
+    on_failure    called on that thread after an error that nobody expected; then the sender tries to go on, so that
+                  last words can still be written. A second error cuts everything
+
+    A connection that cannot take more is watched until it can, and costs nothing meanwhile. Making a Sender raises
+    OSError if the system has no descriptor or thread left.
     """
 
-    def __init__(self, name: str, due: Callable[[], Due]) -> None:
-        self._due = due
+    def __init__(self, name: str, next_writes: Callable[[], Writes], on_failure: Callable[[], None]) -> None:
+        self._next_writes = next_writes
+        self._on_failure = on_failure
         self._released: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._stopping = False
         with contextlib.ExitStack() as undo:
@@ -1246,73 +1672,80 @@ class Sender:
             undo.pop_all()
 
     def wake(self) -> None:
-        """Any thread: there may be something due."""
+        """Any thread: there may be something to write."""
         self._wake_up.set()
 
     def release(self, connection: Connection) -> None:
-        """The connection's reader, as its last act: nothing more is due to it, close it."""
+        """The connection's reader, as its last act: nothing more is written to it, close it."""
         self._released.put(connection)
         self.wake()
 
     def stop(self) -> None:
-        """Any thread, when all connections are released; returns when all is closed."""
+        """Any thread, when all connections are released; returns when all of them are closed."""
         self._stopping = True
         self.wake()
         self._thread.join()
 
     def _run(self) -> None:
-        busy = False
+        try:
+            self._write_until_stopped()
+        except Exception:
+            log.exception("the sender failed")
+            try:
+                self._on_failure()
+                self._write_until_stopped()
+            except Exception:
+                log.exception("the sender failed again")
+                while not self._stopping:  # the readers notice that their connections do not answer, and end them
+                    self._close_released()
+                    time.sleep(MAX_REST)
+        self._close_released()
+        self._wake_up.close()
+
+    def _write_until_stopped(self) -> None:
+        wrote_something = True
         selector = self._wake_up.selector
         while not self._stopping:
-            for key, _ in selector.select(0 if busy else None):
+            for key, _ in selector.select(0 if wrote_something else None):
                 if key.data is None:
                     self._wake_up.clear()
                 elif key.data.flush():
                     selector.unregister(key.fileobj)
             self._close_released()
-            busy = self._write_what_is_due()
-        self._close_released()
-        self._wake_up.close()
+            wrote_something = self._write()
 
-    def _write_what_is_due(self) -> bool:
-        """Whether there was anything.
+    def _write(self) -> bool:
+        """Whether there was anything to write.
 
-        After short pieces it rests for as long as they took to write, so that more comes together: Nagle's idea
-        (RFC 896) for a whole room. Otherwise, when 900 people come at once, it would tell 900 people of each.
+        After short pieces the sender rests for as long as they took, so that more comes together: Nagle's idea
+        (RFC 896) for a whole room. Without that, when 900 people come at once, it would tell 900 people of each.
         """
-        begun = time.perf_counter()
-        due = self._due()
-        for connection, piece in due:
+        start = time.perf_counter()
+        writes = self._next_writes()
+        for connection, piece in writes:
             if not connection.write(piece):
                 self._wake_up.selector.register(connection.socket, selectors.EVENT_WRITE, connection)
-        if sum(len(piece) for _, piece in due) < SHORT_PIECE * len(due):
-            time.sleep(min(time.perf_counter() - begun, MAX_REST))
-        return bool(due)
+        if sum(len(piece) for _, piece in writes) < SHORT_PIECE * len(writes):
+            time.sleep(min(time.perf_counter() - start, MAX_REST))
+        return bool(writes)
 
     def _close_released(self) -> None:
         while not self._released.empty():
             connection = self._released.get()
-            if connection.busy:
-                self._wake_up.selector.unregister(connection.socket)
+            if connection.has_unsent:
+                with contextlib.suppress(KeyError):  # after a failure
+                    self._wake_up.selector.unregister(connection.socket)
             connection.close()
 
 
-def take_own_lines(connection: Connection) -> bytes:
-    """What is for this person alone and may go now, joined. The lock of the connection's owner is held."""
-    lines = []
-    while connection.own_lines and connection.own_lines[0][0] <= connection.place:
-        lines.append(connection.own_lines.popleft()[1])
-    return b"".join(lines)
-
-
-# ------------------------------------------------------------------------------------------------------------- server
+# ----------------------------------------------------------------------------------------------------------- the room
 
 
 class History:
-    """The newest events of a room, numbered from 1, encoded. Every method requires the room lock.
+    """The newest events of a room, numbered from 1, encoded. Not for two threads at once.
 
-    It keeps a quarter more than it promises: who begins at the oldest event that is promised has time to read it
-    before it is gone, while the others talk on.
+    It keeps a quarter more than it promises: a newcomer who begins at the oldest promised event has time to read it
+    before it is gone, even while the others go on talking.
     """
 
     def __init__(self, most_events: int) -> None:
@@ -1320,7 +1753,7 @@ class History:
         self._most_kept = most_events * 5 // 4
         self._lines: dict[int, bytes] = {}
         self._size = 0  # bytes
-        self.oldest = 1  # the number of the oldest that is kept
+        self.oldest = 1  # the number of the oldest event that is kept
         self.next = 1  # the number that the next event gets
 
     def append(self, line: bytes) -> None:
@@ -1335,16 +1768,16 @@ class History:
         return self._lines.get(number)
 
     def replace(self, number: int, line: bytes) -> None:
-        """Whoever has not got that event yet gets this one. It is still kept."""
+        """An event that is still kept reads like this from now on, for everyone who has not received it yet."""
         self._size += len(line) - len(self._lines[number])
         self._lines[number] = line
 
     def promised(self) -> int:
-        """The number of the oldest event that somebody who comes now gets."""
+        """The number of the oldest event that a newcomer gets."""
         return max(self.oldest, self.next - self._most_promised)
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
-        """The events from `start` up to, without, `end`, as many as make one piece; and the number after them."""
+        """The events from `start` up to but not including `end`, as many as fit a piece; and the number after them."""
         lines = [self._lines[start]]
         size = len(lines[0])
         for number in range(start + 1, end):
@@ -1356,127 +1789,865 @@ class History:
         return b"".join(lines), start + len(lines)
 
 
+class Ban:
+    """One use of Mute or Remove. Everyone it affects refers to it, so that undoing it is undone for all of them.
+
+    It affects the person whom the host chose and, if `address` is not None, new people from there.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+
+
 @dataclass(eq=False)
 class Person:
-    """Somebody the room knows: in the list of people, or gone and remembered. Guarded by the room lock."""
+    """Someone the room knows: in the list of people, or remembered after leaving."""
 
     who: int
     token: str = dataclasses.field(repr=False)
     name: str
-    address: str = ""  # of the newest connection
+    address: str  # of the newest connection; this computer's own addresses are all LOOPBACK
     present: bool = False  # in the list; also for a while without a connection
-    connection: Connection | None = None  # the only one that may speak for this person
-    carriers: set[Connection] = dataclasses.field(default_factory=set)  # of files
+    feed: Feed | None = None  # of the only connection that may speak for this person
     visits: int = 0  # connections so far
     last_id: int = 0  # the highest id that was answered
-    allowance_at: float = 0.0  # monotonic s; when the brake's allowance is whole again
+    muted: Ban | None = None
+    removed: Ban | None = None
+    left_at: float = -math.inf  # monotonic s; when they were last taken from the list
 
     @property
     def is_lost(self) -> bool:
         """In the list, without a connection: perhaps about to come back."""
-        return self.present and self.connection is None
+        return self.present and self.feed is None
 
 
-class Ban:
-    """Whom the host has muted, or removed. Every method requires the room lock.
+@dataclass(frozen=True)
+class SharedFile:
+    """What the room knows of a file that is available."""
 
-    A token lasts as long as a run of the program, so the address counts as well: but for loopback's, where it is
-    everybody's. What is known of somebody grows with each visit.
-    """
-
-    def __init__(self) -> None:
-        self.people: dict[int, set[str]] = {}  # who -> token and addresses
-
-    def add(self, person: Person) -> None:
-        self.people.setdefault(person.who, set()).update(_marks(person.token, person.address))
-
-    def lift(self, person: Person) -> None:
-        """Whatever had banned this person."""
-        marks = self.people.get(person.who, set()) | _marks(person.token, person.address)
-        self.people = {who: others for who, others in self.people.items() if not others & marks}
-
-    def covers(self, token: str, address: str) -> bool:
-        if not self.people:  # hardly ever is anybody, and each message asks
-            return False
-        marks = _marks(token, address)
-        for others in self.people.values():
-            if others & marks:
-                others |= marks
-                return True
-        return False
+    id: str
+    owner: int  # a person's number
+    line: bytes  # the encoded event, for latecomers
 
 
-def _marks(token: str, address: str) -> set[str]:
-    return {token} if _is_loopback(address) else {token, address}
-
-
-_IN_THE_ROOM = _types(Say, Ping, Leave)
-_TOKEN = re.compile("[0-9a-fA-F]{32}")
-_REMOVED = "The host has removed you from this room."
-_MUTED = ("muted", "The host has muted you.")
-_PAUSED = ("paused", "The host has paused the room.")
+_REMOVED = "The host removed you from this room."
+_MUTED = ("muted", "The host muted you.")
+_PAUSED = ("paused", "The host paused the room.")
 _NO_CONTROLS = Controls((), ())
+_NOT_IN = "Only people who are in the room share and save its files."
+_NO_SPACE = "The room has no space left for this file."
 _PING = encode(Ping())
 
+Pieces = dict[tuple[int, int], tuple[bytes, int]]  # (from, to) of the history -> what `History.piece` gave
 
-class Server:
-    """A room. Made by `run_server`; `id`, `port` and `token` (the host's own) are for any thread to read.
 
-    What the room knows is guarded by one lock, `_room_lock`, held for a few lines and never while anything is received
-    or sent.
+class Room:
+    """The rules of a room: who is in and under which name, who may write, and what everyone gets.
+
+    It knows no socket and no thread: a Server calls it, always with one lock, and a test calls it like a function.
+    People are reached through their feeds. `has_news` tells the caller that some feed got something, so that the
+    sender must be woken. `title` and `host_name` are cleaned here.
     """
 
     def __init__(
-        self, title: str, host_name: str, host: str, port: int, password: str | None, rate: float | None,
-        history: int, limit: int, max_file: int, max_store: int, events: Events | None,
+        self,
+        title: str,
+        host_name: str = "Host",
+        *,
+        history: int = KEPT_EVENTS,
+        limit: int = MAX_PEOPLE,
+        max_file: int = MAX_FILE,
+        events: Events | None = None,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Raises ValueError for a title or a host's name with nothing visible in it."""
         self.id = secrets.token_hex(16)
-        self.token = secrets.token_hex(16)
+        self.host_token = secrets.token_hex(16)
         self.title = clean_name(title, MAX_TITLE)
         self.host_name = clean_name(host_name)
         if not self.title or not self.host_name:
             raise ValueError("a room needs a title and a name for its host")
-        _check_numbers(port, rate, history, limit, max_file, max_store)
-        _check_password(password)
+        self.max_file = max_file
+        self.has_news = False
+        self.history = History(history)
+        self._limit = limit
+        self._events = events
+        self._now = now  # seconds since 1970
+        self._clock = clock  # monotonic seconds
+        self._host_skeleton = skeleton(self.host_name)
+        self._paused = False
+        self._controls = _NO_CONTROLS  # as last told
+        self._people: dict[str, Person] = {}  # token -> person; those who left longest ago come first
+        self._has_bans = False  # somebody is muted or removed; hardly ever, and everyone who comes asks
+        self._files: dict[int, SharedFile] = {}  # number of the event -> file
+        self._numbers = itertools.count(HOST + 1)
+
+    # What everyone gets.
+
+    def broadcast(self, event: Numbered) -> None:
+        """To everyone in the room, now and later: appends to the history."""
+        assert event.number == self.history.next
+        self.history.append(encode(event))
+        self.has_news = True
+
+    def tell(self, feed: Feed, message: Message | bytes, after: int = 0) -> None:
+        """To one person alone, once all events below `after` are written."""
+        feed.tell(message if isinstance(message, bytes) else encode(message), after)
+        self.has_news = True
+
+    def end(self, feed: Feed, last_words: Message | None) -> None:
+        """The feed gets everything up to now, then these last words, and then nothing more."""
+        feed.end(self.history.next, last_words)
+        self.has_news = True
+
+    def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
+        """What this feed gets next, and moves its cursor; END_OF_FEED at its end; None: nothing for now.
+
+        `pieces` is shared by all calls of one round: a piece is joined once for all feeds with the same cursor.
+        """
+        history = self.history
+        goal = history.next
+        if self.close_if_too_slow(feed):
+            return END_OF_FEED
+        if feed.private_lines:
+            if (lines := feed.pop_private_lines()) is not None:
+                return lines
+            goal = min(goal, feed.private_lines[0][0])
+        if feed.cursor >= goal:
+            return None
+        key = (feed.cursor, goal)
+        if key not in pieces:
+            pieces[key] = history.piece(*key)
+        piece, feed.cursor = pieces[key]
+        return piece
+
+    def close_if_too_slow(self, feed: Feed) -> bool:
+        """Closes a feed that fell out of the history: its client comes back, and is told how many events it missed."""
+        is_too_slow = feed.cursor < self.history.oldest
+        if is_too_slow:
+            feed.close()
+        return is_too_slow
+
+    # People come and go.
+
+    def person(self, token: str) -> Person | None:
+        """Whose token this is, if the room knows it."""
+        return self._people.get(token)
+
+    def is_host(self, token: str) -> bool:
+        return hmac.compare_digest(token, self.host_token)
+
+    def has_address(self, address: str) -> bool:
+        """Whether somebody from there is in the list."""
+        return any(person.present and person.address == address for person in self._people.values())
+
+    def people_present(self) -> int:
+        return sum(person.present for person in self._people.values())
+
+    def join(self, join: Join, address: str, feed: Feed) -> Person:
+        """A connection becomes a person's: a name, a `joined`, a cursor. Raises ProtocolError."""
+        person = self._people.get(join.token)
+        if person is None:
+            person = self._new_person(join.token, address)
+        if person.removed is not None:
+            raise ProtocolError(_REMOVED, "removed")
+        if not person.present:
+            person.address = address
+            self._add_to_list(person, join.name)
+        if person.feed is not None:
+            person.feed.end(person.feed.cursor, Closed("You have joined this room from somewhere else."))
+        person.address = address
+        person.feed = feed
+        person.visits += 1
+        self._welcome(person, join, feed)
+        return person
+
+    def _new_person(self, token: str, address: str) -> Person:
+        """Not yet remembered: whoever is refused leaves no trace."""
+        if self.is_host(token):
+            return Person(HOST, token, self.host_name, address)
+        person = Person(next(self._numbers), token, "", address)
+        person.muted = self._ban_at(address, lambda other: other.muted)
+        person.removed = self._ban_at(address, lambda other: other.removed)
+        return person
+
+    def _ban_at(self, address: str, ban_of: Callable[[Person], Ban | None]) -> Ban | None:
+        """What new people from this address inherit: it holds while a person it affects is in, and a while longer."""
+        if self._has_bans:
+            for person in self._people.values():
+                ban = ban_of(person)
+                is_near = person.present or self._clock() - person.left_at < SPREAD_TIME
+                if ban is not None and ban.address == address and is_near:
+                    return ban
+        return None
+
+    def _add_to_list(self, person: Person, wanted: str) -> None:
+        """Raises ProtocolError if the name or the number of people does not allow it."""
+        name = self.host_name if person.who == HOST else self._free_name(person, clean_name(wanted))
+        if person.who != HOST:
+            self._make_place(person.address)
+        person.name = name
+        person.present = True
+        self._people[person.token] = person
+        if len(self._people) > MAX_REMEMBERED:
+            forgettable = (p for p in self._people.values() if not p.present and p.removed is None)
+            if (oldest := next(forgettable, None)) is not None:
+                del self._people[oldest.token]
+        self.broadcast(Joined(self.history.next, self._time(), person.who, name))
+        self._people_changed()
+
+    def _make_place(self, address: str) -> None:
+        """In a full room, a crowd at one address makes place for someone from elsewhere. Raises ProtocolError."""
+        others = [person for person in self._people.values() if person.present and person.who != HOST]
+        if len(others) < min(self._limit, ROOM_PEOPLE - 1):  # one place on the wire is the host's
+            return
+        crowds = collections.Counter(person.address for person in others)
+        crowded, people = crowds.most_common(1)[0]
+        if address in crowds or people <= CROWD:
+            raise ProtocolError(f"The room is full: {len(others):,} people are in.", "full")
+        newest = max((p for p in others if p.address == crowded), key=lambda p: p.who)
+        self._send_away(newest, "lost", Refused("full", "The room is full.", int(BACK_WITHIN)))
+
+    def _free_name(self, person: Person, name: str) -> str:
+        """The name, with a number if somebody has it already. Raises ProtocolError.
+
+        A muted person who comes back gets a name that says nothing, so that nobody talks through names.
+        """
+        if person.muted is not None:
+            name = "Guest" if not self._is_hosts("Guest") else "Visitor"
+        if not name:
+            raise ProtocolError("A name needs at least one visible character.")
+        if not self._is_hosts(name):
+            taken = {other.name.casefold() for other in self._people.values() if other.present}
+            for number in range(1, MAX_SUFFIX):
+                suffix = "" if number == 1 and person.muted is None else f" {number}"
+                free = name[: MAX_NAME - len(suffix)].rstrip() + suffix
+                if free.casefold() not in taken:
+                    if self._is_hosts(free):  # cut to make room for a number; with any other it would be, too
+                        break
+                    return free
+        raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
+
+    def _is_hosts(self, name: str) -> bool:
+        """Whether it looks like the host's name, perhaps with something in brackets behind it."""
+        bare = re.sub(r"[(\[{<].*", "", unicodedata.normalize("NFKC", name))
+        with_letters = name.translate(_DIGITS_TO_LATIN)  # digits in place of letters
+        return self._host_skeleton != "" and self._host_skeleton in map(skeleton, (name, bare, with_letters))
+
+    def _welcome(self, person: Person, join: Join, feed: Feed) -> None:
+        """The feed gets its cursor, the message that says what comes from there, and the files from before."""
+        after = join.after if join.room == self.id and join.after < self.history.next else 0
+        cursor = max(after + 1, self.history.promised())
+        files = [file.line for number, file in self._files.items() if after < number < cursor]
+        people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
+        welcome = Welcome(
+            room=self.id,
+            title=self.title,
+            who=person.who,
+            name=person.name,
+            host=HOST if people[0][0] == HOST else None,
+            people=people,
+            files=len(files),
+            missed=cursor - after - 1 - len(files),
+            history=self.history.next - cursor,
+            last_id=person.last_id,
+            muted=person.muted is not None,
+            paused=self._paused,
+            max_file=self.max_file,
+        )
+        feed.open(cursor)
+        self.tell(feed, encode(welcome) + b"".join(files))
+
+    def lose(self, person: Person, feed: Feed) -> bool:
+        """The connection with this feed is gone; whether its person is lost now, and may come back."""
+        if person.feed is not feed:  # they left, or are here by another connection
+            return False
+        person.feed = None
+        return True
+
+    def leave(self, person: Person, feed: Feed) -> None:
+        """On purpose."""
+        if person.feed is feed:
+            person.feed = None
+            self._take_from_list(person, "left")
+            self.end(feed, None)
+
+    def give_up(self, person: Person) -> None:
+        """A lost person did not come back in time."""
+        self._take_from_list(person, "lost")
+
+    def _send_away(self, person: Person, reason: str, last_words: Message) -> None:
+        feed, person.feed = person.feed, None
+        if feed is not None:
+            self.end(feed, last_words)
+        if person.present:
+            self._take_from_list(person, reason)
+
+    def _take_from_list(self, person: Person, reason: str) -> None:
+        """From now on the person is remembered, as the one who left last."""
+        person.present = False
+        person.left_at = self._clock()
+        self._people[person.token] = self._people.pop(person.token)
+        self.broadcast(Left(self.history.next, self._time(), person.who, person.name, reason))
+        self._people_changed()
+
+    # What people do.
+
+    def say(self, person: Person, feed: Feed, number: int, text: str, problem: tuple[str, str] | None) -> None:
+        """`text` is clean, and `problem` is what `text_problem` says of it. Here is exactly-once on the room's side."""
+        if person.feed is not feed or number <= person.last_id:
+            return
+        person.last_id = number
+        problem = self._silenced(person) or problem
+        if problem is None:
+            self.broadcast(Said(self.history.next, self._time(), person.who, person.name, number, text))
+        else:
+            self.tell(feed, Rejected(number, *problem), self.history.next)
+
+    def check_may_write(self, person: Person) -> None:
+        """Raises ProtocolError for somebody who is not in, or may not write or share."""
+        if not person.present:
+            raise ProtocolError(_NOT_IN, "unknown")
+        if (problem := self._silenced(person)) is not None:
+            raise ProtocolError(problem[1], problem[0])
+
+    def _silenced(self, person: Person) -> tuple[str, str] | None:
+        """Why somebody may not write, as (code, reason)."""
+        if self._paused and person.who != HOST:
+            return _PAUSED
+        return None if person.muted is None else _MUTED
+
+    def share(self, person: Person, upload: Upload, filename: str, sha256: str) -> None:
+        """The whole file is here: everyone is told. Raises ProtocolError if that is no longer allowed."""
+        self.check_may_write(person)
+        number = self.history.next
+        shared = Shared(number, self._time(), person.who, person.name, upload.file, filename, upload.size, sha256)
+        self._files[number] = SharedFile(upload.file, person.who, encode(shared))
+        self.broadcast(shared)
+
+    # The host's controls.
+
+    def mute(self, who: int, on: bool) -> None:
+        """Raises ValueError for the host, and for a number that nobody has."""
+        person = self._find(who)
+        if on and person.muted is None:
+            person.muted = Ban(self._spreads_to(person, lambda other: other.muted is not None))
+            changed = [person]
+        elif not on and person.muted is not None:
+            changed = [other for other in self._people.values() if other.muted is person.muted]
+            for other in changed:
+                other.muted = None
+        else:
+            return
+        for other in changed:
+            if other.feed is not None:
+                self.tell(other.feed, Muted(on), self.history.next)
+        self._has_bans = True
+        self._people_changed()
+
+    def remove(self, who: int, on: bool) -> list[str]:
+        """Returns the ids of the person's files, which are deleted with them. Raises ValueError as `mute` does."""
+        person = self._find(who)
+        deleted = []
+        self._has_bans = True
+        if on and person.removed is None:
+            person.removed = Ban(self._spreads_to(person, lambda _: False))
+            self._send_away(person, "removed", Closed(_REMOVED))
+            for number in [number for number, file in self._files.items() if file.owner == who]:
+                deleted.append(self._files[number].id)
+                self.delete(number)
+        elif not on:
+            person.removed = None
+        self._people_changed()
+        return deleted
+
+    def _find(self, who: int) -> Person:
+        """Raises ValueError."""
+        for person in self._people.values():
+            if person.who == who and who != HOST:
+                return person
+        raise ValueError(f"expected the number of somebody other than the host, not {who}")
+
+    def _spreads_to(self, person: Person, is_equal: Callable[[Person], bool]) -> str | None:
+        """The address, if nobody else there is in, or only people to whom the same happened; otherwise None."""
+        neighbours = (p for p in self._people.values() if p.present and p.address == person.address and p is not person)
+        return person.address if all(map(is_equal, neighbours)) else None
+
+    def pause(self, on: bool) -> None:
+        """Only the host may write; or everyone may again."""
+        if on != self._paused:
+            self._paused = on
+            self.broadcast(Paused(self.history.next, self._time(), on))
+
+    def delete(self, number: int) -> str | None:
+        """A message or a file disappears, from every window and for all latecomers. Returns the file's id, if any.
+
+        Raises ValueError if the event with that number is neither.
+        """
+        if not 0 < number < self.history.next:
+            raise ValueError(f"there is no event {number}")
+        line = self.history.get(number)
+        if line is not None:  # otherwise only the windows still have it
+            event = decode(line, FROM_ROOM)
+            blank = _blank(event)
+            if blank == event:
+                return None
+            self.history.replace(number, encode(blank))
+        self.broadcast(TakenBack(self.history.next, self._time(), number))
+        file = self._files.pop(number, None)
+        return None if file is None else file.id
+
+    def _people_changed(self) -> None:
+        """Tells the host who is muted and removed, if that changed."""
+        if not self._has_bans:
+            return
+        people = self._people.values()
+        self._has_bans = any(person.muted is not None or person.removed is not None for person in people)
+        muted = sorted(person.who for person in people if person.present and person.muted is not None)
+        removed = sorted((person.who, person.name) for person in people if person.removed is not None)
+        controls = Controls(tuple(muted), tuple(removed))
+        if controls != self._controls:
+            self._controls = controls
+            if self._events is not None:
+                self._events.put(controls)
+
+    def _time(self) -> float:
+        """Now, within what the wire allows: some computers' clocks stand before 1970."""
+        return min(max(0, int(self._now() * 1000)) / 1000, float(MAX_TIME))
+
+
+def _blank(event: Message | Unknown) -> Said | Shared:
+    """What remains of a message or a file that was deleted. Raises ValueError for other events."""
+    if isinstance(event, Said):
+        return dataclasses.replace(event, text="", taken_back=True)
+    if isinstance(event, Shared):
+        return dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
+    raise ValueError(f"{event} is neither a message nor a file")
+
+
+class StoredFile:
+    """A file in the room's store: in a temporary file without a name, which the system frees however this ends."""
+
+    def __init__(self, owner: Person, upload: Upload) -> None:
+        """Raises OSError."""
+        self.owner = owner.who
+        self.address = owner.address
+        self.size = upload.size  # bytes
+        self.received = 0  # bytes; this and the next are guarded by the lock of `Files`
+        self.is_whole = False
+        self._lock = threading.Lock()  # for one seek and read or write: several people read at once
+        self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Appends. Raises OSError, and ProtocolError once the file had to give way to others."""
+        with self._lock:
+            if self._disk.closed:
+                raise ProtocolError(_NO_SPACE, "space")
+            _write_all(self._disk, piece)
+
+    def read(self, offset: int, buffer: memoryview) -> int:
+        """Fills the buffer from there; returns how many bytes there were. Raises OSError; ProtocolError if deleted."""
+        with self._lock:
+            if self._disk.closed:
+                raise ProtocolError("The file was deleted.", "unknown")
+            self._disk.seek(offset)
+            return int(self._disk.readinto(buffer))
+
+    def send(self, connection: Connection, offset: int) -> None:
+        """To a download, from there on. Raises ProtocolError, ConnectionLost."""
+        if offset > self.size:
+            raise ProtocolError(f"The file has {self.size} bytes, not {offset}.")
+        connection.keep_buffer_small()
+        connection.send_unjoined(RawBytes(self.size - offset))
+        deadline = Deadline(SILENCE)
+        buffer = memoryview(bytearray(MAX_PIECE))
+        while offset < self.size:
+            try:
+                count = self.read(offset, buffer)
+            except (OSError, ProtocolError) as error:  # it was deleted, or the disk fails: the raw bytes just end
+                raise ConnectionLost from error
+            if count == 0:  # the disk has lost the rest
+                raise ConnectionLost
+            connection.send_bytes(buffer[:count], deadline)
+            offset += count
+
+    def delete(self) -> None:
+        with self._lock:
+            self._disk.close()
+
+
+class Files:
+    """The files of a room, and how much of the store each may take. Any thread."""
+
+    def __init__(self, max_file: int, max_store: int, max_files: int, per_address: bool = True) -> None:
+        """max_files: how many the system has descriptors for; per_address: whether each address has its own limit."""
+        self._max_file = max_file
+        self._max_store = max_store
+        self._max_files = max_files
+        self._per_address = per_address
+        self._lock = threading.Lock()
+        # Guarded by _lock:
+        self._files: list[StoredFile] = []  # the newest is the last
+        self._ids: dict[str, StoredFile | None] = {}  # of everything that was ever stored; None: deleted
+        self._bytes = 0  # that are really here, of all files ...
+        self._bytes_of_others = 0  # ... and of those that are not the host's
+
+    def is_stored(self, file_id: str) -> bool:
+        """Whether a file with this id was stored before, even if it was deleted since."""
+        with self._lock:
+            return file_id in self._ids
+
+    def begin(self, owner: Person, upload: Upload) -> StoredFile:
+        """A place for a new file. Raises ProtocolError if there is none."""
+        if upload.size > self._max_file:
+            raise ProtocolError(f"A file has at most {self._max_file:,} bytes here.", "size")
+        with self._lock:
+            self._check_limits(owner, upload.size)
+        try:
+            if shutil.disk_usage(tempfile.gettempdir()).free < 2 * upload.size:
+                raise ProtocolError("The disk of the host's computer has too little space.", "space")
+            file = StoredFile(owner, upload)
+        except OSError as error:
+            log.warning("a file could not be stored: %s", error)
+            raise ProtocolError("The host's computer cannot store files.", "space") from None
+        try:
+            with self._lock:
+                self._check_limits(owner, upload.size)  # others may have been faster
+                self._files.append(file)
+        except ProtocolError:
+            file.delete()
+            raise
+        return file
+
+    def _check_limits(self, owner: Person, size: int) -> None:
+        """Lock. Raises ProtocolError if a new file of this size is too much."""
+        others = [file for file in self._files if file.owner != HOST]
+        if owner.who != HOST and self._per_address:
+            theirs = [file for file in others if file.address == owner.address]
+            if self._is_too_much_for_one_address(theirs, size):
+                if self._is_too_much_for_one_address([file for file in theirs if file.is_whole], size):
+                    raise ProtocolError("The files from your computer already take all the space they may.", "space")
+                raise ProtocolError("Too many files from your computer are on their way.", "limit")
+        count = self._max_files * FILES_OF_OTHERS[1] // MAX_FILES
+        has_too_many = len(self._files) >= self._max_files or (owner.who != HOST and len(others) >= count)
+        if has_too_many or self._is_full_for(owner.who, size):
+            raise ProtocolError(_NO_SPACE, "space")
+
+    def _is_too_much_for_one_address(self, files: list[StoredFile], size: int) -> bool:
+        """An upload on its way counts with its declared size, so that many small beginnings do not take it all."""
+        share, count = FILES_OF_ADDRESS
+        most = max(share * self._max_store, self._max_file)
+        return len(files) >= count or sum(file.size for file in files) + size > most
+
+    def _is_full_for(self, owner: int, more: int) -> bool:
+        """Lock. Whether the store, or the part of it that is not kept for the host, has no place for more bytes."""
+        is_over_others = self._bytes_of_others + more > FILES_OF_OTHERS[0] * self._max_store
+        return self._bytes + more > self._max_store or (owner != HOST and is_over_others)
+
+    def receive(self, connection: Connection, file: StoredFile) -> str:
+        """The bytes of an upload, and `sent`; returns the hash. Raises ProtocolError, ConnectionLost, OSError."""
+        deadline = Deadline(SILENCE)
+        digest = hashlib.sha256()
+        for piece in receive_bytes(connection, file.size, digest, deadline):
+            self.write(file, piece)
+        sent = _expect(decode(connection.wait_for_line(deadline), TO_ROOM), Sent)
+        if sent.sha256.lower() != digest.hexdigest():
+            raise ProtocolError("The file was changed on its way, or while it was read.", "hash")
+        return digest.hexdigest()
+
+    def write(self, file: StoredFile, piece: bytes | memoryview) -> None:
+        """A piece of an upload. If the store fills, the newest upload gives way: perhaps this one, or the caller's own.
+
+        Raises ProtocolError, OSError.
+        """
+        refused: list[StoredFile] = []
+        with self._lock:
+            while file in self._files and self._is_full_for(file.owner, len(piece)):
+                newest = next(f for f in reversed(self._files) if not f.is_whole and (f.owner != HOST or f is file))
+                self._forget(newest)
+                refused.append(newest)
+            is_kept = file in self._files
+            if is_kept:
+                self._count(file, len(piece))
+        for each in refused:
+            each.delete()
+        if not is_kept:
+            raise ProtocolError(_NO_SPACE, "space")
+        file.write(piece)
+
+    def _count(self, file: StoredFile, size: int) -> None:
+        """Lock."""
+        file.received += size
+        self._bytes += size
+        if file.owner != HOST:
+            self._bytes_of_others += size
+
+    def _forget(self, file: StoredFile) -> None:
+        """Lock. Its bytes are free for others; to be called once it is in no use."""
+        if file in self._files:
+            self._files.remove(file)
+            self._count(file, -file.received)
+
+    def finish(self, file: StoredFile, file_id: str) -> bool:
+        """The whole file is here; whether it is to be shared: not if another upload of this id was faster.
+
+        Raises ProtocolError if the file had to give way just before.
+        """
+        with self._lock:
+            if file_id in self._ids:
+                return False
+            if file not in self._files:
+                raise ProtocolError(_NO_SPACE, "space")
+            file.is_whole = True
+            self._ids[file_id] = file
+            if len(self._ids) > STORED_IDS:
+                del self._ids[next(old for old, stored in self._ids.items() if stored is None)]
+            return True
+
+    def get(self, file_id: str) -> StoredFile:
+        """Raises ProtocolError."""
+        with self._lock:
+            file = self._ids.get(file_id)
+        if file is None:
+            raise ProtocolError("The room does not have this file.", "unknown")
+        return file
+
+    def delete(self, file_id: str) -> None:
+        """For good; the id stays known."""
+        with self._lock:
+            file = self._ids.get(file_id)
+            if file is not None:
+                self._ids[file_id] = None
+        if file is not None:
+            self.drop(file)
+
+    def drop(self, file: StoredFile) -> None:
+        """An upload broke off, or a file is deleted: nothing is left of it."""
+        with self._lock:
+            self._forget(file)
+        file.delete()
+
+    def close(self) -> None:
+        with self._lock:
+            files, self._files = self._files, []
+        for file in files:
+            file.delete()
+
+
+class Units:
+    """How much each person, and each address, may do: who is over a limit is read more slowly, never disconnected.
+
+    For reader threads; each waits for itself.
+    """
+
+    def __init__(self, rate: float, closing: threading.Event, keep_time: Callable[[Connection], None]) -> None:
+        """rate: units a second for a person; keep_time: sends pings while a reader waits."""
+        self._of_person = RateLimit(rate, rate)
+        self._of_address = RateLimit(rate * RATE_PER_ADDRESS, rate * RATE_PER_ADDRESS)
+        self._closing = closing
+        self._keep_time = keep_time
+
+    def charge(self, person: Person, units: float) -> float:
+        """Takes the units; returns the seconds until neither the person nor the address owes any."""
+        return max(self._of_person.take(person.who, units), self._of_address.take(person.address, units))
+
+    def pace(
+        self, connection: Connection, person: Person, messages: list[Message], received: int
+    ) -> Iterator[list[Message]]:
+        """Gives the messages that came together when the limits allow them: a person over the limit is read slowly.
+
+        A message costs one unit, and so does each KiB that was received beyond a message's first, even if it carries
+        no message (as TLS's key updates do).
+        """
+        extra = max(0.0, received / UNIT_BYTES - len(messages))
+        units = extra + len(messages)
+        if not self._of_person.wait(person.who, units) and not self._of_address.wait(person.address, units):
+            self.charge(person, units)
+            yield messages
+            return
+        self._wait(connection, person, extra)
+        for message in messages:
+            self._wait(connection, person, 1)
+            if connection.feed.life is not Life.OPEN:
+                return
+            yield [message]
+
+    def take_one(self, connection: Connection, person: Person) -> None:
+        """For a return or a transfer. If many more are waiting already, this one must try again later.
+
+        Otherwise one token could hold a reader for each connection that it opens, and leave a debt to its whole
+        address. Raises ProtocolError, ConnectionLost.
+        """
+        wait = max(self._of_person.wait(person.who), self._of_address.wait(person.address))
+        if wait > TICK:
+            raise _wait_error("Too much at once", wait)
+        self._wait(connection, person, 1)
+
+    def _wait(self, connection: Connection, person: Person, units: float) -> None:
+        """Takes the units, and waits until neither the person nor the address owes any. Raises ConnectionLost."""
+        end = time.monotonic() + self.charge(person, units)
+        while (left := end - time.monotonic()) > 0 and not self._closing.wait(min(left, TICK)):
+            connection.did_not_read(min(left, TICK))
+            if connection.feed.life is Life.OPEN:
+                self._keep_time(connection)
+            elif connection.feed.life is not Life.JOINING:
+                return
+
+
+class Guesses:
+    """How many wrong passwords each address may enter. Any thread."""
+
+    def __init__(self, is_known: Callable[[str], bool], events: Events | None) -> None:
+        """is_known: whether somebody from this address is in, and so has shown that they know the password."""
+        self._is_known = is_known
+        self._events = events
+        self._strangers = RateLimit(*GUESSES)
+        self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
+        self._lock = threading.Lock()  # one proof is checked at a time, so that the next one sees its outcome
+        self._wrong: collections.Counter[str] = collections.Counter()  # address -> how many; guarded by _lock
+
+    def wait(self, address: str) -> float:
+        """Seconds until this address may try a password."""
+        return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
+
+    def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
+        """`tls.handshake_step`, which checks the client's proof. Silent, broken and right handshakes cost nothing.
+
+        Raises HandshakeError, and ConnectionLost if the address must wait.
+        """
+        with self._lock:
+            if self.wait(address) > 0:
+                raise ConnectionLost
+            try:
+                return tls.handshake_step(received)
+            except HandshakeError as error:
+                if error.is_wrong_password:
+                    self._count(address)
+                raise
+
+    def _count(self, address: str) -> None:
+        """Lock. Tells the host when an address must wait, and once about many wrong passwords from everywhere."""
+        self._strangers.try_take(address)  # without a debt: more are allowed while somebody is in
+        self._neighbours.try_take(address)
+        self._wrong[address] += 1
+        if self._events is not None:
+            if self.wait(address) > 0:
+                self._events.put(WrongPassword(address, self._wrong[address]))
+            if self._wrong.total() == TELL_GUESSES:
+                self._events.put(WrongPassword("", TELL_GUESSES))
+
+
+class Connections:
+    """The connections of a room, and who makes way when they run out. Guarded by the room lock."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.joined: set[Connection] = set()
+        self.unjoined: dict[Connection, None] = {}  # the oldest first
+        self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person and file; the oldest first
+
+    def add(self, connection: Connection) -> bool:
+        """A newcomer; False if there is no connection left for it."""
+        is_full = len(self.joined) + len(self.unjoined) + len(self.transfers) >= self.most
+        if is_full:
+            loser = self._loser()
+            if loser is None:
+                return False
+            log.info("too many connections: one from %s was cut", loser.address)
+            self.forget(loser)
+            loser.abort()
+        self.unjoined[connection] = None
+        return True
+
+    def _loser(self) -> Connection | None:
+        """Of the address with the most unjoined connections the oldest, or of the greediest person the newest."""
+        if self.unjoined:
+            crowd = collections.Counter(connection.address for connection in self.unjoined).most_common(1)[0][0]
+            return next(connection for connection in self.unjoined if connection.address == crowd)
+        if self.transfers:
+            greedy = collections.Counter(owner for owner, _ in self.transfers.values()).most_common(1)[0][0]
+            return self.transfers_of(greedy)[-1][0]
+        return None
+
+    def join(self, connection: Connection) -> None:
+        del self.unjoined[connection]
+        self.joined.add(connection)
+
+    def begin_transfer(self, connection: Connection, who: int, first: Upload | Download, most: int) -> None:
+        """A file of this person's; the same upload again ends the older one, whose break was not noticed yet.
+
+        Raises ProtocolError if that person has `most` already, ConnectionLost if the connection had to make way.
+        """
+        if connection not in self.unjoined:
+            raise ConnectionLost
+        theirs = self.transfers_of(who)
+        for older, file in theirs:
+            if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
+                self.forget(older)
+                older.abort()
+                break
+        else:
+            if len(theirs) >= most:
+                raise ProtocolError(f"At most {most} of your files can be on their way.", "limit")
+        del self.unjoined[connection]
+        self.transfers[connection] = (who, first)
+
+    def transfers_of(self, who: int) -> list[tuple[Connection, Upload | Download]]:
+        return [(connection, file) for connection, (owner, file) in self.transfers.items() if owner == who]
+
+    def forget(self, connection: Connection) -> None:
+        self.joined.discard(connection)
+        self.unjoined.pop(connection, None)
+        self.transfers.pop(connection, None)
+
+
+class Server:
+    """The sockets and threads of a room. Made by `run_server`; `id`, `port` and `token` (the host's) never change.
+
+    It decides who may come in (admission), and it is the only one that calls its Room, always under `_room_lock`. The
+    lock is held for a few lines and never while anything is received, sent, or written to a disk.
+    """
+
+    def __init__(
+        self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int,
+        events: Events | None,
+    ) -> None:
+        """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
+        self.id = room.id
+        self.token = room.host_token
+        self.title = room.title
+        self.host_name = room.host_name
+        self._events = events
         salt = None if password is None else secrets.token_hex(16)
         self._hello = Hello(PROTOCOL, tls=salt is not None, salt=salt)
         self._stretched = stretch(password, salt) if password and salt else b""
-        self._events = events
-        self._rate = rate
-        self._limit = limit
-        _raise_file_limit(limit + 2 * SPARE_CONNECTIONS)
+        most_connections = limit + SPARE_CONNECTIONS
+        self._unlimited = rate is None
+        rate = math.inf if rate is None else rate
+        self._newcomers = RateLimit(*(NEWCOMERS if rate < math.inf else (math.inf, math.inf)))
+        self._guesses = Guesses(self._knows, events)
 
         self._room_lock = threading.Lock()
-        self._came_back = threading.Condition(self._room_lock)  # somebody did, or the room closes
+        self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
         # Guarded by _room_lock:
-        self._history = History(history)
-        self._muted = Ban()
-        self._removed = Ban()
-        self._paused = False
-        self._shared: dict[int, str] = {}  # number of the event -> file
-        self._controls = _NO_CONTROLS  # as last told
-        self._people: dict[str, Person] = {}  # token -> person; the longest gone first
-        self._numbers = itertools.count(HOST + 1)
-        self._connections: set[Connection] = set()  # the joined ones
-        self._strangers: dict[Connection, None] = {}  # not joined yet; the oldest first
+        self._room = room
+        self._connections = Connections(most_connections)
         self._readers: dict[threading.Thread, Connection] = {}
-        self._joins: dict[str, collections.deque[float]] = {}  # address -> when it joined lately, monotonic s
-        self._guesses: dict[str, tuple[int, float]] = {}  # address -> wrong passwords, when it may try again
-        self._handshakes: collections.Counter[str] = collections.Counter()  # address -> how many are under way
 
         self._closing = threading.Event()
-        self._open(host, port, Files(max_file, max_store))
-
-    def _open(self, host: str, port: int, files: Files) -> None:
-        """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
+        self._units = Units(rate, self._closing, self._keep_time)
+        descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
+        max_files = max(1, min(MAX_FILES, descriptors - most_connections - 50))
+        self._files = Files(room.max_file, max_store, max_files, per_address=not self._unlimited)
         with contextlib.ExitStack() as undo:
-            self._files = undo.enter_context(contextlib.closing(files))
-            self._listener = undo.enter_context(_listen(host, port))
+            self._listener = undo.enter_context(listen(host, port))
             self.port: int = self._listener.getsockname()[1]
-            self._sender = Sender(f"sender {self.port}", self._due)
+            self._sender = Sender(f"sender {self.port}", self._next_writes, self._fail)
             undo.callback(self._sender.stop)
-            answerer = _Answerer(host, self.port, self._describe, self._events)
-            self._answerer = undo.enter_context(contextlib.closing(answerer))
+            self._answerer = undo.enter_context(
+                contextlib.closing(Answerer(host, self.port, self._describe, self._events))
+            )
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
             self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
             self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
@@ -1488,19 +2659,23 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def _changing_room(self) -> Iterator[Room]:
+        """The only way to the room. Whatever gives a feed something thereby also wakes the sender."""
+        has_news = False
+        try:
+            with self._room_lock:
+                try:
+                    yield self._room
+                finally:
+                    has_news, self._room.has_news = self._room.has_news, False
+        finally:
+            if has_news:
+                self._sender.wake()
+
     def close(self, reason: str = "The host closed the room.") -> None:
-        """Tells everybody, and returns when all is gone, within 2 s. Any thread but the room's own; also twice."""
-        with self._room_lock:
-            self._closing.set()
-            for connection in self._connections:
-                self._end(connection, Closed(reason), self._history.next)
-            for connection in self._readers.values():
-                if connection not in self._connections:
-                    connection.abort()
-            self._came_back.notify_all()
-        self._files.stop()
-        self._sender.wake()
-        self._wake_accept.set()
+        """Tells everyone; returns when everything is gone, within 2 s. Any thread except the room's; also twice."""
+        self._end_everything(reason)
         self._answerer.close()
         self._accept_thread.join()
         self._listener.close()
@@ -1508,183 +2683,133 @@ class Server:
         self._sender.stop()
         self._files.close()
 
-    def _join_readers(self, deadline: float) -> None:
+    def _end_everything(self, reason: str) -> None:
+        """Everyone in the room gets a last word; all other connections are cut."""
+        with self._changing_room() as room:
+            self._closing.set()
+            for connection in self._connections.joined:
+                room.end(connection.feed, Closed(reason[:MAX_REASON]))
+            for connection in [*self._connections.unjoined, *self._connections.transfers]:
+                connection.abort()
+            self._came_back.notify_all()
+        self._wake_accept.set()
+
+    def _join_readers(self, end: float) -> None:
         with self._room_lock:
             readers = dict(self._readers)
         for reader in readers:
-            reader.join(max(0.0, deadline - time.monotonic()))
+            reader.join(max(0.0, end - time.monotonic()))
         for reader, connection in readers.items():
             if reader.is_alive():
                 connection.abort()
                 reader.join()
 
-    # The host's controls: any thread but the room's own. They are in this process, and never on the wire.
+    def _fail(self) -> None:
+        """Accept thread or sender thread: it met an error that nobody expected, so the room closes."""
+        if not self._closing.is_set():
+            self._end_everything("The host's computer had to close the room.")
+            if self._events is not None:
+                self._events.put(RoomFailed())
+            threading.Thread(target=self.close, name=f"closing {self.port}").start()
+
+    # The host's controls: any thread except the room's. They are in this process and never on the wire.
 
     def mute(self, who: int, on: bool) -> None:
-        """Somebody may only read, whatever their program does; also after leaving, and under another name.
-
-        Raises ValueError for the host, and for a number that nobody has.
-        """
-        with self._room_lock:
-            person = self._find(who)
-            if on:
-                self._muted.add(person)
-            else:
-                self._muted.lift(person)
-            self._tell_controls()
-        self._sender.wake()
+        """The person may only read, whatever their program does. Raises ValueError for the host and for nobody."""
+        with self._changing_room() as room:
+            room.mute(who, on)
 
     def remove(self, who: int, on: bool) -> None:
-        """Somebody is out, and stays out; or may come in again. Raises ValueError as `mute` does."""
-        with self._room_lock:
-            person = self._find(who)
+        """The person is out and stays out, and their files are deleted; or they may come back. Raises as `mute`."""
+        with self._changing_room() as room:
+            files = room.remove(who, on)
             if on:
-                self._removed.add(person)
-                for other in list(self._people.values()):
-                    if other.present and self._is_banned(self._removed, other):
-                        self._throw_out(other)
-            else:
-                self._removed.lift(person)
-            self._tell_controls()
-        self._sender.wake()
+                for connection, _ in self._connections.transfers_of(who):
+                    connection.abort()
+            self._came_back.notify_all()
+        for file in files:
+            self._files.delete(file)
 
     def pause(self, on: bool) -> None:
-        """Only the host may write; or all may again."""
-        with self._room_lock:
-            if on != self._paused:
-                self._paused = on
-                self.broadcast(Paused(self._history.next, _now(), on))
-        self._sender.wake()
+        """Only the host may write; or everyone may again."""
+        with self._changing_room() as room:
+            room.pause(on)
 
-    def take_back(self, number: int) -> None:
-        """A message or a file is gone, from every window and for all who come later. Cannot be undone.
-
-        Raises ValueError where that number is none of a message or a file.
-        """
-        with self._room_lock:
-            if not 0 < number < self._history.next:
-                raise ValueError(f"there is no event {number}")
-            line = self._history.get(number)
-            if line is not None:  # else only the windows still have it
-                event = decode(line, FROM_ROOM)
-                blank = _blank(event)
-                if blank == event:
-                    return
-                self._history.replace(number, encode(blank))
-            self.broadcast(TakenBack(self._history.next, _now(), number))
-            file = self._shared.pop(number, None)
+    def delete(self, number: int) -> None:
+        """A message or a file disappears for everyone. Cannot be undone. Raises ValueError for any other event."""
+        with self._changing_room() as room:
+            file = room.delete(number)
         if file is not None:
-            self._files.take_back(file)
-        self._sender.wake()
-
-    def _find(self, who: int) -> Person:
-        """Room lock. Raises ValueError."""
-        for person in self._people.values():
-            if person.who == who and who != HOST:
-                return person
-        raise ValueError(f"expected the number of somebody else than the host, not {who}")
-
-    def _is_banned(self, ban: Ban, person: Person) -> bool:
-        """Room lock."""
-        return person.who != HOST and ban.covers(person.token, person.address)
-
-    def _muted_people(self) -> tuple[int, ...]:
-        """Room lock. The numbers of those in the list who may not write."""
-        people = self._people.values() if self._muted.people else ()
-        return tuple(person.who for person in people if person.present and self._is_banned(self._muted, person))
-
-    def _throw_out(self, person: Person) -> None:
-        """Room lock."""
-        connection, person.connection = person.connection, None
-        if connection is not None:
-            self._end(connection, Closed(_REMOVED), self._history.next)
-        for carrier in person.carriers:
-            carrier.abort()
-        self._take_from_list(person, "removed")
-        self._came_back.notify_all()
-
-    def _tell_controls(self) -> None:
-        """Room lock. Tells those who are muted or unmuted by what has happened, and the host, if there is news."""
-        muted, out = self._muted_people(), self._removed.people
-        if not muted and not out and self._controls == _NO_CONTROLS:  # as nearly always: whoever comes asks
-            return
-        for person in self._people.values():
-            if person.connection is not None and (person.who in muted) != (person.who in self._controls.muted):
-                self._tell(person.connection, encode(Muted(person.who in muted)), self._history.next)
-        removed = sorted((person.who, person.name) for person in self._people.values() if person.who in out)
-        controls = Controls(muted, tuple(removed))
-        if controls != self._controls:
-            self._controls = controls
-            if self._events is not None:
-                self._events.put(controls)
+            self._files.delete(file)
 
     # Accept thread.
 
     def _accept(self) -> None:
-        while not self._closing.is_set():
-            self._wake_accept.selector.select()
-            try:
-                sock, _ = self._listener.accept()
-            except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
-                continue
-            except OSError as error:  # out of descriptors: those who are in go on
-                log.warning("cannot accept a connection: %s", error)
-                self._closing.wait(OUT_OF_FILES)
-                continue
-            self._start_reader(sock)
-        self._wake_accept.close()
+        try:
+            while not self._closing.is_set():
+                self._wake_accept.selector.select()
+                try:
+                    sock, _ = self._listener.accept()
+                except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
+                    continue
+                except OSError as error:  # no descriptors left: those who are in go on
+                    log.warning("cannot accept a connection: %s", error)
+                    self._closing.wait(ACCEPT_PAUSE)
+                    continue
+                self._start_reader(sock)
+        except Exception:
+            log.exception("accepting connections failed")
+            self._fail()
+        finally:
+            self._wake_accept.close()
 
     def _start_reader(self, sock: socket.socket) -> None:
         try:
-            connection = Connection(sock, MAX_LINE_TO_ROOM, ROOM_RECEIVES)
+            connection = Connection(sock, ROOM_RECEIVES)
         except OSError:  # it is gone already
             sock.close()
             return
+        except BaseException:
+            sock.close()
+            raise
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
-        if not self._register(reader, connection):
-            log.warning("too many connections: one from %s was closed", connection.address)
-            connection.close()
-            return
-        try:
-            reader.start()
-        except RuntimeError as error:  # out of threads: those who are in go on
-            log.warning("cannot start a reader: %s", error)
-            with self._room_lock:
-                del self._readers[reader], self._strangers[connection]
-            connection.close()
-
-    def _register(self, reader: threading.Thread, connection: Connection) -> bool:
-        """Before the reader starts, so that a close that comes now finds it; False if there are too many already."""
-        with self._room_lock:
-            if self._closing.is_set() or len(self._readers) >= self._limit + SPARE_CONNECTIONS:
-                return False
-            self._readers[reader] = connection
-            self._strangers[connection] = None
-            if not _is_loopback(connection.address):
-                rivals = [other for other in self._strangers if other.address == connection.address]
-                for rival in rivals[:-MAX_STRANGERS]:
-                    rival.abort()
-        return True
+        with self._room_lock:  # registered before it starts, so that a close that comes now finds it
+            # Twice as many readers: many have lost their connections, but did not notice that yet.
+            has_room = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
+            is_welcome = has_room and self._connections.add(connection)
+            if is_welcome:
+                self._readers[reader] = connection
+        if is_welcome:
+            try:
+                reader.start()
+                return
+            except (RuntimeError, MemoryError) as error:  # no threads left: those who are in go on
+                log.warning("cannot start a reader: %s", error)
+                with self._room_lock:
+                    del self._readers[reader]
+                    self._connections.forget(connection)
+        connection.close()
 
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """One reader thread's whole life: hello, join, what this person says, and the end of the connection.
+        """A reader thread's whole life: hello, join, what this person says, and the end of the connection.
 
-        Or, where the first message is `upload` or `download`: hello, and a file.
+        If the first message is `upload` or `download`: hello, and a file.
         """
         person: Person | None = None
         try:
-            first = self._greet(connection)
+            connection.address = self._common_address(connection)
+            first = self._receive_first(connection)
             if isinstance(first, Join):
-                person = self._let_in(connection, first)
+                person = self._admit(connection, first)
                 threading.current_thread().name = f"reader {person.name}"
-                self._listen_to(connection, person)
+                self._run_connection(connection, person)
             else:
-                self._carry_file(connection, first)
+                self._run_transfer(connection, first)
         except ProtocolError as error:
             log.info("refused %s: %s (%s)", connection.address, error, error.code)
-            self._refuse(connection, person, Refused(error.code, str(error), error.seconds))
+            self._refuse(connection, Refused(error.code, str(error)[:MAX_REASON], error.seconds))
         except ConnectionLost as loss:
             log.info("lost %s: %s", connection.address, loss)
         except Exception:
@@ -1692,340 +2817,182 @@ class Server:
         finally:
             self._see_off(connection, person)
 
-    def _greet(self, connection: Connection) -> Join | Upload | Download:
-        """Exchanges the hello lines, in a room with a password begins TLS, and receives the first message."""
-        patience = functools.partial(_time_left, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
-        line = connection.first_line(patience)
+    def _common_address(self, connection: Connection) -> str:
+        """This computer's own addresses count as one, because the host may sit beside pupils there."""
+        try:
+            is_own = connection.socket.getsockname()[0] == connection.address
+        except OSError as error:
+            raise ConnectionLost from error
+        if not _is_loopback(connection.address) and (is_own or connection.address in self._answerer.addresses):
+            return LOOPBACK
+        return connection.address
+
+    def _receive_first(self, connection: Connection) -> Join | Upload | Download:
+        """Exchanges the hello lines, begins TLS in a room with a password, and receives the first message."""
+        deadline = Deadline(FIRST_MESSAGE)
+        line = connection.wait_for_line(deadline)
         hello = _expect(decode(line, TO_ROOM), Hello)
         if hello.protocol != PROTOCOL:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
         if self._hello.tls:
             if not hello.tls:
                 raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
-            self._begin_tls(connection, line, patience)
+            self._begin_tls(connection, line, deadline)
         else:
-            connection.send_first(self._hello)
-        first = decode(connection.first_line(patience), TO_ROOM)
+            connection.send_unjoined(self._hello)
+        first = decode(connection.wait_for_line(deadline), TO_ROOM)
         if not isinstance(first, (Join, Upload, Download)):
             raise ProtocolError("expected join, upload or download")
         return first
 
-    def _begin_tls(self, connection: Connection, client_hello: bytes, patience: Patience) -> None:
-        """Says hello, and goes on only with somebody who knows the password. Raises ProtocolError, ConnectionLost."""
-        self._check_guesses(connection.address)
+    def _begin_tls(self, connection: Connection, client_hello: bytes, deadline: Deadline) -> None:
+        """Says hello, and goes on only with someone who knows the password. Raises ProtocolError, ConnectionLost."""
+        if (wait := self._guesses.wait(connection.address)) > 0:
+            raise _wait_error("Too many wrong passwords from this computer", wait)
+        connection.send_unjoined(self._hello)
+        tls = Tls(session_key(self._stretched, client_hello, encode(self._hello).rstrip(b"\n")), is_room=True)
         try:
-            connection.send_first(self._hello)
-            key = session_key(self._stretched, client_hello, encode(self._hello).rstrip(b"\n"))
-            connection.start_tls(Tls(key, is_room=True), patience)
-            with self._room_lock:
-                self._guesses.pop(connection.address, None)
-            return
+            connection.start_tls(tls, deadline, functools.partial(self._guesses.judge, connection.address, tls))
         except HandshakeError as error:
             log.info("%s did not get in: %s", connection.address, error)
-            if error.is_wrong_password:
-                self._count_guess(connection.address)
-        finally:
-            with self._room_lock:
-                self._handshakes -= collections.Counter([connection.address])  # keeps no zeros
-        connection.finish_first(None)
-        raise ConnectionLost
+            connection.close_unjoined(None)
+            raise ConnectionLost from None
+        except ProtocolError as error:  # what it is told would be plain text in the middle of TLS
+            raise ConnectionLost from error
 
-    def _check_guesses(self, address: str) -> None:
-        """Begins to count a handshake. Raises ProtocolError for an address that has guessed too often.
-
-        While somebody lost may come back to that address, it is let try: they are in already.
-        """
+    def _knows(self, address: str) -> bool:
         with self._room_lock:
-            times, again_at = self._guesses.get(address, (0, 0.0))
-            seconds = _seconds_until(again_at)
-            if times and self._handshakes[address] >= max(GUESSES_AT_ONCE, FREE_GUESSES - times):  # guesses, perhaps
-                seconds = max(seconds, 1)
-            if any(person.is_lost and person.address == address for person in self._people.values()):
-                seconds = 0
-            self._handshakes[address] += seconds <= 0
-        if seconds > 0:
-            raise ProtocolError(f"Too many wrong passwords from this computer; wait {seconds} s.", "wait", seconds)
+            return self._room.has_address(address)
 
-    def _count_guess(self, address: str) -> None:
+    def _admit(self, connection: Connection, join: Join) -> Person:
+        """The whole of joining, in one step under the room lock. Raises ProtocolError, ConnectionLost."""
         with self._room_lock:
-            times = self._guesses.get(address, (0, 0.0))[0] + 1
-            wait = 0.0
-            if times >= FREE_GUESSES:
-                doublings = min(times - FREE_GUESSES, 10)
-                wait = min(GUESS_WAITS[0] * 2.0**doublings, GUESS_WAITS[1])
-            self._guesses[address] = (times, time.monotonic() + wait)
-        if wait and self._events is not None:
-            self._events.put(WrongPassword(address, times))
-
-    def _let_in(self, connection: Connection, join: Join) -> Person:
-        """The whole of joining, in one step under the room lock: a name, a `joined`, a place in the history."""
-        if not _TOKEN.fullmatch(join.token):
-            raise ProtocolError("a token is 32 hex digits")
-        is_host = hmac.compare_digest(join.token, self.token)
-        if is_host and not _is_loopback(connection.address):
-            raise ProtocolError("The host joins from the room's own computer.", "unknown")
-        with self._room_lock:
-            if self._closing.is_set():
+            known = self._room.person(join.token)
+        if self._room.is_host(join.token):
+            if not _is_loopback(connection.address):
+                raise ProtocolError("The host joins from the room's own computer.", "unknown")
+        elif known is not None:
+            self._units.take_one(connection, known)  # a return
+        with self._changing_room() as room:
+            if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
-            self._check_joins(connection.address)
-            if not is_host and self._removed.covers(join.token, connection.address):
-                raise ProtocolError(_REMOVED, "removed")
-            person = self._people.get(join.token)
-            if person is None or not person.present:
-                person = self._add_to_list(join, person, is_host)
-            old, person.connection = person.connection, None
-            person.visits += 1
-            person.address = connection.address
-            self._tell_controls()  # the welcome tells this person
-            person.connection = connection
-            if old is not None:
-                self._end(old, Closed("You have joined this room from somewhere else."), old.place)
-            self._welcome(connection, join, person)
-            del self._strangers[connection]
-            self._connections.add(connection)
+            is_newcomer = known is None and not room.is_host(join.token)
+            if is_newcomer and (wait := self._newcomers.wait(connection.address)) > 0:
+                raise _wait_error("Too many new people came from this address", wait)
+            person = room.join(join, connection.address, connection.feed)
+            if is_newcomer:  # a join that is refused costs the neighbours nothing
+                self._newcomers.take(connection.address)
+            self._connections.join(connection)
             self._came_back.notify_all()
-        self._sender.wake()
+        connection.accept(MAX_LINE_TO_ROOM)
         return person
-
-    def _check_joins(self, address: str) -> None:
-        """Room lock. An address may join so often in so much time. Raises ProtocolError."""
-        if _is_loopback(address):
-            return
-        now = time.monotonic()
-        joins = self._joins.setdefault(address, collections.deque())
-        while joins and joins[0] <= now - JOINS_TIME:
-            joins.popleft()
-        if len(joins) >= JOINS:
-            seconds = _seconds_until(joins[0] + JOINS_TIME)
-            raise ProtocolError(f"This computer has joined too often; wait {seconds} s.", "wait", seconds)
-        joins.append(now)
-
-    def _add_to_list(self, join: Join, person: Person | None, is_host: bool) -> Person:
-        """Room lock. Puts somebody new, or somebody who was gone, into the list. Raises ProtocolError."""
-        if not is_host and sum(other.present for other in self._people.values()) >= self._limit:
-            raise ProtocolError(f"The room is full: {self._limit:,} people are in.", "full")
-        name = self.host_name if is_host else self._free_name(clean_name(join.name))
-        if person is None:
-            person = Person(HOST if is_host else next(self._numbers), join.token, name)
-        person.name = name
-        person.present = True
-        self._people[join.token] = person
-        if len(self._people) > MAX_REMEMBERED:
-            kept = self._removed.people  # the host may want to let them in again
-            gone = (other.token for other in self._people.values() if not other.present and other.who not in kept)
-            self._people.pop(next(gone, ""), None)
-        self.broadcast(Joined(self._history.next, _now(), person.who, name))
-        return person
-
-    def _free_name(self, name: str) -> str:
-        """Room lock. The name, with a number if somebody has it already. Raises ProtocolError."""
-        if not name:
-            raise ProtocolError("A name needs at least one character that can be seen.")
-        taken = {person.name.casefold() for person in self._people.values() if person.present}
-        if not self._is_hosts(name):
-            for number in range(1, MAX_NUMBER):
-                ending = f" {number}" if number > 1 else ""
-                free = name[: MAX_NAME - len(ending)].rstrip() + ending
-                if free.casefold() not in taken and not self._is_hosts(free):
-                    return free
-        raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
-
-    def _is_hosts(self, name: str) -> bool:
-        """Whether it reads like the host's name: perhaps with a number, signs, or something in brackets."""
-        like_the_hosts = rf"[\W_]*{re.escape(self.host_name.casefold())}[\W\d_]*(\(.*)?"
-        return re.fullmatch(like_the_hosts, name.casefold()) is not None
-
-    def _welcome(self, connection: Connection, join: Join, person: Person) -> None:
-        """Room lock. The connection gets its place, and the message that says what comes from there."""
-        after = join.after if join.room == self.id and join.after < self._history.next else 0
-        connection.place = max(after + 1, self._history.promised())
-        people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
-        welcome = Welcome(
-            room=self.id,
-            title=self.title,
-            who=person.who,
-            name=person.name,
-            host=HOST if people[0][0] == HOST else None,
-            people=people,
-            missed=connection.place - after - 1,
-            history=self._history.next - connection.place,
-            last_id=person.last_id,
-            muted=self._is_banned(self._muted, person),
-            paused=self._paused,
-            max_file=self._files.max_file,
-        )
-        connection.own_lines.append((0, encode(welcome)))
-
-    # Reader threads: a file comes or goes.
-
-    def _carry_file(self, connection: Connection, first: Upload | Download) -> None:
-        with self._room_lock:
-            person = self._present(first.token, connection)
-            # A second's worth may wait, and one more: each of them keeps a thread.
-            if self._rate is not None and person.allowance_at > time.monotonic() + 1.0 + 1 / self._rate:
-                raise ProtocolError("You ask for too many files at once.", "busy")
-        self._brake(connection, person)  # until then it is a stranger, of whom there are only so many
-        with self._room_lock:
-            self._check_file(connection, first)
-            del self._strangers[connection]
-            person.carriers.add(connection)
-        threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
-        try:
-            if isinstance(first, Download):
-                self._files.send(connection, first)
-            else:
-                self._files.receive(connection, first, functools.partial(self._share, connection, first))
-        finally:
-            with self._room_lock:
-                person.carriers.remove(connection)
-        connection.finish_first(None)
-
-    def _check_file(self, connection: Connection, first: Upload | Download) -> None:
-        """Room lock. Raises ProtocolError for somebody who is not in the room, or may not share."""
-        person = self._present(first.token, connection)
-        if isinstance(first, Upload) and first.file not in self._shared.values():  # else it only asks for `stored`
-            self._check_may_write(person)
-
-    def _present(self, token: str, connection: Connection) -> Person:
-        """Room lock. Whose token this is. Raises ProtocolError for somebody who is not in the room."""
-        person = self._people.get(token)
-        if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
-            raise ProtocolError("Only people who are in the room share and save its files.", "unknown")
-        return person
-
-    def _check_may_write(self, person: Person) -> None:
-        """Room lock. Raises ProtocolError for somebody who may not write or share."""
-        problem = self._silenced(person)
-        if problem is not None:
-            raise ProtocolError(problem[1], problem[0])
-
-    def _silenced(self, person: Person) -> tuple[str, str] | None:
-        """Room lock. Why somebody may not write, as (code, reason)."""
-        if self._paused and person.who != HOST:
-            return _PAUSED
-        return _MUTED if self._is_banned(self._muted, person) else None
-
-    def _share(self, connection: Connection, upload: Upload, filename: str, sha256: str) -> None:
-        """All of it is here: everybody is told. Raises ProtocolError if that is not allowed any more."""
-        with self._room_lock:
-            person = self._present(upload.token, connection)
-            self._check_may_write(person)
-            number = self._history.next
-            self._shared[number] = upload.file
-            self.broadcast(Shared(number, _now(), person.who, person.name, upload.file, filename, upload.size, sha256))
-        self._sender.wake()
 
     # Reader threads: somebody is in.
 
-    def _listen_to(self, connection: Connection, person: Person) -> None:
-        while not connection.ending:
-            line = None
-            for line in connection.next_lines(TICK):
-                message = decode(line, _IN_THE_ROOM)
-                if isinstance(message, Unknown):
-                    raise ProtocolError("expected say, ping or leave")
-                if isinstance(message, Say):
-                    self._say(connection, person, message)
-                elif isinstance(message, Leave):
-                    self._leave(connection, person)
-                if self._brake(connection, person):
-                    self._keep_time(connection)
-            if line is not None:
-                self._sender.wake()  # once for all the lines that came together
+    def _run_connection(self, connection: Connection, person: Person) -> None:
+        feed = connection.feed
+        while feed.life is Life.OPEN:
+            received = connection.received
+            lines = connection.next_lines(TICK)
+            messages, error = _decode_all(lines)
+            for some in self._units.pace(connection, person, messages, connection.received - received):
+                self._take_messages(connection, person, some)
+            if error is not None:
+                raise error
+            if not lines and connection.received > received:
+                time.sleep(REST)
             self._keep_time(connection)
         connection.linger()
 
+    def _take_messages(self, connection: Connection, person: Person, messages: list[Message]) -> None:
+        """All of them in one pass under the room lock, which wakes the sender once."""
+        said = [(say.id, clean_text(say.text)) for say in messages if isinstance(say, Say)]
+        checked = [(number, text, text_problem(text)) for number, text in said]
+        leaves = any(isinstance(message, Leave) for message in messages)
+        if checked or leaves:
+            with self._changing_room() as room:
+                for number, text, problem in checked:
+                    room.say(person, connection.feed, number, text, problem)
+                if leaves:
+                    room.leave(person, connection.feed)
+
     def _keep_time(self, connection: Connection) -> None:
         if connection.keep_time():
-            with self._room_lock:
-                self._tell(connection, _PING, 0)
-            self._sender.wake()
+            with self._changing_room() as room:
+                room.tell(connection.feed, _PING)
 
-    def _say(self, connection: Connection, person: Person, say: Say) -> None:
-        text = clean_text(say.text)
-        problem = text_problem(text)
+    # Reader threads: a file comes or goes.
+
+    def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
+        """Raises ProtocolError, ConnectionLost."""
         with self._room_lock:
-            if person.connection is not connection or say.id <= person.last_id:
-                return
-            person.last_id = say.id
-            problem = self._silenced(person) or problem
-            if problem is None:
-                self.broadcast(Said(self._history.next, _now(), person.who, person.name, say.id, text))
+            person = self._begin_transfer(connection, first)
+        threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
+        try:
+            self._units.take_one(connection, person)
+            connection.accept(MAX_LINE_TO_ROOM)
+            if isinstance(first, Download):
+                self._send_file(connection, person, first)
             else:
-                self._tell(connection, encode(Rejected(say.id, *problem)), self._history.next)
+                self._receive_file(connection, person, first)
+        finally:
+            self._units.charge(person, max(0.0, connection.overhead) / UNIT_BYTES)
+            with self._room_lock:
+                self._connections.forget(connection)
+        connection.close_unjoined(None)
 
-    def broadcast(self, event: Numbered) -> None:
-        """Room lock. To everyone in the room, now and later: appends to the history. Wake the sender afterwards."""
-        assert self._room_lock.locked()
-        assert event.number == self._history.next
-        self._history.append(encode(event))
+    def _begin_transfer(self, connection: Connection, first: Upload | Download) -> Person:
+        """Room lock. Raises ProtocolError for somebody who is not in the room, or has too many files on the way."""
+        person = self._room.person(first.token)
+        if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
+            raise ProtocolError(_NOT_IN, "unknown")
+        most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
+        self._connections.begin_transfer(connection, person.who, first, most)
+        return person
 
-    def _tell(self, connection: Connection, line: bytes, place: int) -> None:
-        """Room lock. To one person alone, once all that comes before `place` is written."""
-        if len(connection.own_lines) < MAX_OWN_LINES:
-            connection.own_lines.append((place, line))
-        else:  # it writes, but does not read: its client comes back, and `last_id` tells it all
-            connection.abort()
-
-    def _brake(self, connection: Connection, person: Person) -> bool:
-        """Who writes faster than the rate is read more slowly, not cut off. A second's worth at once is free.
-
-        Whether that took time.
-        """
-        if self._rate is None:
-            return False
-        now = time.monotonic()
+    def _send_file(self, connection: Connection, person: Person, download: Download) -> None:
         with self._room_lock:
-            person.allowance_at = max(person.allowance_at, now - 1.0) + 1 / self._rate
-            wait = person.allowance_at - now
-        if wait > 0:
-            self._sender.wake()
-            self._closing.wait(wait)
-            connection.heard_at = time.monotonic()  # it was not silent: nobody listened
-        return wait > 0
+            if not person.present:
+                raise ProtocolError(_NOT_IN, "unknown")
+        self._files.get(download.file).send(connection, download.offset)
 
-    def _leave(self, connection: Connection, person: Person) -> None:
-        with self._room_lock:
-            if person.connection is connection:
-                person.connection = None
-                self._take_from_list(person, "left")
-                self._end(connection, None, self._history.next)
-        self._sender.wake()
-
-    def _take_from_list(self, person: Person, reason: str) -> None:
-        """Room lock. From now on the person is remembered, as the one who is gone for the shortest time."""
-        person.present = False
-        self._tell_controls()
-        self._people[person.token] = self._people.pop(person.token)
-        self.broadcast(Left(self._history.next, _now(), person.who, person.name, reason))
+    def _receive_file(self, connection: Connection, person: Person, upload: Upload) -> None:
+        if not self._files.is_stored(upload.file):
+            with self._room_lock:
+                self._room.check_may_write(person)
+            file = self._files.begin(person, upload)
+            try:
+                connection.send_unjoined(Ready())
+                sha256 = self._files.receive(connection, file)
+                with self._changing_room() as room:
+                    room.check_may_write(person)
+                    if self._files.finish(file, upload.file):  # before anybody can ask for it
+                        room.share(person, upload, clean_filename(upload.filename), sha256)
+            except OSError as error:
+                log.warning("a file could not be stored: %s", error)
+                raise ProtocolError("The disk of the host's computer is full or failing.", "space") from None
+            finally:
+                if not file.is_whole:
+                    self._files.drop(file)
+        connection.send_unjoined(Stored())
 
     # Reader threads: a connection comes to its end.
 
-    def _end(self, connection: Connection, last_words: Message | None, place: int) -> None:
-        """Room lock. Events from `place` on are not for this connection; after those before come its last words."""
-        if connection.ending:
-            return
-        connection.own_lines = collections.deque(line for line in connection.own_lines if line[0] <= place)
-        if last_words is not None:
-            connection.own_lines.append((place, encode(last_words)))
-        connection.end = place
-        connection.end_at = time.monotonic() + LAST_WORDS
-
-    def _refuse(self, connection: Connection, person: Person | None, refused: Refused) -> None:
-        if person is None:
+    def _refuse(self, connection: Connection, refused: Refused) -> None:
+        if connection.feed.life is Life.JOINING:
             with contextlib.suppress(ConnectionLost):
-                connection.finish_first(refused)
+                connection.close_unjoined(refused)
             return
-        with self._room_lock:
-            self._end(connection, refused, self._history.next)
-        self._sender.wake()
+        with self._changing_room() as room:
+            room.end(connection.feed, refused)
         connection.linger()
 
     def _see_off(self, connection: Connection, person: Person | None) -> None:
         """The reader's last act for its connection; it stays for a while to see whether a lost person comes back."""
         with self._room_lock:
-            self._strangers.pop(connection, None)
-            self._connections.discard(connection)
+            self._connections.forget(connection)
+            if person is not None:
+                connection.feed.close()
         if person is None:
             connection.close()
         else:
@@ -2035,150 +3002,133 @@ class Server:
             del self._readers[threading.current_thread()]
 
     def _await_return(self, connection: Connection, person: Person) -> None:
-        with self._room_lock:
-            if person.connection is not connection:  # it left, or is here by another connection
+        with self._changing_room() as room:
+            if not room.lose(person, connection.feed):
                 return
-            person.connection = None
             visits = person.visits
 
             def is_settled() -> bool:
                 return person.visits > visits or not person.present or self._closing.is_set()
 
             if not self._came_back.wait_for(is_settled, BACK_WITHIN):
-                self._take_from_list(person, "lost")
-        self._sender.wake()
+                room.give_up(person)
 
     # Sender thread.
 
-    def _due(self) -> Due:
-        """What each connection gets next, planned in one pass; a piece is joined once for all at the same place."""
-        due: Due = []
-        fallen_out = []
-        pieces: dict[tuple[int, int], tuple[bytes, int]] = {}
+    def _next_writes(self) -> Writes:
+        """What each connection gets next, planned in one pass under the lock."""
+        writes: Writes = []
+        pieces: Pieces = {}
         with self._room_lock:
-            oldest, end = self._history.oldest, self._history.next
-            for connection in self._connections:
-                if connection.place < oldest:
-                    fallen_out.append(connection)
-                    continue
-                if connection.busy or connection.finished:
-                    continue
-                goal = min(end, connection.end)
-                if connection.own_lines:
-                    if lines := take_own_lines(connection):
-                        due.append((connection, lines))
-                        continue
-                    goal = min(goal, connection.own_lines[0][0])
-                if connection.place < goal:
-                    key = (connection.place, goal)
-                    if key not in pieces:
-                        pieces[key] = self._history.piece(connection.place, goal)
-                    piece, connection.place = pieces[key]
-                    due.append((connection, piece))
-                elif connection.place >= connection.end:
-                    connection.finished = True
-                    due.append((connection, b""))
-        for connection in fallen_out:
-            connection.abort()  # its client comes back, and is told how many it missed
-        return due
+            next_piece = self._room.next_piece
+            for connection in self._connections.joined:
+                feed = connection.feed
+                if connection.has_unsent:
+                    self._room.close_if_too_slow(feed)
+                elif feed.life is not Life.CLOSED:
+                    piece = next_piece(feed, pieces)
+                    if piece is not None:
+                        writes.append((connection, piece))
+        return writes
 
     # Finder thread.
 
-    def _describe(self) -> Room:
-        """What everybody on the network may know."""
+    def _describe(self) -> RoomHere:
+        """What everyone on the network may know."""
         with self._room_lock:
-            people = sum(person.present for person in self._people.values())
-        return Room(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
+            people = self._room.people_present()
+        return RoomHere(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
 
 
-def _blank(event: Message | Unknown) -> Said | Shared:
-    """What stays of a message or a file that is taken back. Raises ValueError for other events."""
-    if isinstance(event, Said):
-        return dataclasses.replace(event, text="", taken_back=True)
-    if isinstance(event, Shared):
-        return dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
-    raise ValueError(f"{event} is no message and no file")
+def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None]:
+    """The messages of somebody in the room up to the first line that is none of them, and what is wrong with that."""
+    messages: list[Message] = []
+    for line in lines:
+        try:
+            message = decode(line, IN_THE_ROOM)
+        except ProtocolError as error:
+            return messages, error
+        if isinstance(message, Unknown):
+            return messages, ProtocolError("expected say, ping or leave")
+        messages.append(message)
+        if isinstance(message, Leave):  # what follows it does not count
+            break
+    return messages, None
 
 
-def _check_numbers(port: int, rate: float | None, history: int, limit: int, max_file: int, max_store: int) -> None:
-    """Raises ValueError."""
-    if not 0 <= port < 65536:
-        raise ValueError(f"expected a port from 0 to 65535, not {port}")
-    if history < 1 or not 1 <= limit <= MAX_PEOPLE or (rate is not None and rate <= 0):
-        raise ValueError(f"history, limit and rate are above 0, and limit is at most {MAX_PEOPLE:,}")
-    if not 0 <= max_file <= MAX_INTEGER or max_store < 0:
-        raise ValueError("max_file and max_store are numbers of bytes")
+def _wait_error(reason: str, seconds: float) -> ProtocolError:
+    seconds = math.ceil(seconds)
+    return ProtocolError(f"{reason}; please wait {seconds} s.", "wait", seconds)
 
 
 def _is_loopback(address: str) -> bool:
     return address.startswith("127.")
 
 
-def _seconds_until(moment: float) -> int:
-    """Whole seconds, never too few; a millionth too many is none."""
-    return math.ceil(round(moment - time.monotonic(), 6))
-
-
-def _now() -> float:
-    return time.time_ns() // 1_000_000 / 1000
-
-
-def _raise_file_limit(files: int) -> None:
-    """A connection is an open file, and many systems allow only 256 or 1,024 of them unless asked for more."""
-    if sys.platform != "win32":
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            except (OSError, ValueError) as error:
-                log.warning("only %s files may be open: %s", soft, error)
-
-
-_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows has reserved (10013)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket on `port` or, among those for rooms, on the next that is free. Raises OSError."""
-    ports = range(port, PORTS.stop if port in PORTS else port + 1)
-    for candidate in ports:
+def _raise_descriptor_limit(wanted: int) -> int:
+    """How many descriptors this process may have: many systems allow 256 or 1,024 unless asked for more."""
+    if sys.platform == "win32":
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
-            return _listen_at(host, candidate, patient=candidate == port)
-        except OSError as error:
-            if error.errno not in _TAKEN or port not in PORTS:
-                raise
-            log.info("port %s is taken: %s", candidate, error)
-    raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:
+            log.warning("only %s descriptors are allowed: %s", soft, error)
+            return soft
+    return wanted
 
 
-def _listen_at(host: str, port: int, patient: bool) -> socket.socket:
-    """One port. A room that crashed may hold it for a moment; nobody answers there then, and it is worth waiting."""
+_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows reserved (10013)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on `port` or, if that is one for rooms, on the next of them that is free. Raises OSError.
+
+    A room that crashed may hold its port for a moment; then nobody answers there, and waiting helps.
+    """
     give_up_at = time.monotonic() + SAME_PORT_TIME
-    answered = False
+    ports = range(port, PORTS.stop if port in PORTS else port + 1)
+    taken = OSError()
     while True:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            # On Windows SO_REUSEADDR would let two rooms share a port; elsewhere it only forgives finished connections.
-            exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
-            listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
-            return listener
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE or not patient or time.monotonic() > give_up_at:
-                raise
-            answered_before, answered = answered, _answers(host, port)
-            if answered_before and answered:  # once is not enough: a program that was killed may answer a last time
-                raise
-        time.sleep(0.1)
+        for candidate in ports:
+            try:
+                return _listen_on(host, candidate)
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                taken = error
+                log.info("port %s is taken: %s", candidate, error)
+            if candidate == port and time.monotonic() < give_up_at and not _answers(host, port):
+                time.sleep(0.1)
+                break
+        else:
+            if len(ports) == 1:
+                raise taken
+            raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
+
+
+def _listen_on(host: str, port: int) -> socket.socket:
+    """Raises OSError."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # On Windows SO_REUSEADDR would let two rooms share a port; elsewhere it only ignores finished connections.
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _answers(host: str, port: int) -> bool:
-    """Whether there is somebody at home (or, no answer within a second, perhaps is)."""
+    """Whether somebody answers there (or perhaps does: no answer within a second)."""
     try:
-        socket.create_connection((host or "127.0.0.1", port), timeout=1.0).close()
+        socket.create_connection((host or LOOPBACK, port), timeout=1.0).close()
     except ConnectionError:
         return False
     except OSError:
@@ -2186,11 +3136,11 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
-# ------------------------------------------------------------------------------------------------------------- client
+# ----------------------------------------------------------------------------------------------------------- a person
 
 _NOT_SENT = ("unsent", "This was not sent.")
 _NO_ANSWER = ("unanswered", "The connection ended before the room answered. Perhaps the others have this.")
-_ANSWER_LOST = ("unknown", "The room did not take this. Why was lost with the connection.")
+_ANSWER_LOST = ("unknown", "The room did not take this. The reason was lost with the connection.")
 
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
 _TROUBLES = {
@@ -2198,50 +3148,59 @@ _TROUBLES = {
     errno.ECONNRESET: Trouble.NOBODY_LISTENS,
     errno.ENETUNREACH: Trouble.NO_NETWORK,
     errno.ENETDOWN: Trouble.NO_NETWORK,
-    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # also macOS, where this program may not use the local network
+    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # also on macOS, if this program may not use the local network
     errno.EHOSTDOWN: Trouble.NO_ROUTE,
-}  # all others, ETIMEDOUT above all: no answer
+}  # all others, above all ETIMEDOUT: no answer
 
-
-_TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT}
+_TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT, "limit": Trouble.WAIT}
+# Codes with which this program speaks itself, in words of its own: a room that sends one would speak in its name, and
+# could, for example, make the window ask for the password.
+# What only this side says: a room that refuses with one of these wants its words to pass for the program's.
+_OWN_CODES = {
+    *("open", "password", "wrong", "unproven", "failed"),
+    *("cancelled", "many", "busy", "missing", "folder", "permission", "changed", "disk_full", "disk", "broken"),
+    *("reopened", "over"),
+}
 _LEAVE = encode(Leave())
 _WRONG = ("wrong", "That is not the room's password.")
 _NOT_PROVEN = ("unproven", "That room could not show that it knows the password.")
 
 
-class _Over(Exception):
-    """The room has ended it for good."""
+class VisitEnded(Exception):
+    """The room ended the visit for good; `event` says so."""
 
     def __init__(self, event: Refused | Closed) -> None:
         super().__init__(event)
         self.event = event
 
 
-PatienceUntil = Callable[[float, Trouble], float]  # the same as `Patience`, for what has this deadline
-
-
-def _read(line: bytes, types: Types) -> Message | Unknown:
-    """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, else _Over."""
+def read_reply(line: bytes, types: Types) -> Message | Unknown:
+    """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, otherwise VisitEnded."""
     message = decode(line, types)
+    if isinstance(message, Refused) and message.code in _OWN_CODES:
+        raise ProtocolError("a room does not refuse with this code")
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
     if isinstance(message, (Refused, Closed)):
-        raise _Over(message)
+        raise VisitEnded(message)
     return message
 
 
-class _Door:
-    """The way to a room, as far as the first message: look-up, connection, hello lines, TLS. Any thread."""
+class Dialer:
+    """The way to a room, as far as the first message: look-up, connection, hello lines, TLS. Any thread.
+
+    `is_wanted` is asked again and again while something is waited for: does anybody still want this connection?
+    """
 
     def __init__(self, address: str, port: int, password: str | None) -> None:
-        self._address, self._port = address, port
+        self.address, self.port = address, port
         self.password = password
         self._stretched: tuple[str, bytes] = ("", b"")  # a room's salt, and the password stretched with it
 
-    def connect(self, patience: PatienceUntil) -> Connection:
+    def connect(self, is_wanted: Callable[[], bool]) -> Connection:
         """Raises ConnectionLost, OSError."""
-        where = (self._look_up(patience), self._port)
-        deadline = time.monotonic() + CONNECT_TIME
+        where = (self._look_up(is_wanted), self.port)
+        deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -2249,128 +3208,212 @@ class _Door:
             if error in _IN_PROGRESS:
                 with _OneSocketSelector() as selector:
                     selector.register(sock, selectors.EVENT_WRITE)
-                    while not selector.select(patience(deadline, Trouble.NO_ANSWER)):
+                    while not selector.select(deadline.left()):
                         pass
                 error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
-            if sock.getsockname() == sock.getpeername():  # TCP can meet itself, on a port of the system's own choice
+            if sock.getsockname() == sock.getpeername():  # TCP can connect to itself, on a port that the system chose
                 raise ConnectionLost(Trouble.NOBODY_LISTENS)
-            return Connection(sock, MAX_LINE_FROM_ROOM, CLIENT_RECEIVES)
+            return Connection(sock, CLIENT_RECEIVES)
         except BaseException:
             sock.close()
             raise
 
-    def _look_up(self, patience: PatienceUntil) -> str:
+    def _look_up(self, is_wanted: Callable[[], bool]) -> str:
         """The address as four numbers. Raises ConnectionLost."""
         with contextlib.suppress(ValueError):
-            return str(ipaddress.IPv4Address(self._address))
+            return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        name = f"name look-up {self._address}"
+        name = f"name look-up {self.address}"
         try:
-            threading.Thread(target=_look_up_name, args=[self._address, answers], name=name, daemon=True).start()
-        except RuntimeError as error:  # out of threads
+            threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
+        except RuntimeError as error:  # no threads left
             raise ConnectionLost(Trouble.UNKNOWN_NAME) from error
-        deadline = time.monotonic() + LOOK_UP_TIME
+        deadline = Deadline(LOOK_UP_TIME, Trouble.UNKNOWN_NAME, is_wanted)
         while True:
             with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=patience(deadline, Trouble.UNKNOWN_NAME))
+                answer = answers.get(timeout=deadline.left())
                 if answer is None:
                     raise ConnectionLost(Trouble.UNKNOWN_NAME)
                 return answer
 
-    def greet(self, connection: Connection, patience: Patience) -> None:
-        """Exchanges the hello lines, begins TLS where there is a password.
-
-        Raises ConnectionLost, ProtocolError, _Over.
-        """
+    def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
+        """Also begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
-        connection.send_first(mine)
-        line = connection.first_line(patience)
-        hello = _expect(_read(line, FROM_ROOM), Hello)
+        connection.send_unjoined(mine)
+        line = connection.wait_for_line(deadline)
+        hello = _expect(read_reply(line, FROM_ROOM), Hello)
         self._check_hello(hello)
-        if self.password is None or hello.salt is None:
-            return
-        stretched = self._stretched
-        if stretched[0] != hello.salt:
-            stretched = self._stretched = (hello.salt, stretch(self.password, hello.salt))
-        key = session_key(stretched[1], encode(mine).rstrip(b"\n"), line)
-        try:
-            connection.start_tls(Tls(key, is_room=False), patience)
-        except HandshakeError as error:
-            raise _Over(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+        if self.password is not None and hello.salt is not None:
+            stretched = self._stretched
+            if stretched[0] != hello.salt:
+                stretched = self._stretched = (hello.salt, stretch(self.password, hello.salt))
+            tls = Tls(session_key(stretched[1], encode(mine).rstrip(b"\n"), line), is_room=False)
+            try:
+                connection.start_tls(tls, deadline, tls.handshake_step)
+            except HandshakeError as error:
+                raise VisitEnded(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+        connection.accept(MAX_LINE_FROM_ROOM)
 
     def _check_hello(self, hello: Hello) -> None:
-        """Raises _Over where this client and that room do not fit, ProtocolError."""
+        """Raises VisitEnded if this client and that room do not fit, ProtocolError."""
         if hello.protocol != PROTOCOL:
-            raise _Over(Refused("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."))
+            reason = f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."
+            raise VisitEnded(Refused("protocol", reason))
         if self.password is not None and not hello.tls:
-            raise _Over(Refused("open", "This room has no password. Leave the box empty to join it."))
+            raise VisitEnded(Refused("open", "This room has no password. Leave the box empty to join it."))
         if hello.tls and not CAN_ENCRYPT:
-            raise _Over(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
+            raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
         if hello.tls and self.password is None:
-            raise _Over(Refused("password", "This room has a password."))
-        if hello.tls and not _TOKEN.fullmatch(hello.salt or ""):
-            raise ProtocolError("a salt is 32 hex digits")
+            raise VisitEnded(Refused("password", "This room has a password."))
+        if hello.tls and hello.salt is None:
+            raise ProtocolError("a room with a password sends a salt")
 
 
 def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
-    """Name look-up thread: puts the first address, or None."""
+    """Look-up thread: puts the first address, or None."""
     try:
         answers.put(str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
     except (OSError, UnicodeError):
         answers.put(None)
 
 
-_Awaited = TypeVar("_Awaited")
+class Outbox:
+    """What this person said and the room has not answered yet: exactly-once on the client's side. Knows no socket.
+
+    The lines belong to the room in which they were written. After a break, everything that was missed comes first
+    (`catch_up`); only then is what the room has not had sent again. Guarded by the Client's lock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds since 1970. Ids begin there, above those of an earlier client with the same token."""
+        self._clock = clock
+        self._next_id = self._first_id()
+        self._room: str | None = None  # in which these lines were written
+        self._lines: dict[int, bytes] = {}  # id -> encoded `say`
+        self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
+        self._sent_up_to = 0  # the highest id that any connection has had
+        self._is_open = False  # this connection may have them
+
+    def _first_id(self) -> int:
+        return min(max(1, int(self._clock() * 1000)), MAX_SAY_ID // 2)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something is still to be sent, now or after catching up."""
+        return bool(self._unsent) if self._is_open else bool(self._lines)
+
+    def next_id(self) -> int:
+        """For the next line, whether it will be sent or not."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    def say(self, number: int, text: str) -> bool:
+        """False where the id is too large for the wire: a room has used them up."""
+        if number > MAX_SAY_ID:
+            return False
+        self._lines[number] = encode(Say(number, text))
+        self._unsent.append(number)
+        return True
+
+    def answered(self, number: int) -> None:
+        """The room said or rejected this line."""
+        self._lines.pop(number, None)
+
+    def enter(self, room: str, last_id: int) -> list[Rejected]:
+        """A welcome came. In another room than before, the lines return to their author."""
+        returned = []
+        if self._room not in (None, room):
+            returned = self.give_up()
+            self._sent_up_to = 0
+            if self._next_id > MAX_SAY_ID // 2:  # the other room had spoiled it
+                self._next_id = self._first_id()
+        self._room = room
+        self._next_id = max(self._next_id, last_id + 1)
+        return returned
+
+    def catch_up(self, last_id: int, has_missed: bool) -> list[Rejected | Settled]:
+        """Everything that was missed has come: settles the lines that the room has had, and lets the others go."""
+        answers: list[Rejected | Settled] = []
+        for number in [number for number in self._lines if number <= last_id]:
+            del self._lines[number]
+            if number > self._sent_up_to:  # another client's id, with the same token and a clock ahead of ours
+                answers.append(Rejected(number, *_NOT_SENT))
+            elif has_missed:  # it is among the events that are no longer kept
+                answers.append(Settled(number))
+            else:
+                answers.append(Rejected(number, *_ANSWER_LOST))
+        self._unsent = collections.deque(self._lines)
+        self._is_open = True
+        return answers
+
+    def close(self) -> None:
+        """The connection is gone: nothing goes out until the next `catch_up`."""
+        self._is_open = False
+
+    def take(self, most: int) -> bytes:
+        """What goes out next, at least `most` bytes of it if there are as many."""
+        piece = bytearray()
+        while self._is_open and self._unsent and len(piece) < most:
+            number = self._unsent.popleft()
+            if number in self._lines:  # a strange room may answer what it has not had
+                piece += self._lines[number]
+                self._sent_up_to = number
+        return bytes(piece)
+
+    def give_up(self) -> list[Rejected]:
+        """All lines return to their author; perhaps the others have those that were sent."""
+        returned = [
+            Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)) for number in self._lines
+        ]
+        self._lines.clear()
+        self._unsent.clear()
+        return returned
 
 
 class Client:
     """One person's way into a room, and back into it after each break. Made by `run_client`.
 
-    `say`, `share`, `save`, `cancel` and `close` are for any thread, and return at once; what happens comes in `events`.
+    `say`, `share`, `save`, `cancel`, `move` and `close` are for any thread and return at once; results are events.
     """
 
     def __init__(
         self, address: str, port: int, name: str, token: str, password: str | None, events: Events
     ) -> None:
-        _check_password(password)
-        self.address, self.port = address, port
-        self.door = _Door(address, port, password)
-        self._name = clean_name(name)
-        self.token = token
+        """Raises OSError if the system lacks descriptors or threads."""
         self.events = events
+        self._name = clean_name(name)
 
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # in or out of the room, or something about a transfer
+        self._changed = threading.Condition(self._lock)  # it closes, or the room moved
         # Guarded by _lock:
-        self._next_id = time.time_ns() // 1_000_000  # above the ids of an earlier client with this token
-        self._pending: dict[int, bytes] = {}  # id -> line; said, not answered; whether there are any, all may ask
-        self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
-        self._sent_up_to = 0  # the highest id that any connection has had
+        self.token = token
+        self.dialer = Dialer(address, port, password)
+        self._outbox = Outbox()
         self._connection: Connection | None = None  # once it has joined
-        self._caught_up = False  # this connection may have what is pending
         self._is_over = False
-        self._room: Welcome | None = None  # that it is in now
-        self._transfers: dict[int, _Transfer] = {}
-        self._transfer_numbers = itertools.count(1)
 
         # Reader thread only:
-        self._failures = 1  # attempts without success; the first one, ever, has no free second try
-        self._free_try_at = 0.0  # monotonic s; not before then is there another, for a room that keeps dropping us
+        self._failures = 1  # attempts without success; the first attempt ever has no second one at once
+        self._free_try_at = 0.0  # monotonic s; for a room that keeps dropping us: no attempt at once before then
         self._welcome: Welcome | None = None  # the newest
-        self._who = 0  # one's own number
-        self._last = 0  # number of the newest event
+        self._last = 0  # number of the newest event; after a break, the room continues behind it
         self._catch_up_to = 0  # number of the newest event at the time of the welcome
-        self._missed = 0  # events that were no longer kept, since all that could be had was in; perhaps by two welcomes
-        self._host_name: str | None = None
-        self._home = ("", "")  # title and host's name of the room that the pending lines are for
-        self._moved = False  # this room has another id than that one
+        self._history_after = 0  # number of the event before the history
+        self._files_to_come = 0  # `shared` lines before the history
+        self._has_missed = False  # some events were no longer kept, perhaps at more than one welcome
+        self._is_caught_up = False
+        self._people: set[int] = set()  # numbers of those in the room
 
-        # Written by close, read by any thread:
+        # Written by `close`, read by any thread:
         self._closing = threading.Event()
-        self._deadline = math.inf  # monotonic s; when a close stops being polite
-        self._sender = Sender("client sender", self._due)
+        self._end = math.inf  # monotonic s; when a close no longer waits for anything
+        self.transfers = Transfers(self)
+        self._sender = Sender("client sender", self._next_writes, self._fail)
         try:
             self._reader = _start_thread(self.receive_messages, "client reader")
         except OSError:
@@ -2383,92 +3426,106 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def address(self) -> str:
+        return self.dialer.address
+
+    @property
+    def port(self) -> int:
+        return self.dialer.port
+
     def say(self, text: str) -> None:
-        """To everybody. `Sending` comes at once; `Said`, `Rejected` or `Settled` with the same id is the answer."""
+        """To everyone. `Sending` comes at once; `Said`, `Rejected` or `Settled` with the same id is the answer."""
         text = clean_text(text)
         problem = text_problem(text)
         with self._lock:
-            number = self._next_id
-            self._next_id += 1
+            number = self._outbox.next_id()
             self.events.put(Sending(number, text))
             if self._is_over or self._closing.is_set():
                 problem = _NOT_SENT
-            if problem is None:
-                self._pending[number] = encode(Say(number, text))
-                self._unsent.append(number)
-            else:
+            if problem is None and not self._outbox.say(number, text):
+                problem = _NOT_SENT
+            if problem is not None:
                 self.events.put(Rejected(number, *problem))
         self._sender.wake()
 
     def share(self, path: str) -> None:
-        """Gives a file to everybody. `Progress` comes at once; `Uploaded` or `Failed` with its number is the end."""
-        with self._lock:
-            self._start(_Sharing(self, next(self._transfer_numbers), path))
+        """Gives a file to everyone. `Progress` comes at once; `Uploaded` or `Failed` with its number is the end."""
+        self.transfers.start(lambda number: Sharing(self.transfers, number, path))
 
     def save(self, file: Shared, to: str) -> None:
-        """Fetches a file, and replaces what is at `to`. `Progress` comes at once; `Saved` or `Failed` is the end."""
-        with self._lock:
-            self._start(_Saving(self, next(self._transfer_numbers), file, to))
+        """Fetches a file and replaces what is at `to`. `Progress` comes at once; `Saved` or `Failed` is the end."""
+        self.transfers.start(lambda number: Saving(self.transfers, number, file, to))
 
     def cancel(self, transfer: int) -> None:
         """Ends a transfer; `Failed` with the code "cancelled" comes, unless it has ended already."""
+        self.transfers.cancel(transfer)
+
+    def move(self, address: str, port: int) -> None:
+        """The room has another address now. Raises ValueError as `run_client` does.
+
+        A room with a password proves itself, so the visit goes on where it was. An open room may be an impostor: it
+        gets a new token, and lines not yet answered return to their author.
+        """
+        _check_address(address, port)
         with self._lock:
-            if transfer in self._transfers:
-                self._transfers[transfer].cancel()
-                self._changed.notify_all()
+            self.dialer = Dialer(address.strip(), port, self.dialer.password)
+            if self.dialer.password is None:
+                self.token = secrets.token_hex(16)
+                for returned in self._outbox.give_up():
+                    self.events.put(returned)
+            self._changed.notify_all()
+            if self._connection is not None:
+                self._connection.abort()
 
     def close(self) -> None:
-        """Leaves. What was said before is still delivered if that can be done; all is gone within 2 s."""
-        self._deadline = min(self._deadline, time.monotonic() + CLOSE_TIME)
+        """Leaves. What was said before is still delivered if possible; everything is gone within 2 s."""
         with self._lock:
+            self._end = min(self._end, time.monotonic() + CLOSE_TIME)
             self._closing.set()
-            for transfer in self._transfers.values():
-                transfer.cancel()
             self._changed.notify_all()
+        self.transfers.end()
         self._sender.wake()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits, at most `timeout` s, until all is gone; whether it is. Any thread but its own."""
+        """Waits, at most `timeout` s, until everything is gone; whether it is. Any thread but the client's own."""
         self._reader.join(timeout)
         return not self._reader.is_alive()
 
     # Reader thread: getting in.
 
     def receive_messages(self) -> None:
-        """The reader thread's whole life: into the room, and back into it, until it is over."""
+        """The reader thread's whole life: into the room, and back into it, until the visit is over."""
         last_event: Refused | Closed | None = None
         try:
             while self._visit():
                 pass
-        except _Over as over:
-            last_event = over.event
+        except VisitEnded as ended:
+            last_event = ended.event
         except Exception:
             log.exception("the client's reader failed")
-            last_event = Closed("Something in this program failed. Please join again.")
+            last_event = Refused("failed", "Something in this program failed. Please join again.")
         with self._lock:
             self._is_over = True
-            for number in self._pending:
-                self.events.put(Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)))
-            self._pending.clear()
-            transfers = list(self._transfers.values())
-            for transfer in transfers:
-                transfer.cancel()
-            self._changed.notify_all()
-        deadline = time.monotonic() + CLOSE_TIME
-        for transfer in transfers:  # they end at once, but for one that waits for a disk
-            transfer.thread.join(max(0.0, deadline - time.monotonic()))
+            for returned in self._outbox.give_up():
+                self.events.put(returned)
+        self.transfers.end()
+        self.transfers.wait(CLOSE_TIME)
         if last_event is not None:
             self.events.put(last_event)
         self._sender.stop()
 
     def _visit(self) -> bool:
         """One attempt: a connection from its beginning to its loss, and the wait after it. Whether to try again."""
+        with self._lock:
+            dialer = self.dialer
         try:
-            self._talk(self.door.connect(self._patience))
+            self._run_connection(dialer, dialer.connect(lambda: self._is_wanted(dialer)))
             return False
         except ConnectionLost as lost:
             loss = lost
-        except ProtocolError:
+        except ProtocolError as error:
+            log.info("%s is not a chat room: %s", dialer.address, error)
             loss = ConnectionLost(Trouble.NOT_A_ROOM)
         except OSError:  # it was gone as soon as it was there
             loss = ConnectionLost(Trouble.GONE)
@@ -2478,504 +3535,178 @@ class Client:
         if self._failures == 0:
             self._free_try_at = time.monotonic() + RETRIES[-1]
         self._failures += 1
-        log.info("no connection to %s: %s; the next try is in %s s", self.address, loss, delay)
+        log.info("no connection to %s: %s; the next attempt is in %s s", dialer.address, loss, delay)
         self.events.put(Lost(loss.trouble, delay))
-        return not self._closing.wait(delay) or bool(self._pending)
+        with self._lock:
+            self._changed.wait_for(lambda: self._closing.is_set() or self.dialer is not dialer, delay)
+        return self._is_wanted(self.dialer)
 
-    def _patience(self, deadline: float, trouble: Trouble) -> float:
-        """How long to wait now, in s. Raises ConnectionLost when the time is up, or nothing is left to wait for."""
-        if self._closing.is_set() and not self._pending:
-            raise ConnectionLost(trouble)
-        return _time_left(min(deadline, self._deadline), trouble)
+    def _is_wanted(self, dialer: Dialer) -> bool:
+        """Whether there is still something to wait for on this way. Any thread."""
+        is_wanted = not self._closing.is_set() or (len(self._outbox) > 0 and time.monotonic() < self._end)
+        return is_wanted and self.dialer is dialer
 
-    def _talk(self, connection: Connection) -> None:
-        """A connection's whole life. Raises ConnectionLost, ProtocolError, _Over."""
+    def _run_connection(self, dialer: Dialer, connection: Connection) -> None:
+        """A connection's whole life. Raises ConnectionLost, ProtocolError, VisitEnded."""
         try:
-            self._begin(connection, self._enter(connection))
-            while time.monotonic() < self._deadline:
+            self._begin(dialer, connection, self._enter(dialer, connection))
+            while time.monotonic() < self._end:
                 self._listen(connection)
         finally:
+            self.transfers.show_room(None)
             with self._lock:
-                joined = self._connection is connection
-                self._connection = self._room = None
-                self._caught_up = False
-            if joined:
+                has_joined = self._connection is connection
+                self._connection = None
+                self._outbox.close()
+                connection.feed.close()
+            if has_joined:
                 self._sender.release(connection)
             else:
                 connection.close()
 
-    def _enter(self, connection: Connection) -> Welcome:
-        """Gets in, as far as the welcome. Raises ConnectionLost, ProtocolError, _Over."""
-        patience = functools.partial(self._patience, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
+    def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
+        """As far as the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
         before = self._welcome
         try:
-            self.door.greet(connection, patience)
-        except _Over:
-            if before is None or self.door.password is None:
+            dialer.exchange_hellos(connection, deadline)
+        except VisitEnded:
+            if before is None or dialer.password is None:
                 raise
-            # The password was right before. Whoever cannot prove to know it cannot end the visit either.
+            # The password was right before. An impostor, who cannot prove that, cannot end the visit either.
             raise ConnectionLost(Trouble.UNPROVEN) from None
-        connection.send_first(Join(self._name, self.token, before.room if before else None, self._last))
-        while isinstance(welcome := _read(connection.first_line(patience), FROM_ROOM), Unknown):
+        with self._lock:
+            token = self.token
+            if self.dialer is not dialer:  # the room moved; the old address must not learn the new token
+                raise ConnectionLost
+        connection.send_unjoined(Join(self._name, token, before.room if before else None, self._last))
+        while isinstance(welcome := read_reply(connection.wait_for_line(deadline), FROM_ROOM), Unknown):
             pass
         return _expect(welcome, Welcome)
 
     # Reader thread: being in.
 
-    def _begin(self, connection: Connection, welcome: Welcome) -> None:
-        """What was missed comes first; only then goes out what is pending."""
+    def _begin(self, dialer: Dialer, connection: Connection, welcome: Welcome) -> None:
         before, self._welcome = self._welcome, welcome
-        self._who = welcome.who
-        if before is not None and before.room != welcome.room:
-            self._moved = True
-            self._last = self._missed = 0
-            self._host_name = None
-        self._last += welcome.missed
-        self._missed += welcome.missed
-        self._catch_up_to = self._last + welcome.history
-        if welcome.host is not None:
-            self._host_name = dict(welcome.people).get(welcome.host)
+        if before is None or before.room != welcome.room:
+            self._last = 0
+            self._has_missed = False
+        self._history_after = self._last + welcome.missed + welcome.files
+        self._catch_up_to = self._history_after + welcome.history
+        if self._catch_up_to > MAX_INTEGER:
+            raise ProtocolError("these events cannot be numbered")
+        self._files_to_come = welcome.files
+        if welcome.files == 0:
+            self._last = self._history_after
+        self._has_missed = self._has_missed or welcome.missed > 0
+        self._is_caught_up = False
+        self._people = {who for who, _ in welcome.people}
         with self._lock:
+            if self.dialer is not dialer:  # the room moved
+                raise ConnectionLost
+            connection.feed.open(0)
             self._connection = connection
-            self._room = welcome
-            self._changed.notify_all()
-            self._next_id = max(self._next_id, welcome.last_id + 1)
+            returned = self._outbox.enter(welcome.room, welcome.last_id)
+        for each in returned:
+            self.events.put(each)
         self.events.put(welcome)
+        self.transfers.show_room(welcome)
         self._catch_up()
 
     def _listen(self, connection: Connection) -> None:
-        """The next message, or a look at the clock."""
-        line = connection.next_line(min(TICK, self._deadline - time.monotonic()))
+        """The next messages, or a look at the clock."""
+        self._wait_for_window(connection)
+        lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
         if time.monotonic() >= self._free_try_at:
-            self._failures = 0  # a message, or a second in the room: it is no room that drops whoever comes in
-        if line is not None:
-            self._hear(_read(line, FROM_ROOM))
+            self._failures = 0  # a message, or a second in the room: this is no room that drops whoever comes in
+        for line in lines:
+            self._take_message(read_reply(line, FROM_ROOM))
+        self._keep_time(connection)
+
+    def _wait_for_window(self, connection: Connection) -> None:
+        """While too many events wait in the queue, TCP slows the room down for this client alone."""
+        since = time.monotonic()
+        while self.events.qsize() > MAX_WAITING_EVENTS and not self._closing.wait(WINDOW_CHECK):
+            now = time.monotonic()
+            connection.did_not_read(now - since)  # a slow computer waits longer than it was told to
+            since = now
+            self._keep_time(connection)
+
+    def _keep_time(self, connection: Connection) -> None:
         if connection.keep_time():
             with self._lock:
-                connection.own_lines.append((0, _PING))
+                connection.feed.tell(_PING)
             self._sender.wake()
 
-    def _hear(self, message: Message | Unknown) -> None:
+    def _take_message(self, message: Message | Unknown) -> None:
+        """Raises ConnectionLost where an event is missing, ProtocolError where a room cannot be real."""
         number = message.number if isinstance(message, Numbered | Unknown) else None
-        if number is not None:
+        if number is not None and self._files_to_come > 0:
+            if not isinstance(message, Shared) or not self._last < number <= self._history_after:
+                raise ProtocolError("expected the files from before the history")
+            self._files_to_come -= 1
+            self._last = number if self._files_to_come > 0 else self._history_after
+        elif number is not None:
             if number <= self._last:
                 return
             if number > self._last + 1:
                 raise ConnectionLost(Trouble.GAP)
             self._last = number
-        if isinstance(message, Joined) and message.who == HOST and self._host_name is None:
-            self._host_name = message.name
-            if not self._moved:
-                self._home = (self._home[0], message.name)
-        if isinstance(message, Rejected) or (isinstance(message, Said) and message.who == self._who):
+        if isinstance(message, Joined):
+            self._people.add(message.who)
+            # The welcome names those who are in now; the history that follows may begin with other people.
+            most = ROOM_PEOPLE if self._is_caught_up else 2 * ROOM_PEOPLE
+            if len(self._people) > most:
+                raise ProtocolError(f"more than {ROOM_PEOPLE} people are in the room")
+        elif isinstance(message, Left):
+            self._people.discard(message.who)
+        elif isinstance(message, Rejected) or (isinstance(message, Said) and self._is_own(message)):
             with self._lock:
-                self._pending.pop(message.id, None)
+                self._outbox.answered(message.id)
         if isinstance(message, Numbered | Muted | Rejected):
             self.events.put(message)
         self._catch_up()
 
+    def _is_own(self, said: Said) -> bool:
+        return self._welcome is not None and said.who == self._welcome.who
+
     def _catch_up(self) -> None:
-        """Once all that was missed is in (and, in another room, its host): what is pending is settled or goes out."""
-        if self._caught_up or self._last < self._catch_up_to or (self._moved and self._host_name is None):
+        """Once everything that was missed is in, what is not answered is settled or goes out."""
+        if self._is_caught_up or self._last < self._catch_up_to or self._files_to_come > 0:
             return
         assert self._welcome is not None
-        home = (self._welcome.title, self._host_name or self._home[1])
-        not_ours = self._moved and home != self._home
+        self._is_caught_up = True
         with self._lock:
-            for number in list(self._pending):
-                answer = Rejected(number, *_NOT_SENT) if not_ours else self._settle(number, self._welcome.last_id)
-                if answer is not None:
-                    del self._pending[number]
-                    self.events.put(answer)
-            self._unsent = collections.deque(self._pending)
-            self._caught_up = True
-        self._home, self._moved, self._missed = home, False, 0
+            for answer in self._outbox.catch_up(self._welcome.last_id, self._has_missed):
+                self.events.put(answer)
+        self._has_missed = False
         self._sender.wake()
-
-    def _settle(self, number: int, last_id: int) -> Rejected | Settled | None:
-        """What became of a pending line that is not among the events: None if the room has not had it yet."""
-        if number > last_id:
-            return None
-        if number > self._sent_up_to:  # the id was another client's, with the same token and a clock ahead of ours
-            return Rejected(number, *_NOT_SENT)
-        return Settled(number) if self._missed else Rejected(number, *_ANSWER_LOST)
-
-    # Transfers.
-
-    def _start(self, transfer: _Transfer) -> None:
-        """Lock. Begins it; or `Failed` says why not."""
-        self._transfers[transfer.number] = transfer
-        transfer.tell(is_waiting=True)
-        problem = None
-        if self._is_over or self._closing.is_set():
-            problem = _OVER
-        elif len(self._transfers) > MAX_TRANSFERS:
-            problem = ("many", f"At most {MAX_TRANSFERS} files can be on their way at once.")
-        elif any(transfer.is_rival(other) for other in self._transfers.values()):
-            problem = ("busy", "This file is being saved already.")
-        else:
-            try:
-                transfer.thread.start()
-            except RuntimeError:
-                problem = ("failed", "This computer cannot start another thread.")
-        if problem is not None:
-            del self._transfers[transfer.number]
-            self.events.put(Failed(transfer.number, transfer.filename, *problem))
-
-    def await_turn(self, transfer: _Transfer) -> None:
-        """Transfer thread: returns when it is among the first of its direction. Raises TransferFailed."""
-
-        def is_next() -> bool:
-            ahead = (other for other in self._transfers.values() if other.is_upload == transfer.is_upload)
-            return transfer in itertools.islice(ahead, TRANSFERS_AT_ONCE)
-
-        self._await(transfer, is_next)
-
-    def await_room(self, transfer: _Transfer) -> Welcome:
-        """Transfer thread: its welcome, as soon as this client is in the room. Raises TransferFailed."""
-        return self._await(transfer, lambda: self._room)
-
-    def is_in(self, room: Welcome) -> bool:
-        """Transfer thread: whether this is still the same visit."""
-        with self._lock:
-            return self._room is room
-
-    def ended(self, transfer: _Transfer, event: Uploaded | Saved | Failed) -> None:
-        """Transfer thread, as its last act."""
-        with self._lock:
-            del self._transfers[transfer.number]
-            self._changed.notify_all()
-            self.events.put(event)
-
-    def _await(self, transfer: _Transfer, what: Callable[[], _Awaited | None]) -> _Awaited:
-        """Waits until `what`, called with the lock held, gives something. Raises TransferFailed."""
-        with self._lock:
-            while not (found := what()) or self._is_over or transfer.is_cancelled:
-                if self._is_over:
-                    raise TransferFailed(*_OVER)
-                if transfer.is_cancelled:
-                    raise TransferFailed("cancelled", "It was cancelled.")
-                self._changed.wait()
-            return found
 
     # Sender thread.
 
-    def _due(self) -> Due:
+    def _next_writes(self) -> Writes:
         with self._lock:
             connection = self._connection
-            if connection is None or connection.busy or connection.finished:
+            if connection is None or connection.has_unsent or connection.feed.life is Life.CLOSED:
                 return []
-            piece = bytearray(take_own_lines(connection))
-            while self._caught_up and self._unsent and len(piece) < MAX_PIECE:
-                number = self._unsent.popleft()
-                if number in self._pending:  # a strange room may answer what it has not had
-                    piece += self._pending[number]
-                    self._sent_up_to = number
-            if piece:
-                return [(connection, bytes(piece))]
-            if self._closing.is_set() and (self._caught_up or not self._pending):
-                if not connection.ending:
-                    connection.end_at = self._deadline
-                    return [(connection, _LEAVE)]
-                connection.finished = True
-                return [(connection, b"")]
-            return []
+            feed = connection.feed
+            if self._closing.is_set() and not self._outbox.has_unsent:
+                feed.end(0, Leave())
+            piece = feed.pop_private_lines()
+            if piece is None:
+                piece = self._outbox.take(MAX_PIECE) or None
+            return [] if piece is None else [(connection, piece)]
 
-
-# -------------------------------------------------------------------------------------------------------------- files
-
-# In the room ...
-
-_STORE = "chat-room-"  # a store's folder begins with this, and ...
-_STORE_LOCK = "lock"  # ... has this file in it, which stays locked while the room lives
-
-
-@dataclass(eq=False)
-class StoredFile:
-    """A file of a room's, whole or on its way. Guarded by the lock of `Files`, or its receiving thread's alone."""
-
-    owner: str  # token
-    filename: str
-    size: int  # bytes
-    path: str
-    is_whole: bool = False
-    resting_since: float | None = None  # monotonic s; broken off then, and perhaps the rest will come
-    # The receiving thread's:
-    done: int = 0  # bytes
-    digest: hashlib._Hash = dataclasses.field(default_factory=hashlib.sha256)
-
-
-_Key = tuple[type, str, str]  # Upload or Download, token, file
-
-
-class Files:
-    """A room's files, in a private folder that goes with the room.
-
-    On the disk a file's name is a number: nothing that comes from the network becomes part of a path. The newest
-    connection for a token, a file and a direction wins: it begins when the older ones have ended, so that only one
-    thread writes.
-    """
-
-    def __init__(self, max_file: int, max_store: int) -> None:
-        self.max_file = max_file
-        self._max_store = max_store
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # a connection comes, begins or goes; the room closes
-        # Guarded by _lock:
-        self._files: dict[str, StoredFile] = {}  # id -> file
-        self._taken_back: dict[str, StoredFile] = {}  # id -> what was one; who has shared it may ask once more
-        self._names = itertools.count(1)
-        self._turns: dict[_Key, list[Connection]] = {}  # connections, the newest is the last
-        self._stopping = False
-        self._store: tuple[str, BinaryIO] | None = None  # folder, lock
-        try:
-            _remove_left_stores()
-            self._store = _make_store()
-        except OSError as error:  # a room without files is a room all the same
-            log.warning("no files can be shared: %s", error)
-
-    def stop(self) -> None:
-        """Ends all waiting. The room has aborted the connections. Any thread."""
+    def _fail(self) -> None:
+        """The sender met an error that nobody expected: the reader connects again."""
         with self._lock:
-            self._stopping = True
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """When no thread uses it any more: nothing is left on the disk."""
-        if self._store is not None:
-            _remove_store(*self._store)
-
-    def take_back(self, file_id: str) -> None:
-        """A file goes; whoever is fetching it is cut off. Any thread."""
-        with self._lock:
-            for (_, _, carried), turn in self._turns.items():
-                for connection in turn if carried == file_id else ():
-                    connection.abort()
-            self._taken_back[file_id] = self._files[file_id]
-            self._drop(file_id)
-
-    # Reader threads.
-
-    def receive(self, connection: Connection, upload: Upload, share: Callable[[str, str], None]) -> None:
-        """A file comes; `share` gets its name and hash when all of it is here. Raises ProtocolError, ConnectionLost."""
-        with self._turn(upload, connection):
-            file = self._begin(upload)
-            try:
-                self._receive(connection, file, share)
-                return
-            except ConnectionLost:
-                connection.close()
-                broken_off_at = time.monotonic()
-                with self._lock:
-                    file.resting_since = None if file.is_whole else broken_off_at
-            except (ProtocolError, OSError) as error:
-                with self._lock:
-                    self._drop(upload.file)
-                if isinstance(error, ProtocolError):
-                    raise
-                log.warning("a file could not be stored: %s", error)
-                raise ProtocolError("The disk of the host's computer is full, or fails.", "space") from None
-        self._await_rest(upload.file, file, broken_off_at)
-        raise ConnectionLost
-
-    def send(self, connection: Connection, download: Download) -> None:
-        """A file goes. Raises ProtocolError, ConnectionLost."""
-        with self._turn(download, connection):
-            with self._lock:
-                file = self._files.get(download.file)
-            if file is None or not file.is_whole:
-                raise ProtocolError("The room does not have this file.", "unknown")
-            if download.offset > file.size:
-                raise ProtocolError(f"The file has {file.size} bytes, not {download.offset}.")
-            try:
-                with open(file.path, "rb", buffering=0) as disk:
-                    disk.seek(download.offset)
-                    connection.keep_buffer_small()
-                    connection.send_first(RawBytes(file.size - download.offset))
-                    for piece in _pieces(disk, file.size - download.offset):
-                        connection.send_bytes(piece, connection.moving)
-            except OSError as error:
-                log.warning("a file could not be read: %s", error)
-                raise ConnectionLost from error
-            finally:
-                with self._lock, contextlib.suppress(OSError):
-                    if self._files.get(download.file) is not file:  # taken back; Windows removes no file that is open
-                        os.unlink(file.path)
-
-    @contextlib.contextmanager
-    def _turn(self, message: Upload | Download, connection: Connection) -> Iterator[None]:
-        """Returns when this connection is the only one for its key.
-
-        Raises ConnectionLost if a newer one has come meanwhile, ProtocolError where somebody wants too many at once.
-        """
-        key = (type(message), message.token, message.file)
-        with self._lock:
-            if sum(other != key and other[:2] == key[:2] for other in self._turns) >= MOST_AT_ONCE:
-                raise ProtocolError(f"At most {MOST_AT_ONCE} files can be on their way to or from you.", "busy")
-            turn = self._turns.setdefault(key, [])
-            for older in turn:
-                older.abort()
-            turn.append(connection)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: turn[0] is connection or turn[-1] is not connection)
-        try:
-            if turn[-1] is not connection:
-                raise ConnectionLost
-            yield
-        finally:
-            with self._lock:
-                turn.remove(connection)
-                if not turn:
-                    del self._turns[key]
-                self._changed.notify_all()
-
-    def _begin(self, upload: Upload) -> StoredFile:
-        """The file that was begun before, or a new one. Raises ProtocolError."""
-        if not _TOKEN.fullmatch(upload.file):
-            raise ProtocolError("a file's id is 32 hex digits")
-        with self._lock:
-            file = self._files.get(upload.file) or self._taken_back.get(upload.file)
-            if file is None:
-                folder = self._check_limits(upload)
-                path = os.path.join(folder, str(next(self._names)))
-                file = StoredFile(upload.token, clean_filename(upload.filename), upload.size, path)
-                self._files[upload.file] = file
-            elif (file.owner, file.size) != (upload.token, upload.size):
-                raise ProtocolError("This is the id of another file.")
-            file.resting_since = None
-            self._changed.notify_all()
-            return file
-
-    def _check_limits(self, upload: Upload) -> str:
-        """Lock. The folder for a new file. Raises ProtocolError where there is no room for it."""
-        if upload.size > self.max_file:
-            raise ProtocolError(f"A file has at most {self.max_file:,} bytes here.", "size")
-        gives_way = ""  # one that was broken off
-        own = [file_id for file_id, file in self._files.items() if file.owner == upload.token and not file.is_whole]
-        if len(own) >= MAX_UNFINISHED:
-            resting = [file_id for file_id in own if self._files[file_id].resting_since is not None]
-            if not resting:
-                raise ProtocolError(f"At most {MAX_UNFINISHED} files of yours can be on their way at once.", "busy")
-            gives_way = resting[0]
-        taken = sum(file.size for file_id, file in self._files.items() if file_id != gives_way)
-        if len(self._files) >= MAX_FILES or taken + upload.size > self._max_store:
-            raise ProtocolError("The room has no space left for this file.", "space")
-        if self._store is None or _free_space(self._store[0]) < 2 * upload.size:
-            raise ProtocolError("The disk of the host's computer has too little space.", "space")
-        self._drop(gives_way)
-        return self._store[0]
-
-    def _receive(self, connection: Connection, file: StoredFile, share: Callable[[str, str], None]) -> None:
-        connection.send_first(Ready(file.done))
-        if not file.is_whole:
-            with open(file.path, "ab", buffering=0) as disk:
-                while file.done < file.size:
-                    piece = connection.next_bytes(min(MAX_PIECE, file.size - file.done), connection.moving)
-                    _write_all(disk, piece)
-                    file.digest.update(piece)
-                    file.done += len(piece)
-            sent = _expect(decode(connection.first_line(connection.moving), TO_ROOM), Sent)
-            if sent.sha256.lower() != file.digest.hexdigest():
-                raise ProtocolError("The file was changed on its way, or while it was read.", "hash")
-            with self._lock:
-                file.is_whole = True  # before anybody can ask for it
-            share(file.filename, file.digest.hexdigest())
-        connection.send_first(Stored())
-
-    def _await_rest(self, file_id: str, file: StoredFile, broken_off_at: float) -> None:
-        """The upload broke off. If its rest does not come in time, what is here goes."""
-
-        def is_settled() -> bool:
-            return self._stopping or file.resting_since != broken_off_at
-
-        with self._lock:
-            if not self._changed.wait_for(is_settled, UNFINISHED_KEPT):
-                self._drop(file_id)
-
-    def _drop(self, file_id: str) -> None:
-        """Lock. From the disk, too; if there is such a file."""
-        file = self._files.pop(file_id, None)
-        if file is not None:
-            file.resting_since = None
-            with contextlib.suppress(OSError):  # nothing was written yet
-                os.unlink(file.path)
+            if self._connection is not None:
+                self._connection.abort()
 
 
-def _free_space(folder: str) -> int:
-    """Bytes; 0 where the system cannot tell."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
+# ----------------------------------------------------------------------------------------------- files on their way
 
-
-def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[disk.write(rest) :]
-
-
-def _make_store() -> tuple[str, BinaryIO]:
-    """A new private folder, and the lock that says that somebody lives in it. Raises OSError."""
-    for _ in range(10):  # until it is locked, it looks left behind to other programs; but some disks know no locks
-        folder = tempfile.mkdtemp(prefix=_STORE)  # mode 0700
-        lock = None
-        with contextlib.suppress(FileNotFoundError):
-            lock = open(os.path.join(folder, _STORE_LOCK), "xb")  # noqa: SIM115 - as long as the room
-            if _try_lock(lock) and os.path.exists(lock.name):
-                return folder, lock
-        if lock is not None:
-            lock.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    raise OSError(errno.ENOLCK, "no folder can be locked here")
-
-
-def _remove_left_stores() -> None:
-    """What rooms that were killed have left behind. Living rooms' are locked."""
-    folders: list[str] = []
-    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:  # perhaps nobody may list it
-        folders = [entry.path for entry in entries if entry.name.startswith(_STORE) and _is_ours(entry)]
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)  # killed before there was anything in it
-        with contextlib.suppress(OSError), open(os.path.join(folder, _STORE_LOCK), "r+b") as lock:
-            if _try_lock(lock):
-                _remove_store(folder, lock)
-
-
-def _is_ours(entry: os.DirEntry[str]) -> bool:
-    """Whether it is this user's folder; another could put a link in its place while it is cleared away."""
-    with contextlib.suppress(OSError):  # it is gone already
-        mine = sys.platform == "win32" or entry.stat(follow_symlinks=False).st_uid == os.getuid()
-        return mine and entry.is_dir(follow_symlinks=False)
-    return False
-
-
-def _remove_store(folder: str, lock: BinaryIO) -> None:
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name != _STORE_LOCK:  # it goes last, so that the next program sees what this one did not get to
-                os.unlink(entry.path)
-    shutil.rmtree(folder, ignore_errors=True)
-    lock.close()
-    shutil.rmtree(folder, ignore_errors=True)  # Windows removes no file that is open
-
-
-def _try_lock(file: BinaryIO) -> bool:
-    """Whether the lock is ours now; it ends with the program, however the program ends."""
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-# ... and at the other end.
-
-_OVER = ("over", "The visit to the room is over.")
+_OVER = ("over", "You are no longer in the room.")
 _DISK_TROUBLES = {
     errno.ENOENT: "missing",
     errno.EISDIR: "folder",
@@ -2994,24 +3725,123 @@ class TransferFailed(Exception):
         self.code = code
 
 
-class _Transfer:
-    """A file on its way, over breaks of the connection: a thread, and one connection after the other.
+class Transfers:
+    """The files of one client that are on their way: a small pool of worker threads for each direction. Any thread."""
 
-    Made and started by a Client, with its lock held.
-    """
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._uploads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, uploading")
+        self._downloads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, downloading")
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # in or out of the room, a cancel, the end
+        # Guarded by _lock:
+        self._numbers = itertools.count(1)
+        self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
+        self._room: Welcome | None = None  # in which the client is now
+        self._is_over = False
+
+    def start(self, make: Callable[[int], Transfer]) -> None:
+        """Begins a transfer, as soon as a worker is free; or `Failed` says why not."""
+        with self._lock:
+            transfer = make(next(self._numbers))
+            transfer.tell(is_waiting=True)
+            problem = self._problem(transfer)
+            if problem is None:
+                pool = self._uploads if transfer.is_upload else self._downloads
+                try:
+                    self._transfers[transfer.number] = transfer, pool.submit(self._run, transfer)
+                except RuntimeError:
+                    problem = ("failed", "This computer cannot start another thread.")
+            if problem is not None:
+                self._end(transfer, Failed(transfer.number, transfer.filename, *problem))
+
+    def _problem(self, transfer: Transfer) -> tuple[str, str] | None:
+        """Lock."""
+        if self._is_over:
+            return _OVER
+        if len(self._transfers) >= MAX_TRANSFERS:
+            return ("many", f"At most {MAX_TRANSFERS} files can be on their way at once.")
+        downloads = [other.file for other, _ in self._transfers.values() if not other.is_upload]
+        if not transfer.is_upload and transfer.file in downloads:
+            return ("busy", "This file is being saved already.")
+        return None
+
+    def _run(self, transfer: Transfer) -> None:
+        """A worker."""
+        event = transfer.run()
+        with self._lock:
+            self._end(transfer, event)
+
+    def _end(self, transfer: Transfer, event: Uploaded | Saved | Failed) -> None:
+        """Lock."""
+        self._transfers.pop(transfer.number, None)
+        self.client.events.put(event)
+
+    def cancel(self, number: int, problem: tuple[str, str] | None = None) -> None:
+        with self._lock:
+            if number in self._transfers:
+                transfer, future = self._transfers[number]
+                if future.cancel():  # it was still waiting for a worker
+                    self._end(transfer, Failed(number, transfer.filename, *(problem or _CANCELLED)))
+                transfer.cancel()
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """The visit is over, and so are all transfers."""
+        with self._lock:
+            self._is_over = True
+            numbers = list(self._transfers)
+        for number in numbers:
+            self.cancel(number, _OVER)
+        for pool in (self._uploads, self._downloads):
+            pool.shutdown(wait=False)
+
+    def show_room(self, room: Welcome | None) -> None:
+        """The client's reader: it is in this room now, or in none."""
+        with self._lock:
+            self._room = room
+            self._changed.notify_all()
+
+    def await_room(self, transfer: Transfer) -> Welcome:
+        """A worker: the welcome, as soon as the client is in a room. Raises TransferFailed."""
+        with self._lock:
+            self._changed.wait_for(lambda: self._room is not None or self._is_over or transfer.is_cancelled)
+            if self._is_over:
+                raise TransferFailed(*_OVER)
+            if transfer.is_cancelled or self._room is None:
+                raise TransferFailed(*_CANCELLED)
+            return self._room
+
+    def is_in(self, room: Welcome) -> bool:
+        """Whether this is still the same visit."""
+        with self._lock:
+            return self._room is room
+
+    def wait(self, seconds: float) -> None:
+        """After `end`: until every transfer has ended, or for so long: one may wait for a disk."""
+        with self._lock:
+            futures = [future for _, future in self._transfers.values()]
+        wait_for_futures(futures, seconds)
+
+
+_CANCELLED = ("cancelled", "You cancelled it.")
+
+
+class Transfer:
+    """A file on its way, over breaks of the connection: one connection after the other. A worker runs it."""
 
     is_upload: ClassVar[bool]
 
-    def __init__(self, client: Client, number: int, file: str, filename: str, size: int) -> None:
+    def __init__(self, transfers: Transfers, number: int, file: str, filename: str, size: int) -> None:
         self.number = number
         self.file = file
         self.filename = filename
-        self.thread = threading.Thread(target=self._run, name=f"transfer {number}")
+        self._transfers = transfers
+        self._client = transfers.client
         # Any thread:
         self._cancelled = threading.Event()
         self._connection: Connection | None = None  # the newest
-        # Transfer thread only, once it runs:
-        self._client = client
+        # Worker only, once it runs:
         self._size = size
         self._done = 0  # bytes
         self._room: Welcome | None = None
@@ -3027,10 +3857,6 @@ class _Transfer:
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
 
-    def is_rival(self, other: _Transfer) -> bool:
-        """Whether the room would take these two for one."""
-        return self is not other and (self.file, self.is_upload) == (other.file, other.is_upload)
-
     def tell(self, *, is_waiting: bool = False) -> None:
         """Says how far it is, not too often."""
         now = time.monotonic()
@@ -3040,97 +3866,103 @@ class _Transfer:
                 Progress(self.number, self.filename, self._done, self._size, self.is_upload, is_waiting)
             )
 
-    # Transfer thread.
+    # Worker thread.
 
-    def _run(self) -> None:
+    def run(self) -> Uploaded | Saved | Failed:
+        """The whole of it; returns how it ended."""
         try:
-            end = self._carry()
+            return self._carry()
         except TransferFailed as failure:
-            end = Failed(self.number, self.filename, failure.code, str(failure))
+            code, reason = failure.code, str(failure)
         except ValueError as error:  # a path that no system has, with a NUL in it
-            end = Failed(self.number, self.filename, "missing", str(error))
+            code, reason = "missing", str(error)
         except OSError as error:
-            code = _DISK_TROUBLES.get(error.errno or 0, "disk")
-            end = Failed(self.number, self.filename, code, error.strerror or str(error))
+            code, reason = _DISK_TROUBLES.get(error.errno or 0, "disk"), error.strerror or str(error)
         except Exception:
             log.exception("the transfer of %s failed", self.filename)
-            end = Failed(self.number, self.filename, "failed", "Something in this program failed.")
-        self._client.ended(self, end)
+            code, reason = "failed", "Something in this program failed."
+        return Failed(self.number, self.filename, code, reason)
 
-    def _carry(self) -> Uploaded | Saved | Failed:
-        """The whole of it. Raises TransferFailed, OSError from the disk."""
+    def _carry(self) -> Uploaded | Saved:
+        """Raises TransferFailed, OSError from the disk."""
         raise NotImplementedError
 
-    def _over_breaks(self, talk: Callable[[Connection], None]) -> None:
-        """Until it is done; what broke off goes on where it was. Raises TransferFailed, OSError from the disk."""
-        self._client.await_turn(self)
-        failures = 0
+    def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
+        """Until it is done, or has broken off too often without getting further.
+
+        Raises TransferFailed, OSError from the disk.
+        """
+        furthest = attempts = failures = 0
         while True:
-            room = self._client.await_room(self)
+            room = self._transfers.await_room(self)
             if self._room is not None and self._room.room != room.room:
                 raise TransferFailed("reopened", "The room was opened again meanwhile.")
             self._room = room
-            before = self._done
             try:
                 with self._connected() as connection:
-                    return talk(connection)
+                    return transfer_once(connection, Deadline(SILENCE, is_wanted=lambda: not self.is_cancelled))
             except ProtocolError as error:
                 raise TransferFailed("bad", str(error)) from None
             except ConnectionLost as lost:
                 log.info("%s broke off at %s: %s", self.filename, self._done, lost)
-                failures = 0 if self._done > before else failures + 1
+                failures += 1
+                if lost.trouble is not Trouble.WAIT:
+                    attempts += 1
+                if self._done > furthest:
+                    furthest, attempts, failures = self._done, 0, 0
+                if attempts >= TRANSFER_ATTEMPTS and not self.is_cancelled:
+                    raise TransferFailed("broken", "The connection broke off too often.") from None
                 self.tell(is_waiting=True)
                 self._cancelled.wait(max(RETRIES[min(failures, len(RETRIES) - 1)], min(lost.seconds, MAX_WAIT)))
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         """A connection to the room, as far as the first message. Raises ConnectionLost."""
+
+        def is_wanted() -> bool:
+            return not self.is_cancelled
+
         try:
-            connection = self._client.door.connect(self._patience)
+            connection = self._client.dialer.connect(is_wanted)
         except OSError as error:
             raise ConnectionLost from error
         self._connection = connection
-        patience = functools.partial(self._patience, time.monotonic() + FIRST_MESSAGE, Trouble.SILENT)
         try:
             try:
-                self._client.door.greet(connection, patience)
-            except (_Over, ProtocolError):  # if that is so for good, the client's own connection ends the visit
+                self._client.dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=is_wanted))
+            except (VisitEnded, ProtocolError):  # if that is final, the client's own connection will end the visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
         finally:
             connection.close()
 
-    def _patience(self, deadline: float, trouble: Trouble) -> float:
-        if self.is_cancelled:
-            raise ConnectionLost(trouble)
-        return _time_left(deadline, trouble)
-
-    def _read(self, line: bytes) -> Message | Unknown:
-        """Raises ProtocolError, TransferFailed, and ConnectionLost where trying again may help."""
+    def _read_reply(self, line: bytes) -> Message | Unknown:
+        """Raises ProtocolError, TransferFailed, and ConnectionLost if another attempt may help."""
         try:
-            return _read(line, FILE_FROM_ROOM)
-        except _Over as over:
-            refused = over.event
+            return read_reply(line, FILE_FROM_ROOM)
+        except VisitEnded as ended:
+            refused = ended.event
         code = refused.code if isinstance(refused, Refused) else "over"
         assert self._room is not None
-        if code == "busy" or (code == "unknown" and not self._client.is_in(self._room)):
+        if code == "unknown" and not self._transfers.is_in(self._room):  # the room does not know that we are back
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
-    def _expect(self, connection: Connection, kind: type[_Expected], line: bytes | None = None) -> _Expected:
-        """The next message; `line`: it has come already."""
-        while isinstance(message := self._read(line or connection.first_line(connection.moving)), Unknown):
-            line = None
+    def _await(self, connection: Connection, kind: type[_Expected], deadline: Deadline) -> _Expected:
+        """The next message. Raises as `_read_reply` does."""
+        deadline.restart()
+        while isinstance(message := self._read_reply(connection.wait_for_line(deadline)), Unknown):
+            pass
         return _expect(message, kind)
 
 
-class _Sharing(_Transfer):
+class Sharing(Transfer):
     """From this computer to the room."""
 
     is_upload = True
 
-    def __init__(self, client: Client, number: int, path: str) -> None:
-        super().__init__(client, number, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
+    def __init__(self, transfers: Transfers, number: int, path: str) -> None:
+        super().__init__(transfers, number, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
         self._path = path
 
     def _carry(self) -> Uploaded:
@@ -3139,63 +3971,64 @@ class _Sharing(_Transfer):
         with open(self._path, "rb", buffering=0) as disk:
             state = _state(disk)
             self._size = state[0]
-            most = self._client.await_room(self).max_file
+            most = self._transfers.await_room(self).max_file
             if self._size > most:
                 raise TransferFailed("size", f"A file has at most {most:,} bytes here; this one has {self._size:,}.")
-            self._over_breaks(lambda connection: self._talk(connection, disk, state))
+            self._over_breaks(functools.partial(self._upload, disk, state))
         return Uploaded(self.number)
 
-    def _talk(self, connection: Connection, disk: io.FileIO, state: tuple[int, int]) -> None:
+    def _upload(self, disk: io.FileIO, state: tuple[int, int], connection: Connection, deadline: Deadline) -> None:
         connection.keep_buffer_small()
-        connection.send_first(Upload(self._client.token, self.file, self.filename, self._size))
-        offset = self._expect(connection, Ready).offset
-        if offset > self._size:
-            raise ProtocolError("the room has more than there is")
-        self._done = offset
+        connection.send_unjoined(Upload(self._client.token, self.file, self.filename, self._size))
+        if isinstance(self._await_ready(connection, deadline), Stored):  # an earlier attempt; its answer was lost
+            return
+        self._done = 0
         digest = hashlib.sha256()
         disk.seek(0)
-        for piece in _pieces(disk, self._done):  # which the room has already
+        for piece in _pieces(disk, self._size):
             digest.update(piece)
-        for piece in _pieces(disk, self._size - self._done):
-            digest.update(piece)
-            self._send(connection, piece)
+            self._send(connection, piece, deadline)
             self._done += len(piece)
             self.tell()
         if disk.tell() != self._size or _state(disk) != state:
             raise TransferFailed("changed", "The file was changed while it was read.")
-        line = connection.next_line(0)
-        if line is None:  # else the room has had all of it before, and may be gone already
-            connection.send_bytes(encode(Sent(digest.hexdigest())), connection.moving)
-        self._expect(connection, Stored, line)
+        connection.send_bytes(encode(Sent(digest.hexdigest())), deadline)
+        self._await(connection, Stored, deadline)
 
-    def _send(self, connection: Connection, piece: memoryview) -> None:
-        """The room may refuse the rest at any time: it says why, and reads on for a moment before it closes."""
+    def _await_ready(self, connection: Connection, deadline: Deadline) -> Ready | Stored:
+        while isinstance(message := self._read_reply(connection.wait_for_line(deadline)), Unknown):
+            pass
+        if not isinstance(message, (Ready, Stored)):
+            raise ProtocolError("expected ready or stored")
+        return message
+
+    def _send(self, connection: Connection, piece: memoryview, deadline: Deadline) -> None:
+        """The room may refuse the rest at any time: it says why, and reads for another moment before it closes."""
         try:
-            connection.send_bytes(piece, connection.moving)
+            connection.send_bytes(piece, deadline)
         finally:
-            line = connection.next_line(0)
-            if line is not None:
-                self._read(line)
+            for line in connection.next_lines(0):
+                self._read_reply(line)
 
 
-class _Saving(_Transfer):
-    """From the room to this computer: into a file beside the target, which takes its place when it is right."""
+class Saving(Transfer):
+    """From the room to this computer: into a file beside the target, which replaces it when it is complete."""
 
     is_upload = False
 
-    def __init__(self, client: Client, number: int, file: Shared, to: str) -> None:
-        super().__init__(client, number, file.file, os.path.basename(to), file.size)
+    def __init__(self, transfers: Transfers, number: int, file: Shared, to: str) -> None:
+        super().__init__(transfers, number, file.file, os.path.basename(to), file.size)
         self._sha256 = file.sha256.lower()
         self._to = to
         self._digest = hashlib.sha256()
 
     def _carry(self) -> Saved:
         if os.path.isdir(self._to):
-            raise TransferFailed("folder", "There is a folder of this name.")
+            raise TransferFailed("folder", "There is a folder with this name.")
         part = _open_part(self._to)
         try:
             with part:
-                self._over_breaks(lambda connection: self._talk(connection, part))
+                self._over_breaks(functools.partial(self._download, part))
             if self._digest.hexdigest() != self._sha256:
                 raise TransferFailed("hash", "The file was changed on its way.")
             os.replace(part.name, self._to)
@@ -3205,20 +4038,39 @@ class _Saving(_Transfer):
             raise
         return Saved(self.number, self._to)
 
-    def _talk(self, connection: Connection, part: io.FileIO) -> None:
-        connection.send_first(Download(self._client.token, self.file, self._done))
-        if self._expect(connection, RawBytes).size != self._size - self._done:
-            raise ProtocolError("the size is another one")
-        while self._done < self._size:
-            piece = connection.next_bytes(min(MAX_PIECE, self._size - self._done), connection.moving)
+    def _download(self, part: io.FileIO, connection: Connection, deadline: Deadline) -> None:
+        connection.send_unjoined(Download(self._client.token, self.file, self._done))
+        rest = self._size - self._done
+        if self._await(connection, RawBytes, deadline).size != rest:
+            raise ProtocolError("the file has another size")
+        for piece in receive_bytes(connection, rest, self._digest, deadline):
             _write_all(part, piece)
-            self._digest.update(piece)
             self._done += len(piece)
             self.tell()
 
 
+def receive_bytes(
+    connection: Connection, size: int, digest: hashlib._Hash, deadline: Deadline
+) -> Iterator[bytes | memoryview]:
+    """The next `size` raw bytes, each piece valid until the next one; for both sides. Raises ConnectionLost."""
+    while size > 0:
+        piece = connection.next_bytes(min(MAX_PIECE, size), deadline)
+        digest.update(piece)
+        size -= len(piece)
+        is_short = len(piece) < SHORT_PIECE
+        yield piece
+        if is_short and size > 0:
+            time.sleep(REST)
+
+
+def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[disk.write(rest) :]
+
+
 def _pieces(disk: io.FileIO, size: int) -> Iterator[memoryview]:
-    """The next so many bytes of the file, or as many as there are. Each piece is there until the next one is."""
+    """The next `size` bytes of the file, or as many as there are, in pieces that are valid until the next one."""
     buffer = memoryview(bytearray(MAX_PIECE))
     while size > 0 and (count := disk.readinto(buffer[:size])):
         size -= count
@@ -3226,13 +4078,13 @@ def _pieces(disk: io.FileIO, size: int) -> Iterator[memoryview]:
 
 
 def _state(disk: io.FileIO) -> tuple[int, int]:
-    """What changes when somebody writes to the file: size, and time of the last change."""
+    """What changes when somebody writes to the file: its size, and the time of the last change."""
     status = os.fstat(disk.fileno())
     return status.st_size, status.st_mtime_ns
 
 
 def _open_part(path: str) -> io.FileIO:
-    """A new file beside `path`, and never one that was there already. Raises OSError."""
+    """A new file beside `path`, never one that existed already. Raises OSError."""
     for number in itertools.count(1):
         part = f"{path}.{number}.part" if number > 1 else f"{path}.part"
         with contextlib.suppress(FileExistsError):
@@ -3240,22 +4092,21 @@ def _open_part(path: str) -> io.FileIO:
     raise AssertionError  # there is always another number
 
 
-# ------------------------------------------------------------------------------------------------------ finding rooms
+# ----------------------------------------------------------------------------------------- finding rooms and addresses
 
 
-_ROOM_ID = re.compile(f"[ -~]{{1,{MAX_ID}}}")
-
-
-class _Answerer:
-    """Tells everybody who asks that this room is here: a server's finder thread, on UDP and the room's port number.
+class Answerer:
+    """Tells everyone who asks that this room is here: a server's finder thread, on UDP and the room's port number.
 
     It also watches this computer's addresses, so that the host's window shows where others can join.
     """
 
-    def __init__(self, host: str, port: int, describe: Callable[[], Room], events: Events | None) -> None:
+    def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events | None) -> None:
+        """Raises OSError if the system lacks descriptors or threads; without UDP, the room just cannot be found."""
         self._describe = describe
         self._events = events
         self._closing = threading.Event()
+        self.addresses: tuple[str, ...] = ()  # this computer's, for any thread to read
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
             self._socket = _open_udp(host, port)
@@ -3266,27 +4117,43 @@ class _Answerer:
             undo.pop_all()
 
     def close(self) -> None:
-        """Any thread but its own; returns when it is gone."""
+        """Any thread except the finder; returns when it is gone."""
         self._closing.set()
         self._wake_up.set()
         self._thread.join()
 
+    # Finder thread.
+
     def _run(self) -> None:
-        shown: list[str] | None = None
+        try:
+            self._answer_until_closed()
+        except Exception:
+            log.exception("the room can no longer be found")
+            self._tell(is_findable=False)
+        finally:
+            if self._socket is not None:
+                self._socket.close()
+            self._closing.wait()  # somebody may still use the wake-up
+            self._wake_up.close()
+
+    def _answer_until_closed(self) -> None:
         look_at = 0.0
+        is_told = False
         while not self._closing.is_set():
-            if self._events is not None and time.monotonic() >= look_at:
+            if time.monotonic() >= look_at:
                 look_at = time.monotonic() + ADDRESSES_EVERY
-                addresses = local_addresses()
-                if addresses != shown:
-                    shown = addresses
-                    self._events.put(Reachable(tuple(addresses), self._socket is not None))
+                addresses = tuple(local_addresses())
+                if addresses != self.addresses or not is_told:
+                    self.addresses = addresses
+                    self._tell(is_findable=self._socket is not None)
+                    is_told = True
             if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
                 self._answer(self._socket)
                 self._closing.wait(DATAGRAMS_TIME)
-        self._wake_up.close()
-        if self._socket is not None:
-            self._socket.close()
+
+    def _tell(self, is_findable: bool) -> None:
+        if self._events is not None:
+            self._events.put(Reachable(self.addresses, is_findable))
 
     def _answer(self, sock: socket.socket) -> None:
         answer = self._describe()
@@ -3303,8 +4170,9 @@ class Finder:
         self._events = events
         self._ways = ways
         # Finder thread only:
-        self._sockets: dict[tuple[str, str], socket.socket] = {}  # way -> from where it is asked
-        self._rooms: dict[str, tuple[FoundRoom, float]] = {}  # id -> room, when it was heard; the first found first
+        self._sockets: dict[tuple[str, str], socket.socket] = {}  # way -> the socket that asks there
+        self._own_addresses: set[str] = set()
+        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> room, when it answered
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
         with contextlib.ExitStack() as undo:
@@ -3319,42 +4187,44 @@ class Finder:
         self.close()
 
     def close(self) -> None:
-        """Returns at once; all is gone a moment later. Any thread."""
+        """Returns at once; everything is gone a moment later. Any thread."""
         self._closing.set()
         self._wake_up.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits, at most `timeout` s, until all is gone; whether it is. Any thread but its own."""
+        """Waits, at most `timeout` s, until everything is gone; whether it is. Any thread except the finder."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     # Finder thread.
 
     def _run(self) -> None:
-        begin = time.monotonic()
-        ask_at = dict.fromkeys(PORTS, begin)
-        tell_at = begin
+        start = time.monotonic()
+        ask_at = dict.fromkeys(PORTS, start)
+        tell_at = start
         while not self._closing.is_set():
             now = time.monotonic()
-            due = [port for port, at in ask_at.items() if at <= now]
-            if due:
+            ports = [port for port, at in ask_at.items() if at <= now]
+            if ports:
                 self._open_ways()
-            for port in due:
+            for port in ports:
                 self._ask(port)
-                ask_at[port] = now + _pause(port, now - begin)
+                ask_at[port] = now + question_pause(port, now - start)
             if now >= tell_at:
                 tell_at = now + TELL_EVERY
                 self._tell(now)
             if self._wake_up.selector.select(TELL_EVERY):
-                self._listen()
+                self._hear()
                 self._closing.wait(DATAGRAMS_TIME)
         for sock in self._sockets.values():
             sock.close()
         self._wake_up.close()
 
     def _open_ways(self) -> None:
-        """A socket for each way out; adapters come and go."""
-        ways = _ways_out() if self._ways is None else self._ways
+        """A socket for each way out; network adapters come and go."""
+        own = local_addresses()
+        self._own_addresses = set(own)
+        ways = ways_out(own) if self._ways is None else self._ways
         for way in [way for way in self._sockets if way not in ways]:
             sock = self._sockets.pop(way)
             self._wake_up.selector.unregister(sock)
@@ -3368,29 +4238,35 @@ class Finder:
         for way, sock in self._sockets.items():
             _send_to(sock, Find(PROTOCOL), (way[1], port))
 
-    def _listen(self) -> None:
+    def _hear(self) -> None:
         for sock in self._sockets.values():
             for data, (address, port) in _datagrams(sock):
                 with contextlib.suppress(ProtocolError):
                     message = decode(data, UDP)
-                    if isinstance(message, Room) and message.port == port:
+                    if isinstance(message, RoomHere) and message.port == port:
                         self._keep(message, address)
 
-    def _keep(self, message: Room, address: str) -> None:
-        """Whoever has answered can be anybody: only what can be a room is kept, and one for each address and port."""
+    def _keep(self, message: RoomHere, address: str) -> None:
+        """Anybody may have sent this, so one address cannot push another's room off the list, or take its row."""
         title = clean_name(message.title, MAX_TITLE)
-        if message.protocol != PROTOCOL or not title or not _ROOM_ID.fullmatch(message.room):
+        if message.protocol != PROTOCOL or not title:
             return
+        key = (message.room, LOOPBACK if address in self._own_addresses else address)
+        if key in self._rooms:  # a room of this computer keeps the address at which it was found first
+            address = self._rooms[key][0].address
         room = FoundRoom(message.room, title, address, message.port, message.people, message.password)
-        for other, _ in list(self._rooms.values()):
-            if other.room != room.room and (other.address, other.port) == (address, room.port):
-                del self._rooms[other.room]  # closed, and opened again
-        if room.room in self._rooms or len(self._rooms) < MAX_ROOMS:
-            self._rooms[room.room] = (room, time.monotonic())
+        for other_key, (other, _) in list(self._rooms.items()):
+            if other_key != key and (other.address, other.port) == (address, room.port):
+                del self._rooms[other_key]  # closed, and opened again
+        self._rooms[key] = (room, time.monotonic())
+        if len(self._rooms) > MAX_ROOMS:
+            rows = collections.Counter(place for _, place in self._rooms)
+            most = max(rows.values())
+            del self._rooms[next(newest for newest in reversed(self._rooms) if rows[newest[1]] == most)]
 
     def _tell(self, now: float) -> None:
         self._rooms = {
-            name: (room, heard_at) for name, (room, heard_at) in self._rooms.items() if now - heard_at < ROOM_GONE_AFTER
+            key: (room, heard_at) for key, (room, heard_at) in self._rooms.items() if now - heard_at < ROOM_GONE_AFTER
         }
         rooms = tuple(room for room, _ in self._rooms.values())
         if rooms != self._told:
@@ -3398,23 +4274,23 @@ class Finder:
             self._events.put(Found(rooms))
 
 
-def _ways_out() -> list[tuple[str, str]]:
-    """Where this computer can ask, as (own address, address to ask): itself, and everybody behind each adapter."""
-    return [("127.0.0.1", "127.0.0.1"), *((address, "255.255.255.255") for address in local_addresses())]
+def ways_out(own_addresses: Sequence[str]) -> list[tuple[str, str]]:
+    """Where this computer can ask, as (own address, address to ask): itself, and everyone behind each adapter."""
+    return [(LOOPBACK, LOOPBACK), *((address, "255.255.255.255") for address in own_addresses)]
 
 
-def _pause(port: int, asking_for: float) -> float:
-    """Seconds until this port is asked again, when asking has gone on for so many seconds."""
+def question_pause(port: int, asking_for: float) -> float:
+    """Seconds until this port is asked again, if asking has gone on for so many seconds."""
     seconds = ASK_EVERY[0] if port == PORTS[0] else ASK_EVERY[1]
     slower = 2 if asking_for > ASK_LESS_AFTER else 1
     return seconds * slower * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def _open_udp(host: str, port: int) -> socket.socket | None:
-    """A UDP socket that may ask everybody; None if there is none to be had."""
+    """A UDP socket that may ask everyone; None if the system has none."""
     try:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    except OSError as error:  # out of descriptors
+    except OSError as error:  # no descriptors left
         log.warning("cannot look for rooms: %s", error)
         return None
     try:
@@ -3445,94 +4321,18 @@ def _datagrams(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
 def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) -> None:
     try:
         sock.sendto(encode(message), address)
-    except OSError as error:  # no way there at the moment, or not allowed; the next time it may be
+    except OSError as error:  # no way there at the moment, or not allowed; it may work next time
         log.debug("could not send to %s: %s", address, error)
 
 
-# ------------------------------------------------------------------------------------------------------- entry points
-
-
-def run_server(
-    title: str,
-    *,
-    host_name: str = "Host",
-    host: str = "",
-    port: int = PORT,
-    password: str | None = None,
-    rate: float | None = RATE,
-    history: int = KEPT_EVENTS,
-    limit: int = MAX_PEOPLE,
-    max_file: int = MAX_FILE,
-    max_store: int = MAX_STORE,
-    events: Events | None = None,
-) -> Server:
-    """Opens a room and returns it, running; `close` it, or use it as a context manager. Any thread.
-
-    host        the address to listen at; "" is all of this computer's
-    port        5252 to 5261: this one, or the next of them that is free; any other (0: one that is free): just this
-    password    a room with one is encrypted, and needs Python 3.13 or newer
-    rate        messages a second from one person; None for no brake
-    history     events that are kept for those who come later or come back
-    limit       people
-    max_file    bytes of one file, and ...
-    max_store   ... of all together
-    events      gets what only the host is told: `Reachable`, at once and whenever the addresses change;
-                `WrongPassword`, when somebody guesses; `Controls`, when whom the host mutes or removes changes
-
-    It may take 2 s where a port is still held by a room that crashed, and 1 s with a password. Raises ValueError for a
-    title, host's name or password in which nothing can be read, a number out of its range, a password where this
-    Python cannot encrypt; OSError if there is no port, or the system has no descriptor or thread left.
-    """
-    return Server(title, host_name, host, port, password, rate, history, limit, max_file, max_store, events)
-
-
-def run_client(
-    address: str,
-    name: str,
-    events: Events,
-    *,
-    port: int = PORT,
-    password: str | None = None,
-    token: str | None = None,
-) -> Client:
-    """Returns at once a client that is on its way into the room at `address`. Any thread.
-
-    password    the room's; with one, only a room is joined that proves to know it
-    token       32 hex digits: "the same person again"; None makes one. The host's is `Server.token`
-    events      gets all that happens, until the client is gone: `Welcome` when it is in, `Lost` before each new
-                attempt, `Refused` or `Closed` when there will be none
-
-    Raises ValueError for an empty address or password, a port out of range, a password where this Python cannot
-    encrypt; OSError where the system has no descriptor or thread left.
-    """
-    if not address.strip():
-        raise ValueError("expected an address")
-    if not 0 < port < 65536:
-        raise ValueError(f"expected a port from 1 to 65535, not {port}")
-    return Client(address.strip(), port, name, token or secrets.token_hex(16), password, events)
-
-
-def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
-    """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
-
-    ways        (own address to ask from, address to ask) of each way out; None: from each adapter to everybody on its
-                network, and this computer itself
-
-    Raises OSError where the system has no descriptor or thread left.
-    """
-    return Finder(events, ways)
-
-
-def get_local_ip() -> str:
-    """The address at which other computers reach this one, or "127.0.0.1". Sends nothing. Any thread."""
-    return (local_addresses() or ["127.0.0.1"])[0]
+_LAST = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "tun", "tap", "utun", "wg", "zt")
 
 
 def local_addresses() -> list[str]:
-    """This computer's IPv4 addresses but loopback: the default route's first, then others, virtual adapters' last."""
+    """This computer's IPv4 addresses except loopback: the default route's first, virtual adapters' last. Any thread."""
 
     def comes_last(adapter: tuple[str, str]) -> bool:
-        return adapter[0].startswith(_VIRTUAL) or adapter[1].startswith("169.254.")
+        return adapter[0].startswith(_LAST) or adapter[1].startswith("169.254.")
 
     found = [_default_route_address(), *(address for _, address in sorted(_adapters(), key=comes_last))]
     return list(dict.fromkeys(address for address in found if address and not _is_loopback(address)))
@@ -3541,29 +4341,26 @@ def local_addresses() -> list[str]:
 def _default_route_address() -> str | None:
     """Connecting a UDP socket sends nothing: it only asks the routing table which way a packet would go."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("192.0.2.1", 9))  # an address for documentation, which is nowhere (RFC 5737)
+        sock.connect(("192.0.2.1", 9))  # an address for documentation, which leads nowhere (RFC 5737)
         address = str(sock.getsockname()[0])
         if address != "0.0.0.0":
             return address
     return None
 
 
-_VIRTUAL = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "tun", "tap", "utun", "wg", "zt")
-_SIOCGIFADDR = 0xC0206921 if sys.platform == "darwin" else 0x8915  # "the address of this interface": netdevice(7)
-
-
 def _adapters() -> list[tuple[str, str]]:
-    """(adapter's name, address); on Windows the names stay empty."""
+    """(adapter's name, address); on Windows the names are empty."""
     if sys.platform == "win32":
         try:
             return [("", address) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
         except (OSError, UnicodeError):
             return []
     else:
+        get_address = 0xC0206921 if sys.platform == "darwin" else 0x8915  # SIOCGIFADDR: see netdevice(7)
         found = []
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
                 with contextlib.suppress(OSError):  # it has no address
-                    answer = fcntl.ioctl(sock.fileno(), _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                    answer = fcntl.ioctl(sock.fileno(), get_address, struct.pack("256s", name.encode()[:15]))
                     found.append((name, socket.inet_ntoa(answer[20:24])))
         return found

@@ -9,14 +9,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import queue
 import random
+import re
 import secrets
 import select
 import selectors
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -81,7 +84,7 @@ def nobodys_port(stack: contextlib.ExitStack) -> int:
 
 def stay_at_home() -> None:
     """From now on, looking for rooms in this process asks this computer alone: no test speaks to a real network."""
-    net._ways_out = lambda: [(LOOPBACK, EVERYBODY)]
+    net.ways_out = lambda own_addresses: [(LOOPBACK, EVERYBODY)]  # noqa: ARG005 - called by its name
 
 
 def port_of(listener: socket.socket) -> int:
@@ -133,14 +136,24 @@ def _told(seen: list[Any]) -> str:
     return "\n  ".join(["seen:", *map(repr, seen)]) if seen else "nothing was seen"
 
 
+def message(kind: str, **fields: Any) -> Message:
+    """One message of this type, as a room or a client reads it: the only place that knows how it is written."""
+    return {"type": kind, **fields}
+
+
+def messages_in(record: bytearray, kind: str) -> list[Message]:
+    """The messages of this type that a proxy passed on, also between the bytes of files."""
+    return [json.loads(line) for line in re.findall(rb'\{"type":"%s"[^\n]*\}\n' % kind.encode(), bytes(record))]
+
+
 # A client of plain bytes ------------------------------------------------------
 
 
 class Wire:
     """A connection to a room on which a test says exactly what it wants to. For one thread; a context manager."""
 
-    def __init__(self, port: int, host: str = LOOPBACK) -> None:
-        self.socket = socket.create_connection((host, port), LIMIT)
+    def __init__(self, port: int, host: str = LOOPBACK, source: str | None = None) -> None:
+        self.socket = socket.create_connection((host, port), LIMIT, None if source is None else (source, 0))
         self.token = secrets.token_hex(16)
         self._received = b""  # what came after the last whole line
 
@@ -196,23 +209,60 @@ class Wire:
         data, self._received = self._received[:size], self._received[size:]
         return data
 
-    def hello(self) -> Message:
-        """Begin in plain text; the room's answer."""
-        self.send({"type": "hello", "protocol": 1, "tls": False})
+    # Messages. A test that is not about the wire format builds what it sends here, and nowhere else.
+
+    def hello(self, **other: Any) -> Message:
+        """Begin in plain text; the room's answer. `other`: fields that differ from an honest hello."""
+        self.send(message("hello", **{"protocol": net.PROTOCOL, "tls": False, **other}))
         answer = self.receive()
         assert answer is not None, "the connection ended instead of an answer to hello"
         return answer
 
     def join(self, name: str, token: str | None = None, room: str | None = None, after: int = 0) -> Message:
         """Say hello, and join; the welcome. Without a token it is a new person's, kept in `self.token`."""
+        welcome = self.try_to_join(name, token, room, after)
+        assert welcome["type"] == "welcome", welcome
+        return welcome
+
+    def try_to_join(self, name: str, token: str | None = None, room: str | None = None, after: int = 0) -> Message:
+        """Say hello, and join; whatever the room answers."""
         self.token = token or self.token
         answer = self.hello()
         assert answer["type"] == "hello", answer
-        self.send({"type": "join", "name": name, "token": self.token, "room": room, "after": after})
-        welcome = self.receive()
-        assert welcome is not None, "the connection ended instead of a welcome"
-        assert welcome["type"] == "welcome", welcome
-        return welcome
+        self.send(message("join", name=name, token=self.token, room=room, after=after))
+        reply = self.receive()
+        assert reply is not None, "the connection ended instead of an answer to join"
+        return reply
+
+    def say(self, number: int, text: str) -> None:
+        self.send(message("say", id=number, text=text))
+
+    def ping(self) -> None:
+        self.send(message("ping"))
+
+    def leave(self) -> None:
+        self.send(message("leave"))
+
+    def upload(self, token: str, data: bytes, filename: str = "a.txt", file: str | None = None) -> Message:
+        """Say hello, and give the room a whole file; the room's last answer."""
+        answer = self.begin_upload(token, len(data), filename, file)
+        if answer["type"] == "ready":
+            self.send_bytes(data)
+            self.send(message("sent", sha256=hashlib.sha256(data).hexdigest()))
+            answer = self.receive() or {}
+        return answer
+
+    def begin_upload(self, token: str, size: int, filename: str = "a.txt", file: str | None = None) -> Message:
+        """Say hello, and ask the room to take a file; its answer."""
+        self.hello()
+        self.send(message("upload", token=token, file=file or secrets.token_hex(16), filename=filename, size=size))
+        return self.receive() or {}
+
+    def download(self, token: str, file: str, offset: int = 0) -> Message:
+        """Say hello, and ask for a file; the room's answer. `receive_bytes` then takes the file."""
+        self.hello()
+        self.send(message("download", token=token, file=file, offset=offset))
+        return self.receive() or {}
 
     def _line(self) -> bytes | None:
         while b"\n" not in self._received:
@@ -229,6 +279,21 @@ class Wire:
             raise AssertionError(f"nothing came for {LIMIT:g} s after {self._received!r}") from None
         self._received += data
         return bool(data)
+
+
+def context_of(side: ssl._SSLMethod, key: bytes | None, identity: str = "chat-room") -> ssl.SSLContext:
+    """TLS as another program would set it up, from the wire format alone; without a key it offers none."""
+    context = ssl.SSLContext(side)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if side is ssl.PROTOCOL_TLS_CLIENT:
+        context.check_hostname = False
+    if sys.version_info >= (3, 13) and key is not None:
+        if side is ssl.PROTOCOL_TLS_CLIENT:
+            context.set_psk_client_callback(lambda _hint: (identity, key))
+        else:
+            context.num_tickets = 0
+            context.set_psk_server_callback(lambda asked: key if asked == identity else b"")
+    return context
 
 
 # A network that misbehaves ----------------------------------------------------

@@ -1,4 +1,4 @@
-"""The benchmarks run, and print their tables. What the figures are is not looked at: this computer may be busy."""
+"""The benchmarks run, and print their tables. The figures are not checked, because this computer may be busy."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import pytest
 from tests.conftest import TOP
 from tests.helpers import LIMIT, needs_tls
 
-# They take a minute: where several Pythons run the tests after one another, the newest is enough.
+# They take a minute. Where several Pythons run the tests one after the other, the newest is enough.
 pytestmark = pytest.mark.skipif(
     os.environ.get("CI") == "true" and sys.version_info < (3, 13), reason="in CI Python 3.13 runs the benchmarks"
 )
-HELPERS = {"__init__", "rivals", "tools"}  # no benchmarks
+HELPERS = {"__init__", "rivals", "tools"}  # these are not benchmarks
 SLOWEST = 6 * LIMIT  # s; a benchmark that hangs fails its test, and the others still run
-on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc, and waits with epoll")
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs /proc and epoll")
 
 
 def run(name: str, *arguments: str) -> str:
-    """What it printed."""
+    """Runs a benchmark; returns what it printed."""
     command = [sys.executable, "-m", f"tests.bench.{name}", "--quick", *arguments]
     result = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=SLOWEST, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr, result.stderr  # of another process of its own
+    assert "Traceback" not in result.stderr, result.stderr  # perhaps of a process that it started
     return result.stdout
 
 
 def test_all_benchmarks_are_here() -> None:
     found = {path.stem for path in (TOP / "tests" / "bench").glob("*.py")}
-    assert found - HELPERS == {"encryption", "fanout", "feel", "files", "growth", "hostile", "window"}
+    assert found - HELPERS == {"encryption", "fanout", "feel", "files", "growth", "hostile", "misbehaving", "window"}
 
 
 @pytest.mark.usefixtures("display")
@@ -52,6 +52,17 @@ def test_hostile() -> None:
     assert "quiet" in run("hostile")
 
 
+@on_linux
+def test_misbehaving() -> None:
+    assert "quiet" in run("misbehaving")
+
+
+@on_linux
+@needs_tls
+def test_misbehaving_in_an_encrypted_room() -> None:
+    assert "key updates" in run("misbehaving", "--password", "--only", "wrong passwords", "key updates")
+
+
 @needs_tls
 def test_encryption() -> None:
     assert "encrypted" in run("encryption")
@@ -67,7 +78,7 @@ def test_files() -> None:
 def test_fanout() -> None:
     printed = run("fanout")
     for row in ("this room", "tutorial", "bare copy loop"):  # others, where they are installed
-        assert printed.count(f"\n{row}  ") == 2, printed  # throughput, delivery time
+        assert printed.count(f"\n{row}  ") == 2, printed  # in both tables: throughput and delivery time
 
 
 @on_linux

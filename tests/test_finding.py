@@ -1,6 +1,6 @@
-"""Finding rooms, on this computer alone: who asks, who answers, and what is made of an answer that anybody can forge.
+"""Finding rooms, on this computer alone: questions, answers, and what the finder does with forged ones.
 
-`quick` makes a second of the program's a few hundredths. The questions go to ten ports of the test's own, which it gets
+`quick` shortens the program's seconds to hundredths. The questions go to ten ports of the test's own, which it gets
 from `own_ports`: tests that run at the same time do not hear each other. Several computers: tests/test_networks.py.
 """
 
@@ -23,12 +23,12 @@ import pytest
 
 import net
 from tests.conftest import DESCRIPTORS
-from tests.helpers import EVERYBODY, LIMIT, LOOPBACK, Message, Wire, drain, expect, port_of, until
+from tests.helpers import EVERYBODY, LIMIT, LOOPBACK, Message, Wire, drain, expect, message, port_of, until
 
-FIND: Message = {"type": "find", "protocol": 1}
+FIND: Message = message("find", protocol=net.PROTOCOL)
 ONE_WAY, ANOTHER_WAY = (LOOPBACK, EVERYBODY), ("", LOOPBACK)  # as two adapters
 NO_WAY = ("192.0.2.1", EVERYBODY)  # an address for documentation (RFC 5737): no computer has it to ask from
-ELSEWHERE = "127.0.0.2"  # this computer too, but another address
+ELSEWHERE = "127.0.0.2"  # stands for another computer: it is an address of this one, but not one that net looks for
 HAS_ELSEWHERE = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
 
 
@@ -39,8 +39,8 @@ TEN = len(net.PORTS)
 def own_ports() -> Iterator[range]:
     """Ten neighbouring ports for one test alone, also if all of the tests run twice at the same time.
 
-    They are below those that systems give away by themselves, and nobody else is at any of them. Whoever has the port
-    in front of them has all ten: these begin in steps of eleven, so nobody's overlap another's.
+    They are below those that systems choose for outgoing connections, and nobody else uses any of them. A test that
+    has the port in front of them has all ten: these begin in steps of eleven, so no two tests' ports overlap.
     """
     while True:
         first = random.randrange(10_000, 32_000, 1 + TEN) + 1
@@ -57,7 +57,7 @@ def own_ports() -> Iterator[range]:
 
 @pytest.fixture(autouse=True)
 def ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[range]:
-    """Ports of one's own instead of 5252 to 5261."""
+    """The test's own ports instead of 5252 to 5261."""
     with own_ports() as ten:
         monkeypatch.setattr(net, "PORT", ten[0])
         monkeypatch.setattr(net, "PORTS", ten)
@@ -115,9 +115,9 @@ def expect_rooms(events: net.Events, *titles: str) -> tuple[net.FoundRoom, ...]:
 
 
 def answer(port: int, /, **different: object) -> bytes:
-    """What a room says to who asks; a field that is given as ... is left out."""
-    fields = {"type": "room", "protocol": 1, "room": f"room {port}", "title": "Good", "port": port, "people": 1}
-    fields |= {"password": False} | different
+    """What a room answers; a field that is given as ... is left out."""
+    fields = {"room": f"room {port}", "title": "Good", "port": port, "people": 1, "password": False}
+    fields = message("room", protocol=net.PROTOCOL, **fields) | different
     return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
 
 
@@ -240,7 +240,7 @@ def test_the_number_of_people_follows(ports: range, found: net.Events) -> None:
         with Wire(ports[0]) as bob:
             bob.join("Bob")
             expect_people(2)
-            bob.send({"type": "leave"})
+            bob.leave()
             expect_people(1)
 
 
@@ -268,7 +268,32 @@ def test_a_room_that_is_heard_on_two_ways_is_one_row(ports: range) -> None:
 
 @HAS_ELSEWHERE
 @pytest.mark.usefixtures("quick")
-def test_a_room_that_is_heard_from_two_addresses_is_one_row_with_the_newest(ports: range) -> None:
+def test_an_id_that_two_addresses_answer_with_has_a_row_for_each_of_them(ports: range) -> None:
+    """One of them may be an impostor's: it gets a row of its own, and changes nothing in the other one."""
+    events: net.Events = queue.Queue()
+    with (
+        finding(events, [(LOOPBACK, LOOPBACK)]),
+        Impostor(ports[0], LOOPBACK) as room,
+        Impostor(ports[0], ELSEWHERE) as impostor,
+    ):
+        asker = room.hear()
+        room.say(asker, room="the same", title="Room")
+        expect_rooms(events, "Room")
+        impostor.say(asker, room="the same", title="Room", people=99)
+        rooms = expect_rooms(events, "Room", "Room")
+        assert [(room.address, room.people) for room in rooms] == [(LOOPBACK, 1), (ELSEWHERE, 99)]
+        room.say(asker, room="the same", title="Room", people=2)
+        rooms = expect_rooms(events, "Room", "Room")
+        assert [(room.address, room.people) for room in rooms] == [(LOOPBACK, 2), (ELSEWHERE, 99)]
+
+
+@HAS_ELSEWHERE
+@pytest.mark.usefixtures("quick")
+def test_a_room_that_answers_from_two_of_this_computers_own_addresses_is_one_row(
+    ports: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row keeps the address at which the room was found first, and shows the newest answer."""
+    monkeypatch.setattr(net, "local_addresses", lambda: [ELSEWHERE])
     events: net.Events = queue.Queue()
     with (
         finding(events, [(LOOPBACK, LOOPBACK)]),
@@ -276,10 +301,11 @@ def test_a_room_that_is_heard_from_two_addresses_is_one_row_with_the_newest(port
         Impostor(ports[0], ELSEWHERE) as second,
     ):
         asker = first.hear()
-        for impostor, address in ((first, LOOPBACK), (second, ELSEWHERE), (first, LOOPBACK)):
-            impostor.say(asker, room="the same")
-            (room,) = expect(events, net.Found).rooms
-            assert room.address == address
+        second.say(asker, room="the same", people=1)
+        assert expect_rooms(events, "Good")[0].address == ELSEWHERE
+        first.say(asker, room="the same", people=2)
+        (room,) = expect(events, net.Found).rooms
+        assert (room.address, room.people) == (ELSEWHERE, 2)
 
 
 @pytest.mark.usefixtures("quick")
@@ -338,27 +364,32 @@ def test_a_question_may_know_more_than_this_version(ports: range, ending: bytes)
         assert json.loads(asker.socket.recv(2048))["title"] == "Room"
 
 
+def question(**different: object) -> bytes:
+    return json.dumps(FIND | different).encode()
+
+
 NO_QUESTIONS: dict[str, bytes] = {
     "nothing": b"",
     "a newline": b"\n",
     "a word": b"find",
     "bytes": bytes(range(256)),
-    "no object": b'["find", 1]',
+    "no object": b"[%s]" % question(),
     "nested": b"[" * 2000,
-    "two": json.dumps(FIND).encode() * 2,
-    "half": json.dumps(FIND).encode()[:-2],
-    "no protocol": b'{"type": "find"}',
-    "another protocol": b'{"type": "find", "protocol": 2}',
-    "a protocol in words": b'{"type": "find", "protocol": "1"}',
-    "true": b'{"type": "find", "protocol": true}',
-    "a broken protocol": b'{"type": "find", "protocol": 1.0}',
-    "a long protocol": b'{"type": "find", "protocol": %s}' % (b"1" * 1500),
+    "two": question() * 2,
+    "half": question()[:-2],
+    "no protocol": json.dumps(message("find")).encode(),
+    "an older protocol": question(protocol=net.PROTOCOL - 1),
+    "a newer protocol": question(protocol=net.PROTOCOL + 1),
+    "a protocol in words": question(protocol=str(net.PROTOCOL)),
+    "true": question(protocol=True),
+    "a broken protocol": question(protocol=float(net.PROTOCOL)),
+    "a long protocol": question(protocol=int("1" * 1500)),
     "an answer": answer(5252),
-    "another message": b'{"type": "hello", "protocol": 1, "tls": false}',
-    "another type": b'{"type": "search", "protocol": 1}',
-    "no type": b'{"protocol": 1}',
-    "a type that is none": b'{"type": {"find": 1}, "protocol": 1}',
-    "huge": json.dumps({**FIND, "more": "x" * 9_000}).encode(),  # macOS sends no larger ones
+    "another message": json.dumps(message("hello", protocol=net.PROTOCOL, tls=False)).encode(),
+    "another type": question(type="search"),
+    "no type": json.dumps({"protocol": net.PROTOCOL}).encode(),
+    "a type that is none": question(type={"find": 1}),
+    "huge": question(more="x" * 9_000),  # macOS sends no larger ones
 }
 
 
@@ -382,7 +413,7 @@ def test_in_a_storm_of_questions_others_are_answered_and_the_chat_goes_on(ports:
         ann.join("Ann")
         bob.join("Bob")
         for number in range(1, 20):
-            ann.send({"type": "say", "id": number, "text": f"line {number}"})
+            ann.say(number, f"line {number}")
             assert bob.receive_until("said")["id"] == number
             ann.receive_until("said")
         with Asker(ports[0]) as asker:
@@ -437,6 +468,8 @@ NOT_ROOMS = [
     not_a_room("an empty title", title=""),
     not_a_room("a title that cannot be seen", title="\u200b \u2028\t\u00ad\ufeff\u3164"),
     not_a_room("a title that is a number", title=5),
+    not_a_room("a title that is too long", title="x" * 61),
+    not_a_room("a title that is too long until it is cleaned", title="x" + " " * 60),
     not_a_room("no id", room=...),
     not_a_room("an empty id", room=""),
     not_a_room("an id that is too long", room="x" * 65),
@@ -445,7 +478,7 @@ NOT_ROOMS = [
     not_a_room("an id that is null", room=None),
     not_a_room("no people", people=...),
     not_a_room("fewer people than none", people=-1),
-    not_a_room("too many people", people=2**53 + 1),
+    not_a_room("too many people", people=1_001),
     not_a_room("people of 1,000 digits", people=10**1000),
     not_a_room("half a person", people=1.5),
     not_a_room("true people", people=True),
@@ -454,7 +487,8 @@ NOT_ROOMS = [
     not_a_room("no word about a password", password=...),
     not_a_room("a password that is a number", password=0),
     not_a_room("a password", password="secret"),
-    not_a_room("another protocol", protocol=2),
+    not_a_room("an older protocol", protocol=net.PROTOCOL - 1),
+    not_a_room("a newer protocol", protocol=net.PROTOCOL + 1),
     not_a_room("no protocol", protocol=...),
     not_a_room("a question", type="find"),
     not_a_room("another type", type="rooms"),
@@ -480,8 +514,7 @@ def test_what_cannot_be_a_room_is_not_shown_and_a_room_after_it_is(
     [
         ("\x1b[31mRed\x00 \u202eroom\u2066", "[31mRed room"),
         ("  two \r\n lines\t", "two lines"),
-        ("x" * 61, "x" * 60),
-        ("x" * 59 + " y", "x" * 59),
+        ("x" * 58 + "\ufdfa", "x" * 58 + "\u0635\u0644"),  # one character, which NFKC writes as 18
         ("half \ud83d a smile", "half \ufffd a smile"),
         ("\uff32oom", "Room"),
         ("e\u0301cole", "\u00e9cole"),
@@ -496,7 +529,7 @@ def test_a_title_is_shown_clean_and_not_too_long(ports: range, found: net.Events
 
 @pytest.mark.parametrize(
     "different",
-    [{"room": "x" * 64}, {"people": 0}, {"people": 2**53}, {"password": True}, {"title": "x" * 60}, {"more": [1]}],
+    [{"room": "x" * 64}, {"people": 0}, {"people": 1_000}, {"password": True}, {"title": "x" * 60}, {"more": [1]}],
     ids=str,
 )
 @pytest.mark.usefixtures("quick")
@@ -509,7 +542,9 @@ def test_what_is_just_right_is_shown(ports: range, found: net.Events, different:
 
 
 @pytest.mark.usefixtures("quick")
-def test_no_more_rooms_are_kept_than_fit(ports: range, found: net.Events, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_full_list_of_one_addresss_rooms_the_older_ones_stay_and_still_follow(
+    ports: range, found: net.Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(net, "MAX_ROOMS", 5)
     with contextlib.ExitStack() as stack:
         rooms = [stack.enter_context(Impostor(port)) for port in ports[:8]]
@@ -520,6 +555,52 @@ def test_no_more_rooms_are_kept_than_fit(ports: range, found: net.Events, monkey
         rooms[7].say(asker, title="no place")
         rooms[4].say(asker, title="still follows")
         assert expect(found, net.Found).rooms[4].title == "still follows"
+
+
+def test_a_hundred_rooms_fit_in_the_list() -> None:
+    assert net.MAX_ROOMS == 100
+
+
+@HAS_ELSEWHERE
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("newcomer", [LOOPBACK, "127.0.0.3"])
+def test_a_full_list_loses_the_newest_of_the_address_with_the_most_rooms(
+    ports: range, monkeypatch: pytest.MonkeyPatch, newcomer: str
+) -> None:
+    """So nobody can push another's room off the list, or keep one from getting into it."""
+    monkeypatch.setattr(net, "MAX_ROOMS", 5)
+    events: net.Events = queue.Queue()
+    with finding(events, [(LOOPBACK, LOOPBACK)]), contextlib.ExitStack() as stack:
+        room = stack.enter_context(Impostor(ports[0], LOOPBACK))
+        crowd = [stack.enter_context(Impostor(port, ELSEWHERE)) for port in ports[1:6]]
+        late = stack.enter_context(Impostor(ports[6], newcomer))
+        asker = room.hear()
+        crowd[0].say(asker, title="0")
+        expect_rooms(events, "0")
+        room.say(asker, title="Room")
+        for number, one in enumerate(crowd[1:4], start=1):
+            one.say(asker, title=str(number))
+        expect_rooms(events, "0", "Room", "1", "2", "3")
+        crowd[4].say(asker, title="4")  # the crowd's own newest has no place
+        late.say(asker, title="Late")
+        expect_rooms(events, "0", "Room", "1", "2", "Late")
+
+
+@HAS_ELSEWHERE
+@pytest.mark.usefixtures("quick")
+def test_in_a_full_list_of_rooms_at_as_many_addresses_the_older_ones_stay(
+    ports: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that claim to come from many addresses, one room at each, push nobody's room off the list."""
+    monkeypatch.setattr(net, "MAX_ROOMS", 3)
+    events: net.Events = queue.Queue()
+    with finding(events, [(LOOPBACK, LOOPBACK)]), contextlib.ExitStack() as stack:
+        rooms = [stack.enter_context(Impostor(ports[0], f"127.0.0.{number}")) for number in range(1, 6)]
+        asker = rooms[0].hear()
+        for number, room in enumerate(rooms):
+            room.say(asker, title=str(number))
+        rooms[0].say(asker, title="still follows")
+        expect_rooms(events, "still follows", "1", "2")
 
 
 @pytest.mark.usefixtures("quick")
@@ -569,14 +650,14 @@ def test_a_flood_of_forged_answers_costs_few_events_and_hides_no_room(
 def test_the_first_port_is_asked_most_often_and_all_of_them_less_after_a_while(
     ports: range, first: bool, asking_for: float, seconds: float
 ) -> None:
-    pauses = [net._pause(port, asking_for) for port in (ports[:1] if first else ports[1:]) for _ in range(200)]
+    pauses = [net.question_pause(port, asking_for) for port in (ports[:1] if first else ports[1:]) for _ in range(200)]
     assert 0.8 * seconds <= min(pauses) < 0.9 * seconds  # at random, so that thirty computers do not ask in step
     assert 1.1 * seconds < max(pauses) <= 1.2 * seconds
 
 
 @pytest.mark.usefixtures("quick")
 def test_the_finder_keeps_to_these_pauses(ports: range, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "_pause", lambda port, _asking_for: 0.01 if port == ports[0] else 3600)
+    monkeypatch.setattr(net, "question_pause", lambda port, _asking_for: 0.01 if port == ports[0] else 3600)
     with Impostor(ports[0]) as often, Impostor(ports[1]) as once, finding(queue.Queue()):
         for _ in range(10):
             often.hear()
@@ -595,7 +676,7 @@ def test_the_finder_knows_how_long_it_has_been_asking(ports: range, monkeypatch:
             times.put(asking_for)
         return 0.02
 
-    monkeypatch.setattr(net, "_pause", pause)
+    monkeypatch.setattr(net, "question_pause", pause)
     begin = time.monotonic()
     with finding(queue.Queue()):
         asked = [times.get(timeout=LIMIT) for _ in range(5)]
@@ -606,12 +687,12 @@ def test_the_finder_knows_how_long_it_has_been_asking(ports: range, monkeypatch:
 def test_close_returns_at_once_even_while_the_finder_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     is_busy, may_go_on = threading.Event(), threading.Event()
 
-    def ways_out() -> list[tuple[str, str]]:
+    def ways_out(_own_addresses: object) -> list[tuple[str, str]]:
         is_busy.set()
         may_go_on.wait(LIMIT)
         return []
 
-    monkeypatch.setattr(net, "_ways_out", ways_out)
+    monkeypatch.setattr(net, "ways_out", ways_out)
     finder = net.find_rooms(queue.Queue())
     assert is_busy.wait(LIMIT)
     finder.close()
@@ -639,7 +720,7 @@ def test_a_closed_finder_gives_its_socket_back(ports: range) -> None:
 @pytest.mark.usefixtures("quick")
 def test_an_adapter_that_comes_is_asked_and_one_that_goes_is_not(ports: range, monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[tuple[str, str]] = []
-    monkeypatch.setattr(net, "_ways_out", lambda: [*ways])
+    monkeypatch.setattr(net, "ways_out", lambda _own_addresses: [*ways])
     with Impostor(ports[0]) as impostor, finding(queue.Queue()):
         ways.append(ONE_WAY)
         first = impostor.hear()
@@ -672,20 +753,30 @@ def test_a_way_that_cannot_be_opened_does_not_disturb_the_others(ports: range) -
 def test_an_answer_that_cannot_be_sent_does_not_disturb_the_others(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def datagrams(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-        for data, asker in real(sock):
-            yield data, (asker[0], 0)  # nobody can be at port 0
-            yield data, asker
+    class NoWayBack(socket.socket):
+        """The system lets this socket send nothing to one address, as a firewall does."""
 
-    real = net._datagrams
-    monkeypatch.setattr(net, "_datagrams", datagrams)
-    with net.run_server("Room", port=ports[0]), Asker(ports[0]) as asker:
-        assert asker.ask()["title"] == "Room"
+        def sendto(self, data: Any, address: Any) -> int:  # type: ignore[override]
+            if address == unreachable:
+                tried.set()
+                raise PermissionError(errno.EPERM, "Operation not permitted")
+            return super().sendto(data, address)
+
+    tried = threading.Event()
+    with Asker(ports[0]) as stranger, Asker(ports[0]) as asker:
+        unreachable = stranger.socket.getsockname()
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", NoWayBack)
+            server = net.run_server("Room", port=ports[0])
+        with server:
+            stranger.say(question())
+            assert tried.wait(LIMIT)
+            assert asker.ask()["title"] == "Room"
 
 
 @contextlib.contextmanager
 def no_datagrams(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No new UDP socket is to be had, as when all files are open that the system allows."""
+    """The system gives nobody a new UDP socket, as when all files are open that it allows."""
 
     def refuse(family: int = -1, kind: int = -1, proto: int = -1, fileno: int | None = None) -> socket.socket:
         if kind == socket.SOCK_DGRAM:
@@ -712,21 +803,22 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_finder_asks_again_after_a_time_in_which_no_socket_was_to_be_had(
+def test_a_finder_asks_again_after_a_time_in_which_it_could_get_no_socket(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways: list[tuple[str, str]] = []
-    tried = count_calls(monkeypatch, "_open_udp")
-    monkeypatch.setattr(net, "_ways_out", lambda: [*ways])
+    monkeypatch.setattr(net, "ways_out", lambda _own_addresses: [*ways])
+    looks = count_calls(monkeypatch, "ways_out")
     with Impostor(ports[0]) as impostor, finding(queue.Queue()):
         with no_datagrams(monkeypatch):
             ways.append(ONE_WAY)
-            until(lambda: tried, "it tries to ask")
+            seen = len(looks)
+            until(lambda: len(looks) > seen + 2, "it has tried that way in vain")
         impostor.hear()
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_room_can_be_found_after_a_time_in_which_no_socket_was_to_be_had(
+def test_a_room_can_be_found_after_a_time_in_which_it_could_get_no_socket(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = count_calls(monkeypatch, "local_addresses")
@@ -780,6 +872,29 @@ def test_a_room_for_which_there_is_no_udp_socket_opens_all_the_same(
 ) -> None:
     with no_datagrams(monkeypatch), net.run_server("Room", port=ports[0]), Wire(ports[0]) as ann:
         assert ann.join("Ann")["title"] == "Room"
+
+
+@pytest.mark.usefixtures("quick")
+def test_if_its_finder_fails_the_room_goes_on_and_the_host_is_told_that_it_cannot_be_found(
+    ports: range, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> list[str]:
+        raise RuntimeError("a fault of this program")
+
+    monkeypatch.setattr(net, "local_addresses", lambda: ["10.0.0.1"])
+    events: net.Events = queue.Queue()
+    with net.run_server("Room", port=ports[0], events=events) as server, Wire(server.port) as ann:
+        assert events.get(timeout=LIMIT) == net.Reachable(("10.0.0.1",), findable=True)
+        ann.join("Ann")
+        monkeypatch.setattr(net, "local_addresses", fail)
+        assert events.get(timeout=LIMIT) == net.Reachable(("10.0.0.1",), findable=False)
+        ann.say(1, "still here")
+        assert ann.receive_until("said")["text"] == "still here"
+        with Wire(server.port) as bob:
+            bob.join("Bob")
+    assert drain(events) == []
+    assert "a fault of this program" in caplog.text
+    caplog.clear()
 
 
 # Nothing is left behind ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The plan of the house, kept: which module may know what, what stands at the top, what the README promises."""
+"""The layout of the project: which module may know what, what stands at the top, and what the README promises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import TOP
 
 MODULES = ("net.py", "chat_gui.py")
 AT_THE_TOP = {*MODULES, "README.md", "requirements-dev.txt", "tests"}
-LONGEST_FUNCTION = 60  # lines, without its docstring: what a screen shows at once
+LONGEST_FUNCTION = 60  # lines, without its docstring: as many as fit on a screen
 
 
 def tree(module: str) -> ast.Module:
@@ -22,7 +22,7 @@ def tree(module: str) -> ast.Module:
 
 
 def imported(module: str) -> set[str]:
-    """The top-level names of all that it imports, inside its functions too."""
+    """The top-level names of everything that it imports, also inside its functions."""
     names: set[str] = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
@@ -33,14 +33,14 @@ def imported(module: str) -> set[str]:
 
 
 def tracked() -> list[str]:
-    """All files of the repository, and those that `git add` would make so: a stray one is told before it is in."""
+    """All files of the repository, and those that `git add` would add: a stray one is noticed before it is in."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=TOP, capture_output=True, check=True).stdout.decode()
     return [name for name in listed.split("\0") if name and (TOP / name).is_file()]
 
 
 def commands() -> Iterator[str]:
-    """What the README's code blocks tell a reader to run with Python: each line, without the name of Python."""
+    """Each command that the README's code blocks tell a reader to run with Python, without the name of Python."""
     inside = False
     for line in (TOP / "README.md").read_text(encoding="utf-8").splitlines():
         if line.lstrip().startswith("```"):
@@ -50,17 +50,36 @@ def commands() -> Iterator[str]:
             yield found[1]
 
 
-def test_what_travels_knows_no_window() -> None:
+def test_the_part_that_travels_imports_no_window() -> None:
     assert not imported("net.py") & {"tkinter", "_tkinter", "chat_gui"}
 
 
-def test_the_window_knows_no_sockets() -> None:
+def test_the_window_imports_no_sockets() -> None:
     assert not imported("chat_gui.py") & {"socket", "ssl", "select", "selectors"}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_nothing_has_to_be_installed(module: str) -> None:
+def test_the_program_needs_nothing_but_python(module: str) -> None:
     assert imported(module) <= sys.stdlib_module_names | {"net", "chat_gui"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_thread_has_a_name(module: str) -> None:
+    calls = [node for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+    threads = [call for call in calls if ast.unparse(call.func) == "threading.Thread"]
+    assert threads
+    for call in threads:
+        assert "name" in [keyword.arg for keyword in call.keywords], f"line {call.lineno} of {module}"
+
+
+def test_no_test_uses_a_private_name_of_the_program() -> None:
+    """So the code inside can change, and the tests still say what it promises."""
+    private = re.compile(r"\b(?:net|chat_gui)\._(?!_)\w+")
+    used = []
+    for path in sorted((TOP / "tests").glob("*.py")):
+        lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        used += [f"{path.name}:{number}: {line.strip()}" for number, line in lines if private.search(line)]
+    assert not used
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -93,7 +112,7 @@ def test_no_file_names_a_place_on_one_computer() -> None:
     assert not named
 
 
-def test_the_readme_tells_how_to_run_the_program_and_the_tests() -> None:
+def test_the_readme_says_how_to_run_the_program_and_the_tests() -> None:
     told = list(commands())
     assert "chat_gui.py" in told
     assert "-m tests" in told

@@ -1,29 +1,30 @@
-"""Whatever takes more than this computer: each test has a network of its own, in which nothing else is.
+"""Tests that need other addresses than this computer has: each has a network of its own, with nothing else in it.
 
-The functions with `in_` in front run there, in a process of their own. It takes Linux, root and `ip`.
+The functions whose names begin with `in_which_` run there, in a process of their own. It takes Linux, root and `ip`.
+What needs a second computer as well is in test_networks.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import net
 from tests.conftest import TOP
-from tests.helpers import LIMIT, LOOPBACK, Message, Wire, expect, skip_or_fail, until
-from tests.test_encryption import Clock
+from tests.helpers import LIMIT, LOOPBACK, Wire, expect, skip_or_fail, until
 
-ELSEWHERE = "10.77.0.1"  # an address that is not loopback, and on no network either
-THIRD = "10.77.0.2"  # another one
+OWN = "10.77.0.1"  # an address of this computer that is not loopback, and on no network either
 LOOPBACK_UP = ["ip link set lo up"]
-ONE_ADDRESS = [*LOOPBACK_UP, f"ip addr add {ELSEWHERE}/32 dev lo"]
+ONE_ADDRESS = [*LOOPBACK_UP, f"ip addr add {OWN}/32 dev lo"]
+OTHERS = [f"127.0.0.{number}" for number in range(2, 10)]  # to a room, these are other computers' addresses
 
 
 def adapter(name: str, address: str) -> list[str]:
@@ -45,7 +46,7 @@ def _namespaces() -> None:
 
 
 def run_in(commands: list[str], scenario: Callable[[], None]) -> None:
-    """Run the function in a network that these commands set up."""
+    """Runs the function in a network that these commands set up."""
     script = "\n".join(["set -e", *commands, 'exec "$0" -c "$1"'])
     code = f"from tests import test_namespaces; test_namespaces.{scenario.__name__}()"
     command = ["unshare", "-n", "sh", "-c", script, sys.executable, code]
@@ -53,141 +54,150 @@ def run_in(commands: list[str], scenario: Callable[[], None]) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def answer_to_join(port: int, host: str, token: str = "") -> Message:
-    with Wire(port, host) as wire:
-        wire.hello()
-        wire.send({"type": "join", "name": "Ann", "token": token or wire.token, "room": None, "after": 0})
-        answer = wire.receive()
-    assert answer is not None
-    return answer
+class Clock:
+    """Time passes only when the test says so."""
+
+    def __init__(self) -> None:
+        self._now = 1_000.0  # s
+
+    def __call__(self) -> float:
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        self._now += seconds
 
 
-# Too often, too many -------------------------------------------------------------------------------------------------
+def open_room(clock: Clock | None = None) -> net.Server:
+    """A room at all addresses, with all its limits; with a clock, they look at that one."""
+    if clock is not None:
+        vars(net)["RateLimit"] = functools.partial(net.RateLimit, clock=clock)
+    return net.run_server("Room", port=0)
 
 
-def test_an_address_that_joins_too_often_is_asked_to_wait() -> None:
-    run_in(ONE_ADDRESS, in_which_an_address_joins_eleven_times)
+def answers(source: str, port: int, times: int, host: str = LOOPBACK) -> list[str]:
+    """So many new people come from that address and go again; how the room answers each of them."""
+    given: list[str] = []
+    for _ in range(times):
+        with Wire(port, host, source) as wire:
+            answer = wire.try_to_join("Ann")
+            given.append(answer["code"] if answer["type"] == "refused" else answer["type"])
+            if answer["type"] == "welcome":
+                wire.leave()
+                wire.receive_all()
+    return given
 
 
-def in_which_an_address_joins_eleven_times() -> None:
-    with net.run_server("Room", port=0) as room:
-        answers = [answer_to_join(room.port, ELSEWHERE) for _ in range(11)]
-        assert [answer["type"] for answer in answers] == ["welcome"] * 10 + ["refused"]
-        assert answers[-1]["code"] == "wait"
-        assert 1 <= answers[-1]["seconds"] <= 10
-        assert answer_to_join(room.port, LOOPBACK)["type"] == "welcome"  # another address
+# New people from one address -----------------------------------------------------------------------------------------
 
 
-def test_loopback_may_join_as_often_as_it_likes() -> None:
-    run_in(LOOPBACK_UP, in_which_loopback_joins_thirty_times)
+def test_after_forty_new_people_from_an_address_the_next_must_wait_and_people_from_elsewhere_need_not() -> None:
+    run_in(LOOPBACK_UP, in_which_many_new_people_come)
 
 
-def in_which_loopback_joins_thirty_times() -> None:
-    with net.run_server("Room", port=0) as room:
-        for _ in range(30):
-            assert answer_to_join(room.port, LOOPBACK)["type"] == "welcome"
+def in_which_many_new_people_come() -> None:
+    clock = Clock()
+    with open_room(clock) as room:
+        assert answers(OTHERS[0], room.port, 42) == ["welcome"] * 40 + ["wait"] * 2
+        assert answers(OTHERS[1], room.port, 1) == ["welcome"]
+        clock.jump(1)
+        assert answers(OTHERS[0], room.port, 2) == ["welcome", "wait"]
 
 
-def test_who_was_asked_to_wait_gets_in_by_itself_when_the_time_is_over() -> None:
-    run_in(ONE_ADDRESS, in_which_somebody_waits)
+def test_all_addresses_of_the_rooms_own_computer_count_as_one() -> None:
+    run_in(ONE_ADDRESS, in_which_new_people_come_from_the_rooms_own_computer)
+
+
+def in_which_new_people_come_from_the_rooms_own_computer() -> None:
+    with open_room(Clock()) as room:
+        assert answers(OWN, room.port, 20, OWN) == ["welcome"] * 20
+        assert answers(LOOPBACK, room.port, 21) == ["welcome"] * 20 + ["wait"]
+        assert answers(OWN, room.port, 1, OWN) == ["wait"]
+
+
+def test_a_known_person_may_return_when_new_people_must_wait() -> None:
+    run_in(LOOPBACK_UP, in_which_a_known_person_returns)
+
+
+def in_which_a_known_person_returns() -> None:
+    with open_room(Clock()) as room, Wire(room.port, source=OTHERS[0]) as ann:
+        ann.join("Ann")
+        assert answers(OTHERS[0], room.port, 40)[-1] == "wait"
+        with Wire(room.port, source=OTHERS[0]) as again:
+            again.join("Ann", ann.token)
+
+
+def test_a_client_that_is_told_to_wait_gets_in_automatically_when_the_time_is_over() -> None:
+    run_in(LOOPBACK_UP, in_which_somebody_waits)
 
 
 def in_which_somebody_waits() -> None:
-    net.JOINS_TIME = 1.0
-    clock = Clock()  # so that the ten come in the same second, however slow this computer is
-    vars(net)["time"] = clock
+    clock = Clock()
     events: net.Events = queue.Queue()
-    with net.run_server("Room", port=0) as room:
-        for _ in range(10):
-            answer_to_join(room.port, ELSEWHERE)
-        with net.run_client(ELSEWHERE, "Bob", events, port=room.port) as client:
-            lost = expect(events, net.Lost)
-            assert lost == net.Lost(net.Trouble.WAIT, 1.0)
+    with open_room(clock) as room:
+        assert answers(LOOPBACK, room.port, 40) == ["welcome"] * 40
+        with net.run_client(LOOPBACK, "Bob", events, port=room.port) as client:
+            assert expect(events, net.Lost) == net.Lost(net.Trouble.WAIT, 1.0)
             clock.jump(1)
             expect(events, net.Welcome)
         assert client.join(LIMIT)
 
 
-def test_of_too_many_silent_connections_from_one_address_the_oldest_goes() -> None:
-    run_in(ONE_ADDRESS, in_which_one_address_has_fifty_one_silent_connections)
+# When connections run out --------------------------------------------------------------------------------------------
 
 
-def in_which_one_address_has_fifty_one_silent_connections() -> None:
-    with net.run_server("Room", port=0) as room, contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(Wire(room.port, ELSEWHERE)) for _ in range(51)]
-        assert silent[0].receive_all() == []
-        for wire in silent[1:]:
+@contextlib.contextmanager
+def small_room() -> Iterator[net.Server]:
+    """A room that has ten connections: five more than people."""
+    net.SPARE_CONNECTIONS = 5
+    with net.run_server("Room", port=0, limit=5) as room:
+        yield room
+
+
+def test_when_connections_run_out_the_address_with_the_most_unjoined_ones_loses_its_oldest() -> None:
+    run_in(LOOPBACK_UP, in_which_connections_run_out)
+
+
+def in_which_connections_run_out() -> None:
+    with small_room() as room, contextlib.ExitStack() as stack:
+        few = [stack.enter_context(Wire(room.port, source=OTHERS[0])) for _ in range(3)]
+        many = [stack.enter_context(Wire(room.port, source=OTHERS[1])) for _ in range(7)]
+        newcomer = stack.enter_context(Wire(room.port, source=OTHERS[2]))
+        newcomer.join("Ann")
+        assert many[0].receive_all() == []
+        for wire in [*few, *many[1:]]:
             assert wire.hello()["type"] == "hello"
 
 
-def test_loopback_may_have_as_many_silent_connections_as_it_likes() -> None:
-    run_in(LOOPBACK_UP, in_which_loopback_has_eighty_silent_connections)
-
-
-def in_which_loopback_has_eighty_silent_connections() -> None:
-    with net.run_server("Room", port=0) as room, contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(Wire(room.port)) for _ in range(80)]
-        stack.enter_context(Wire(room.port)).hello()  # so all of them have been let in
-        for wire in silent:
-            assert wire.hello()["type"] == "hello"
-
-
-def test_those_who_have_joined_do_not_count_as_silent() -> None:
-    run_in(ONE_ADDRESS, in_which_some_have_joined)
+def test_however_many_connections_come_people_in_the_room_keep_theirs() -> None:
+    run_in(LOOPBACK_UP, in_which_some_have_joined)
 
 
 def in_which_some_have_joined() -> None:
-    with net.run_server("Room", port=0) as room, contextlib.ExitStack() as stack:
-        first = stack.enter_context(Wire(room.port, ELSEWHERE))
-        first.join("Ann")
-        for _ in range(51):
-            stack.enter_context(Wire(room.port, ELSEWHERE))
-        first.send({"type": "say", "id": 1, "text": "still here"})
-        assert first.receive_until("said")["text"] == "still here"
+    with small_room() as room, contextlib.ExitStack() as stack:
+        people = [stack.enter_context(Wire(room.port, source=OTHERS[0])) for _ in range(5)]
+        for number, wire in enumerate(people):
+            wire.join(f"Person {number}")
+        for _ in range(100):
+            stack.enter_context(Wire(room.port, source=OTHERS[0]))
+        for wire in people:
+            wire.say(1, "still here")
+        for wire in people:
+            for _ in people:
+                assert wire.receive_until("said")["text"] == "still here"
 
 
 # The host ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_hosts_token_counts_only_on_the_rooms_own_computer() -> None:
-    run_in(ONE_ADDRESS, in_which_somebody_elsewhere_has_the_hosts_token)
+def test_the_hosts_token_counts_at_every_address_of_the_rooms_own_computer() -> None:
+    run_in(ONE_ADDRESS, in_which_the_host_comes_from_an_address_of_the_rooms_computer)
 
 
-def in_which_somebody_elsewhere_has_the_hosts_token() -> None:
-    with net.run_server("Room", port=0) as room:
-        refused = answer_to_join(room.port, ELSEWHERE, room.token)
-        assert (refused["type"], refused["code"]) == ("refused", "unknown")
-        assert answer_to_join(room.port, LOOPBACK, room.token)["who"] == net.HOST
-
-
-def test_who_is_muted_or_removed_stays_so_with_a_new_start_of_the_program_on_that_computer_alone() -> None:
-    run_in([*ONE_ADDRESS, f"ip addr add {THIRD}/32 dev lo"], in_which_a_computer_is_muted_and_removed)
-
-
-def in_which_a_computer_is_muted_and_removed() -> None:
-    with net.run_server("Room", port=0) as room, contextlib.ExitStack() as stack:
-
-        def come(address: str) -> net.Events:
-            events: net.Events = queue.Queue()
-            stack.enter_context(net.run_client(address, "Ann", events, port=room.port))
-            return events
-
-        ann = come(ELSEWHERE)
-        room.mute(expect(ann, net.Welcome).who, True)
-        assert expect(ann, net.Muted).on
-        again = come(ELSEWHERE)
-        welcome = expect(again, net.Welcome)
-        assert welcome.muted
-        for address in (LOOPBACK, THIRD):
-            assert not expect(come(address), net.Welcome).muted
-        room.remove(welcome.who, True)
-        for events in (ann, again):
-            expect(events, net.Closed)
-        assert expect(come(ELSEWHERE), net.Refused).code == "removed"
-        for address in (LOOPBACK, THIRD):
-            assert not expect(come(address), net.Welcome).muted
-        room.remove(welcome.who, False)
-        assert expect(come(ELSEWHERE), net.Welcome).muted
+def in_which_the_host_comes_from_an_address_of_the_rooms_computer() -> None:
+    with open_room() as room:
+        for source in (OWN, LOOPBACK):
+            with Wire(room.port, source, source) as wire:
+                assert wire.join("Host", room.token)["who"] == net.HOST
 
 
 # This computer's address ---------------------------------------------------------------------------------------------
@@ -206,7 +216,7 @@ def in_which_there_is_no_address() -> None:
     assert net.get_local_ip() == "127.0.0.1"
 
 
-def test_without_a_default_route_the_address_is_found_all_the_same() -> None:
+def test_without_a_default_route_the_address_is_found_nevertheless() -> None:
     run_in([*LOOPBACK_UP, *adapter("lan", "10.77.0.1")], in_which_there_is_one_network)
 
 
@@ -233,7 +243,7 @@ def in_which_the_first_network_is_the_default() -> None:
 
 
 def test_addresses_that_lead_nowhere_come_last() -> None:
-    """Adapters of virtual machines, and addresses that a computer gave itself because nobody else did."""
+    """Adapters of virtual machines, and addresses that a computer gave itself because no server gave it one."""
     run_in(
         [*adapter("docker0", "10.99.0.1"), *adapter("alone", "169.254.7.7"), *TWO_NETWORKS],
         in_which_there_are_virtual_adapters,
@@ -257,7 +267,7 @@ def in_which_what_is_sent_is_counted() -> None:
 
 
 def packets_sent() -> int:
-    """How many IP packets this computer has tried to send since it has this network."""
+    """How many IP packets this computer has tried to send in this network."""
     names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines()[:2])
     return int(values[names.index("OutRequests")])
 
@@ -265,7 +275,7 @@ def packets_sent() -> int:
 # No way there --------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_network_the_trouble_is_called_so() -> None:
+def test_without_a_network_the_trouble_is_that_there_is_none() -> None:
     run_in(LOOPBACK_UP, in_which_there_is_no_way)
 
 
@@ -273,7 +283,7 @@ def in_which_there_is_no_way() -> None:
     assert trouble_with("192.0.2.1") is net.Trouble.NO_NETWORK
 
 
-def test_where_no_computer_is_nothing_answers() -> None:
+def test_where_there_is_no_computer_nothing_answers() -> None:
     run_in(adapter("lan", "10.77.0.1"), in_which_nobody_is_at_an_address)
 
 

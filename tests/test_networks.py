@@ -1,7 +1,7 @@
 """Several computers: each is a network namespace, and a switch in one more namespace joins them. No packet leaves it.
 
-What runs on such a computer is a function of this file with `on_it_` in front, in a process of its own. It prints one
-line for each thing that it sees, and the tests wait for these lines. It takes Linux, root and `ip`.
+The functions whose names begin with `on_it_` run on such a computer, in a process of their own. They print a line for
+each thing that they see, and the tests wait for these lines. It takes Linux, root and `ip`.
 """
 
 from __future__ import annotations
@@ -57,11 +57,15 @@ class Program:
             self._lines.put(self.printed[-1])
 
     def expect(self, line: str, limit: float = LIMIT) -> None:
-        """Wait until it prints this line; those before it are dropped."""
+        """Waits until it prints this line; those before it are dropped."""
         expect(self._lines, str, lambda printed: printed == line, limit)
 
+    def expect_word(self, before: str) -> str:
+        """Waits until it prints a line that begins with this word; returns the next word of that line."""
+        return expect(self._lines, str, lambda printed: printed.startswith(f"{before} ")).split()[1]
+
     def expect_all_lines(self) -> list[str]:
-        """Wait until it has heard all that is said; what that is."""
+        """Waits until it has heard everything that is said, and returns that."""
         return expect(self._lines, str, lambda printed: printed.startswith("all: "), 6 * LIMIT).split()[1:]
 
     def end(self) -> None:
@@ -86,16 +90,16 @@ class Computer:
         self.ip(f"link set {adapter} up")
 
     def pull_cable(self, on: bool = True) -> None:
-        """What is sent is lost, and nobody is told; or put it back."""
+        """Whatever is sent is lost, and no program notices; or the cable is put back."""
         self._network.ip(f"link set {self._network.ports[self.name]} {'down' if on else 'up'}")
 
     def drop_tcp(self, on: bool = True) -> None:
-        """A firewall's work: who tries to join hears nothing, not even a refusal."""
+        """What a firewall does: anyone who tries to join gets no answer, not even a refusal."""
         if shutil.which("iptables") is not None:
             # --wait: older ones share a lock with all that run at the same time, in whichever network.
             rule = f"{'--append' if on else '--delete'} INPUT --in-interface lan --protocol tcp --jump DROP"
             ip(f"netns exec {self.name} iptables --wait {rule}")
-        else:  # no way back for TCP does the same
+        else:  # without a way back, TCP gets no answer either
             self.ip(f"rule {'add' if on else 'delete'} ipproto tcp blackhole")
 
     def run(self, function: Callable[..., None], *arguments: object) -> Program:
@@ -104,7 +108,7 @@ class Computer:
 
 
 class Network:
-    """Makes computers, and the switches between them. Unwinding the stack ends all that runs there, and removes it."""
+    """Makes computers, and the switches between them. Unwinding the stack ends the programs there and removes it."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
@@ -138,7 +142,7 @@ class Network:
         ip(f"-n {self._switches} {command}")
 
     def make_bad(self, computers: list[Computer], seed: int) -> None:
-        """Their cables lose and delay, by our own hands: netem is a part of Linux that few virtual machines have."""
+        """Makes their cables lose and delay packets, without netem, which few virtual machines have."""
         ends = []
         for computer in computers:
             port = self.ports[computer.name]
@@ -202,23 +206,42 @@ def on_it_look() -> None:
         print(", ".join(sorted(f"{room.title} at {room.address}:{room.port}" for room in event.rooms)), flush=True)
 
 
-def on_it_join(address: str, port: int = net.PORT, connect_time: float = net.CONNECT_TIME) -> None:
-    """Prints "in Blue" or what the trouble is."""
-    net.CONNECT_TIME = connect_time
+def on_it_host() -> None:
+    """Prints "token ..." (the host's), and mutes everyone called Ann."""
     events: net.Events = queue.Queue()
-    net.run_client(address, "Ann", events, port=port)
+    room = net.run_server("Blue")
+    net.run_client(LOOPBACK, "Host", events, token=room.token)
+    print("token", room.token, flush=True)
     while True:
         match events.get():
-            case net.Welcome(title=title):
-                print(f"in {title}", flush=True)
+            case net.Joined(who=who, name="Ann"):
+                room.mute(who, True)
+
+
+def on_it_join(
+    address: str, port: int = net.PORT, connect_time: float = net.CONNECT_TIME, token: str | None = None,
+    name: str = "Ann",
+) -> None:
+    """Prints "in Blue" (or "in Blue, muted"), "muted", "refused unknown", or what the trouble is."""
+    net.CONNECT_TIME = connect_time
+    events: net.Events = queue.Queue()
+    net.run_client(address, name, events, port=port, token=token)
+    while True:
+        match events.get():
+            case net.Welcome(title=title, muted=muted):
+                print(f"in {title}, muted" if muted else f"in {title}", flush=True)
+            case net.Muted(on=True):
+                print("muted", flush=True)
+            case net.Refused(code=code):
+                print("refused", code, flush=True)
             case net.Lost(reason=trouble):
                 print(trouble.name, flush=True)
 
 
 def on_it_talk(address: str, name: str, lines: int, total: int, silence: float = net.SILENCE) -> None:
-    """Says a line every so often. Prints "in", "lost SILENT", and all lines once as many as these were heard."""
+    """Says a line every so often. Prints "in", "lost SILENT", and at the end all the lines that were heard."""
     net.SILENCE, net.PING_AFTER = silence, silence / 3
-    net.BACK_WITHIN = 6 * LIMIT  # how long a bad cable keeps somebody away is a matter of luck
+    net.BACK_WITHIN = 6 * LIMIT  # how long a bad cable keeps people away depends on luck
     events: net.Events = queue.Queue()
     heard: list[str] = []
     said, say_at = 0, math.inf
@@ -245,17 +268,17 @@ def on_it_talk(address: str, name: str, lines: int, total: int, silence: float =
             said += 1
             say_at += SAY_EVERY
     print("all:", *heard, flush=True)
-    threading.Event().wait()  # those who have missed something may still need it
+    threading.Event().wait()  # the others may still need this computer
 
 
 def on_it_bad_cables(ends: list[tuple[str, str]], seed: int) -> None:
-    """Carries every packet from one end of a cable to the other: late, or not at all. It sees no order in them."""
+    """Carries every packet from one end of a cable to the other: late, or not at all."""
     chance = random.Random(seed)
     selector = selectors.DefaultSelector()
     for pair in ends:
         sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in pair]
         for sock, end in zip(sockets, pair, strict=True):
-            # With PACKET_VNET_HDR a packet travels with what the network card still has to do: split it, sum it up.
+            # With PACKET_VNET_HDR a packet carries what the network card must still do: split it, compute its checksum.
             sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
             sock.bind((end, ETH_P_ALL))
         selector.register(sockets[0], selectors.EVENT_READ, sockets[1])
@@ -279,7 +302,7 @@ def on_it_addresses() -> None:
 
 
 def on_it_window(name: str) -> None:
-    """The program itself, with a window. Prints "name" and "rooms" as soon as these are what keys go to."""
+    """The program itself, with a window. Prints "name" and "rooms" as soon as that widget gets the keys."""
     import chat_gui
 
     class FirstPage(chat_gui.FirstPage):
@@ -297,7 +320,7 @@ def on_it_window(name: str) -> None:
 
 
 def print_once_keys_go_to(widget: tkinter.Misc, word: str) -> None:
-    """A new window's widgets get them a moment after it shows."""
+    """The widgets of a new window get the keys a moment after it shows."""
     if widget.focus_lastfor() is widget:
         print(word, flush=True)
     else:
@@ -320,7 +343,7 @@ def test_a_computer_with_two_adapters_finds_and_joins_the_rooms_on_both_networks
 
 
 def test_a_room_is_found_by_an_adapter_that_the_default_route_does_not_use(network: Network) -> None:
-    """As at a computer whose Wi-Fi leads to the internet, and whose cable leads to the classroom."""
+    """For example on a computer whose Wi-Fi leads to the internet, and whose cable leads to the classroom."""
     pupil = network.computer("10.1.0.9")
     pupil.plug("10.2.0.9", switch=OTHER, adapter="wifi")
     pupil.ip("route add default via 10.2.0.254")
@@ -342,7 +365,7 @@ def test_two_rooms_of_one_computer_are_both_found(network: Network) -> None:
     pupil.run(on_it_join, "10.1.0.1", 5253).expect("in Red")
 
 
-def test_an_adapter_that_comes_and_goes_while_somebody_looks(network: Network) -> None:
+def test_rooms_come_and_go_with_the_adapter_that_leads_to_them(network: Network) -> None:
     pupil, teacher = network.computer(), network.computer()
     pupil.plug("10.2.0.9", switch=OTHER, adapter="wifi")
     teacher.plug("10.2.0.1", switch=OTHER)
@@ -372,7 +395,7 @@ def test_a_host_whose_address_changes_is_told_and_found_at_the_new_one(network: 
     pupil.run(on_it_join, "10.1.0.2").expect("in Blue")
 
 
-def test_one_finds_and_joins_a_room_on_ones_own_computer_without_any_network(network: Network) -> None:
+def test_a_room_on_ones_own_computer_is_found_and_joined_without_any_network(network: Network) -> None:
     alone = network.computer()
     alone.run(on_it_rooms, "Blue").expect("can be found")
     alone.run(on_it_look).expect("Blue at 127.0.0.1:5252")
@@ -382,8 +405,8 @@ def test_one_finds_and_joins_a_room_on_ones_own_computer_without_any_network(net
 # This computer's addresses -------------------------------------------------------------------------------------------
 
 
-def test_the_default_routes_address_is_told_first_and_those_that_lead_nowhere_last(network: Network) -> None:
-    """The first adapters are those of virtual machines and tunnels, and one that gave itself an address."""
+def test_the_default_routes_address_comes_first_and_those_that_lead_nowhere_come_last(network: Network) -> None:
+    """The first adapters belong to virtual machines and tunnels, and one gave itself an address."""
     computer = network.computer()
     for adapter, address in (("docker0", "172.17.0.1"), ("tun0", "10.8.0.1"), ("alone", "169.254.7.7")):
         computer.plug(address, adapter=adapter, switch=OTHER)
@@ -396,11 +419,30 @@ def test_the_default_routes_address_is_told_first_and_those_that_lead_nowhere_la
     computer.run(on_it_addresses).expect("10.8.0.1 10.1.0.1 10.2.0.1 172.17.0.1 169.254.7.7")
 
 
+# An address is not a person ------------------------------------------------------------------------------------------
+
+
+def test_the_hosts_token_counts_only_on_the_rooms_own_computer(network: Network) -> None:
+    teacher, pupil = network.computer("10.1.0.1"), network.computer("10.1.0.9")
+    token = teacher.run(on_it_host).expect_word("token")
+    pupil.run(on_it_join, "10.1.0.1", net.PORT, net.CONNECT_TIME, token).expect("refused unknown")
+    teacher.run(on_it_join, "10.1.0.1", net.PORT, net.CONNECT_TIME, token).expect("in Blue")
+
+
+def test_a_muted_person_stays_muted_in_a_new_window_on_that_computer_and_on_no_other(network: Network) -> None:
+    network.computer("10.1.0.1").run(on_it_host).expect_word("token")
+    pupil, other = network.computer("10.1.0.8"), network.computer("10.1.0.9")
+    pupil.run(on_it_join, "10.1.0.1").expect("muted")
+    bob = ("10.1.0.1", net.PORT, net.CONNECT_TIME, None, "Bob")
+    pupil.run(on_it_join, *bob).expect("in Blue, muted")
+    other.run(on_it_join, *bob).expect("in Blue")
+
+
 # Why there is no connection ------------------------------------------------------------------------------------------
 
 
 def test_a_firewall_lets_a_room_be_found_but_not_joined(network: Network) -> None:
-    """One that drops TCP without a word, as that of Windows does until somebody allows the program."""
+    """It drops TCP silently, as the firewall of Windows does until the user allows the program."""
     teacher, pupil = network.computer("10.1.0.1"), network.computer("10.1.0.9")
     teacher.run(on_it_rooms, "Blue")
     looking = pupil.run(on_it_look)
@@ -418,13 +460,13 @@ def test_where_no_room_is_open_nobody_listens(network: Network) -> None:
     network.computer("10.1.0.9").run(on_it_join, "10.1.0.1").expect("NOBODY_LISTENS")
 
 
-def test_where_no_computer_is_no_route_leads(network: Network) -> None:
+def test_where_there_is_no_computer_there_is_no_route(network: Network) -> None:
     pupil = network.computer("10.1.0.9")
     pupil.ip("ntable change name arp_cache dev lan retrans 50")  # ms; otherwise it takes 3 s to find out
     pupil.run(on_it_join, "10.1.0.1").expect("NO_ROUTE")
 
 
-def test_who_has_no_network_is_told_so_and_gets_in_once_there_is_one(network: Network) -> None:
+def test_without_a_network_the_client_says_so_and_gets_in_once_there_is_one(network: Network) -> None:
     network.computer("10.1.0.1").run(on_it_rooms, "Blue").expect("10.1.0.1 can be found")
     pupil = network.computer()
     joining = pupil.run(on_it_join, "10.1.0.1")
@@ -437,7 +479,7 @@ def test_who_has_no_network_is_told_so_and_gets_in_once_there_is_one(network: Ne
 
 
 class Talk:
-    """A teacher and three pupils, who each say so many lines once they are in; pupils come when they are told to."""
+    """A teacher and three pupils, who each say so many lines once they are in; `come_in` lets the pupils join."""
 
     def __init__(self, network: Network, lines: int, silence: float = net.SILENCE) -> None:
         self._names = ["Teacher", "Ann", "Bob", "Eve"]
@@ -460,7 +502,7 @@ class Talk:
             self.programs[0].expect("in")
 
     def all_have_heard_all(self) -> None:
-        """Once each, in one order, which is that of each speaker too."""
+        """Once each, in the same order, which is also the order in which each speaker said them."""
         heard = [program.expect_all_lines() for program in self.programs]
         for others in heard[1:]:
             assert others == heard[0]
@@ -473,7 +515,7 @@ class Talk:
 
 
 @pytest.mark.parametrize("means", ["netem", "our own hands"])
-def test_with_a_fifth_of_all_packets_lost_and_the_others_late_nothing_is_lost_doubled_or_swapped(
+def test_with_a_fifth_of_all_packets_lost_and_the_others_late_no_line_is_lost_doubled_or_swapped(
     network: Network, means: str, chance: random.Random
 ) -> None:
     talk = Talk(network, BAD_LINES)
@@ -485,8 +527,8 @@ def test_with_a_fifth_of_all_packets_lost_and_the_others_late_nothing_is_lost_do
     talk.all_have_heard_all()
 
 
-def test_a_cable_that_is_out_for_a_while_costs_time_alone(network: Network) -> None:
-    """Shorter than the 15 s after which a connection is over: nobody notices anything but the pause."""
+def test_a_cable_that_is_out_for_a_while_costs_nothing_but_time(network: Network) -> None:
+    """For less than the 15 s after which a connection ends: people notice only the pause."""
     talk = Talk(network, int(2 * OUT / SAY_EVERY))
     talk.come_in()
     for pupil in talk.pupils[:2]:
@@ -498,8 +540,8 @@ def test_a_cable_that_is_out_for_a_while_costs_time_alone(network: Network) -> N
     assert talk.losses() == []
 
 
-def test_a_cable_that_is_out_until_it_is_noticed_loses_doubles_and_swaps_nothing(network: Network) -> None:
-    """The teacher's: all lose the room, and are back by themselves."""
+def test_a_cable_that_is_out_until_everyone_notices_loses_doubles_and_swaps_nothing(network: Network) -> None:
+    """The teacher's cable: all pupils lose the room, and come back automatically."""
     talk = Talk(network, 50, silence=1.0)
     talk.come_in()
     talk.teacher.pull_cable()
@@ -515,7 +557,7 @@ def test_a_cable_that_is_out_until_it_is_noticed_loses_doubles_and_swaps_nothing
 
 @pytest.mark.usefixtures("display")
 def test_three_windows_meet_without_an_address_being_typed(network: Network) -> None:
-    """Host, Join, Enter. The computers share nothing but the screen, and the keyboard in front of it."""
+    """Host, Join, Enter. The computers share only the screen and the keyboard."""
     if shutil.which("xdotool") is None:
         skip_or_fail("this test needs xdotool (on Debian and Ubuntu: apt install xdotool)")
     network.computer("10.1.0.1").run(on_it_window, "Mr Lee").expect("name")

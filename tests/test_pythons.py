@@ -1,4 +1,4 @@
-"""All the Pythons of this computer in one room: each runs a small program of its own, with this net.py."""
+"""All the Pythons of this computer in one room: each runs a small program of its own with this net.py."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import queue
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 import net
-from tests.conftest import TOP
+from tests.conftest import TOP, OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, expect
 
 VERSIONS = ["3.10", "3.11", "3.12", "3.13"]
 LINES = 20  # of each
 
-# Joins, says its lines, shares a file if it is given one, saves the file that is shared, and prints each line that it
-# hears. The test's own helpers are not for it: they need what this Python may not have.
+# Joins, says its lines, shares a file if it gets one, saves the file that is shared, and prints each line that it
+# hears. It cannot use the tests' own helpers, which need packages that this Python may not have.
 PROGRAM = """
 import queue, sys, net
 port, name, lines, everything, path, to = sys.argv[1:]
@@ -49,7 +48,7 @@ assert client.join(10)
 
 
 def find_pythons() -> dict[str, str]:
-    """Version -> the Python of that version, as .ci/run finds them: by pyenv, or on the PATH."""
+    """Version -> the Python of that version, found as .ci/run finds them: by pyenv, or on the PATH."""
     found = {"{}.{}".format(*sys.version_info): sys.executable}
     for version in VERSIONS:
         for candidate in candidates(version):
@@ -66,12 +65,12 @@ def candidates(version: str) -> list[str]:
 
 
 def version_of(python: str) -> str:
-    # Asked, not believed: pyenv leaves a python3.X on the PATH for versions that are not there.
+    # It must say so itself: pyenv leaves a python3.X on the PATH for versions that are not installed.
     return ask(python, "-c", "import sys; print('{}.{}'.format(*sys.version_info))")
 
 
 def ask(*command: str) -> str:
-    """What it answers, or nothing."""
+    """What the command prints, or nothing if it fails."""
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     except OSError:
@@ -87,7 +86,7 @@ class Program(contextlib.AbstractContextManager["Program"]):
         self._process = subprocess.Popen(command, cwd=TOP, stdout=pipe, stderr=pipe, text=True)
 
     def prints(self) -> list[str]:
-        """All that it has printed at its end, which has to be a good one."""
+        """Everything that it printed. Waits for its end, and fails if that is an error."""
         output, errors = self._process.communicate(timeout=3 * LIMIT)
         assert self._process.returncode == 0, errors
         return output.splitlines()
@@ -105,15 +104,14 @@ def pythons() -> dict[str, str]:
     return found
 
 
-def test_all_pythons_of_this_computer_talk_and_share_files_in_one_room(
-    pythons: dict[str, str], stack: contextlib.ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_all_pythons_of_this_computer_talk_and_share_a_file_in_one_room(
+    pythons: dict[str, str], stack: contextlib.ExitStack, open_room: OpenRoom, tmp_path: Path
 ) -> None:
-    """The room is this Python's; everybody hears everything in its order, and has the one file that somebody shares."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    """This Python hosts. Everyone hears everything in the same order, and saves the file that one of them shares."""
     picture = tmp_path / "picture.png"
     picture.write_bytes(bytes(range(256)) * 5000)
     events: net.Events = queue.Queue()
-    room = stack.enter_context(net.run_server("Room", host=LOOPBACK, port=0, rate=None))
+    room = open_room()
     stack.enter_context(net.run_client(LOOPBACK, "Host", events, port=room.port, token=room.token))
     expect(events, net.Joined)
     total = LINES * len(pythons)

@@ -1,7 +1,8 @@
-"""The tests' own tools: if these are wrong, what the other tests say is worth nothing."""
+"""The tests' own tools: if these are wrong, the other tests prove nothing."""
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import random
 import shutil
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import net
 from tests import helpers
-from tests.conftest import DESCRIPTORS, TOP
-from tests.helpers import Display, Proxy, Wire, drain, expect, pump_until, screenshot, until, window_box
+from tests.conftest import DESCRIPTORS, TOP, OpenRoom
+from tests.helpers import Display, Proxy, Wire, drain, expect, message, pump_until, screenshot, until, window_box
 
 # Waiting ----------------------------------------------------------------------
 
@@ -34,7 +36,7 @@ def test_expect_takes_the_first_event_that_fits_and_leaves_those_after_it() -> N
     assert drain(events) == ["b"]
 
 
-def test_expect_tells_what_was_seen_instead() -> None:
+def test_expect_says_what_it_saw_instead() -> None:
     events: queue.Queue[object] = queue.Queue()
     events.put("something else")
     with pytest.raises(AssertionError, match=r"no such int.*\n.*something else"):
@@ -45,7 +47,7 @@ def test_expect_tells_what_was_seen_instead() -> None:
 
 
 class Pair:
-    """A client and, behind the proxy, the socket that it leads to."""
+    """A client, and the socket behind the proxy that it is connected to."""
 
     def __init__(self, listener: socket.socket, proxy: Proxy) -> None:
         self.client = Wire(proxy.port)
@@ -85,20 +87,20 @@ def receive_exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def test_the_proxy_passes_and_records_both_ways(proxy: Proxy, pair: Pair) -> None:
-    pair.client.send({"type": "ping"})
-    assert receive_exactly(pair.room, 17) == b'{"type": "ping"}\n'
-    pair.room.sendall(b'{"type":"ping"}\n{"type":"muted","on":true}\n')
-    assert pair.client.receive() == {"type": "muted", "on": True}
-    assert bytes(proxy.to_room) == b'{"type": "ping"}\n'
-    assert bytes(proxy.from_room).startswith(b'{"type":"ping"}\n')
+    pair.client.send_bytes(b"to the room")
+    assert receive_exactly(pair.room, 11) == b"to the room"
+    pair.room.sendall(b"from the room")
+    assert pair.client.receive_bytes(13) == b"from the room"
+    assert bytes(proxy.to_room) == b"to the room"
+    assert bytes(proxy.from_room) == b"from the room"
 
 
 def test_last_words_pass_after_the_other_side_has_ended(proxy: Proxy, pair: Pair) -> None:
     pair.client.socket.shutdown(socket.SHUT_WR)
     assert pair.room.recv(1) == b""
-    pair.room.sendall(b'{"type":"closed"}\n')
+    pair.room.sendall(net.encode(net.Closed("goodbye")))
     pair.room.close()
-    assert pair.client.receive_all() == [{"type": "closed"}]
+    assert pair.client.receive_all() == [message("closed", reason="goodbye")]
     until(lambda: proxy.connections == 0, "the proxy forgets the connection")
 
 
@@ -151,7 +153,7 @@ def test_a_proxy_that_refuses_closes_new_connections_only(proxy: Proxy, pair: Pa
 
 def test_nobody_behind_the_proxy_is_an_end_and_another_port_can_be_put_there(proxy: Proxy, pair: Pair) -> None:
     port_before = proxy.port_behind
-    with socket.socket() as deaf:  # has a port, so that nobody else can be there, and does not listen
+    with socket.socket() as deaf:  # it has the port, so that nobody else can be there, and does not listen
         deaf.bind((helpers.LOOPBACK, 0))
         proxy.port_behind = helpers.port_of(deaf)
         with Wire(proxy.port) as other:
@@ -180,10 +182,41 @@ def test_a_storm_cuts_every_connection_after_a_while(proxy: Proxy, pair: Pair) -
     assert 0 < len(proxy.to_room) < 100_000
 
 
+def test_pings_are_left_out_unless_a_test_asks_for_them(pair: Pair) -> None:
+    pair.room.sendall(net.encode(net.Ping()) * 2 + net.encode(net.Muted(True)) + net.encode(net.Ping()))
+    assert pair.client.receive(pings=True) == message("ping")
+    assert pair.client.receive() == message("muted", on=True)
+    assert pair.client.receive_until("ping") == message("ping")
+
+
+def test_a_client_of_plain_bytes_can_do_everything_that_people_do(open_room: OpenRoom) -> None:
+    room = open_room()
+    with Wire(room.port) as ann, Wire(room.port) as up, Wire(room.port) as down:
+        assert ann.join("Ann")["name"] == "Ann"
+        ann.ping()
+        ann.say(1, "hello")
+        assert ann.receive_until("said")["text"] == "hello"
+        assert up.upload(ann.token, b"the file", "map.png") == message("stored")
+        shared = ann.receive_until("shared")
+        assert (shared["filename"], shared["sha256"]) == ("map.png", hashlib.sha256(b"the file").hexdigest())
+        assert down.download(ann.token, shared["file"], offset=4) == message("sending", size=4)
+        assert down.receive_bytes(5) == b"file"
+        ann.leave()
+        assert ann.receive_all()[-1]["reason"] == "left"
+
+
+def test_a_client_of_plain_bytes_says_what_it_was_refused(open_room: OpenRoom) -> None:
+    room = open_room(host_name="Mr Lee")
+    with Wire(room.port) as eve, Wire(room.port) as old, Wire(room.port) as stranger:
+        assert eve.try_to_join("MR LEE")["type"] == "refused"
+        assert old.hello(protocol=1)["code"] == "protocol"
+        assert stranger.begin_upload("0" * 32, 5)["code"] == "unknown"
+
+
 # Pictures ---------------------------------------------------------------------
 
 
-def test_a_picture_of_a_window_has_its_size_and_colours(display: Display, tmp_path: Path) -> None:
+def test_a_picture_of_a_window_has_the_window_s_size_and_colours(display: Display, tmp_path: Path) -> None:
     import tkinter
 
     if display.file is None:
@@ -203,7 +236,7 @@ def test_a_picture_of_a_window_has_its_size_and_colours(display: Display, tmp_pa
 
 
 def picture(path: Path) -> tuple[int, int, bytes]:
-    """Width, height and pixels of a PNG file such as `screenshot` writes: of three parts."""
+    """Width, height and pixels of a PNG file in three parts, as `screenshot` writes it."""
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", data[16:24])
@@ -249,7 +282,7 @@ CARELESS = """
 def run_inside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A pytest run of its own, with this folder's guards and settings."""
     monkeypatch.setenv("PYTHONPATH", str(TOP))
-    monkeypatch.setenv("CHAT_TEST_LIMIT", "3")  # as long as it waits for what does not come, in two of its tests
+    monkeypatch.setenv("CHAT_TEST_LIMIT", "3")  # two of its tests wait that long for something that does not come
     pytester.makeconftest("from tests.conftest import *")
     shutil.copy(TOP / ".pytest.ini", pytester.path)
     return pytester

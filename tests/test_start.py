@@ -1,4 +1,4 @@
-"""The program as it is started from a terminal or a shortcut: each test runs it as a process of its own."""
+"""The program as a terminal or a shortcut starts it: most tests run it as a process of its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """It takes a second until a program that is started has it; nobody else gets it meanwhile."""
+    """A port that nobody else takes while the program starts, which may need a second."""
     with own_ports() as ports:
         yield ports[0]
 
@@ -60,11 +60,11 @@ def wait_for_room(port: int) -> None:
 def test_help_needs_no_screen_and_no_tkinter() -> None:
     done = run("--help", before="sys.modules['tkinter'] = None", screen=False)
     assert done.returncode == 0
-    for word in ("--host", "--join ADDRESS[:PORT]", "--name", "--port"):
+    for word in ("--host", "--join ADDRESS[:PORT]", "--name", "--port", "--password"):
         assert word in done.stdout
 
 
-def test_without_tkinter_one_line_says_so() -> None:
+def test_one_line_says_that_tkinter_is_missing() -> None:
     done = run(before="sys.modules['tkinter'] = None")
     assert done.returncode == 1
     assert "no tkinter" in done.stderr
@@ -75,7 +75,7 @@ def test_without_tkinter_one_line_says_so() -> None:
     ("system", "hint"),
     [("linux", "python3-tk"), ("freebsd", "python3-tk"), ("darwin", "python.org"), ("win32", "tcl/tk")],
 )
-def test_without_tkinter_the_line_says_what_to_install_on_this_system(
+def test_the_line_about_tkinter_says_what_to_install_on_this_system(
     system: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(chat_gui, "tkinter_problem", "No module named 'tkinter'")
@@ -86,7 +86,7 @@ def test_without_tkinter_the_line_says_what_to_install_on_this_system(
 
 @pytest.mark.skipif(not LINUX, reason="elsewhere there is always a screen")
 @pytest.mark.usefixtures("display")
-def test_without_a_screen_one_line_says_so() -> None:
+def test_one_line_says_that_there_is_no_screen() -> None:
     done = run(screen=False)
     assert done.returncode == 1
     assert "no screen" in done.stderr
@@ -106,14 +106,14 @@ def test_without_a_screen_one_line_says_so() -> None:
         ["--nonsense"],
     ],
 )
-def test_a_wrong_command_line_is_told_in_words(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         chat_gui.main(arguments)
     assert left.value.code == 2
     assert "error: " in capsys.readouterr().err
 
 
-def test_the_ports_of_the_command_line() -> None:
+def test_a_port_may_be_given_behind_the_address_or_on_its_own() -> None:
     assert chat_gui.parse_arguments(["--join", "pc"]).join == ("pc", 5252)
     assert chat_gui.parse_arguments(["--join", "pc:6000"]).join == ("pc", 6000)
     assert chat_gui.parse_arguments(["--join", "pc", "--port", "6000"]).join == ("pc", 6000)
@@ -127,7 +127,7 @@ def test_ctrl_c_in_the_terminal_closes_the_room_properly(port: int) -> None:
         wait_for_room(port)
         with Wire(port) as ann:
             ann.join("Ann")
-            hear_of(ann, "Mr Lee")  # before, the window may not have begun to wait for keys, and for Ctrl+C
+            hear_of(ann, "Mr Lee")  # from then on, the window waits for keys and for Ctrl+C
             program.send_signal(signal.SIGINT)
             assert ann.receive_until("closed")["reason"] == "The host closed the room."
         assert program.wait(LIMIT) == 0
@@ -135,32 +135,37 @@ def test_ctrl_c_in_the_terminal_closes_the_room_properly(port: int) -> None:
         assert program.stderr.read() == ""
 
 
-_LAST_WORDS_TAKE_LONG = """
-import gc, chat_gui, time
-goodbye, begin = chat_gui.Session._close, chat_gui.App._begin
-def close(self):
-    goodbye(self)
+# The window closes soon after it has opened a room, and closing the room takes longer than closing the window. The
+# thread that closes the room then collects the garbage.
+LAST_WORDS_TAKE_LONG = """
+import gc, chat_gui, net, threading, time
+close_room, host = net.Server.close, chat_gui.App.host
+def close(self, *words):
+    close_room(self, *words)
     time.sleep(0.2)
     gc.collect()
-def begin_and_close(self, password):
+    print("closed by", threading.current_thread().name)
+def host_and_close(self, *port):
+    host(self, *port)
     self.root.after(200, self.close)
-    return begin(self, password)
-chat_gui.Session._close, chat_gui.App._begin = close, begin_and_close
+net.Server.close, chat_gui.App.host = close, host_and_close
 gc.disable()
 """
 
 
 @pytest.mark.usefixtures("display")
-def test_no_thread_takes_the_window_apart(port: int) -> None:
-    """Tk aborts the process if what is left of it is thrown away by another thread than the window's."""
-    done = run("--host", "--port", str(port), before=_LAST_WORDS_TAKE_LONG)
+def test_no_other_thread_frees_what_is_left_of_the_window(port: int) -> None:
+    """Tk aborts the process if a thread other than the window's frees its objects."""
+    done = run("--host", "--port", str(port), before=LAST_WORDS_TAKE_LONG)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "closed by" in done.stdout
+    assert "MainThread" not in done.stdout
 
 
 @pytest.mark.usefixtures("display")
 @pytest.mark.skipif(not LINUX, reason="drives the window from outside, through X11")
-def test_a_teacher_and_a_pupil_with_nothing_but_a_keyboard(display: Display, port: int) -> None:
-    """From outside, with xdotool: the real program, real windows, the keyboard of the X server."""
+def test_a_teacher_and_a_pupil_can_use_the_program_with_a_keyboard_alone(display: Display, port: int) -> None:
+    """From outside, with xdotool: the real program, real windows, and the keyboard of the X server."""
     assert display.file is not None
     if shutil.which("xdotool") is None:
         skip_or_fail("this test needs xdotool (on Debian and Ubuntu: apt install xdotool)")
@@ -178,10 +183,10 @@ def test_a_teacher_and_a_pupil_with_nothing_but_a_keyboard(display: Display, por
 
 @contextmanager
 def pointer_away() -> Iterator[None]:
-    """In the corner, where no window is.
+    """Keeps the pointer in the corner, where no window is.
 
-    Without a window manager Tk takes the keyboard for the window that comes below the pointer. It gives it back once
-    another one lies there: in the middle of a word, and also if the keyboard was given to it on purpose meanwhile.
+    Without a window manager, Tk takes the keyboard for the window below the pointer. It gives it back when another
+    window appears there: in the middle of a word, and even if the window got the keyboard on purpose meanwhile.
     """
     x, y = (word.partition(":")[2] for word in xdotool("getmouselocation").split()[:2])
     xdotool("mousemove", "9999", "9999")
@@ -192,7 +197,7 @@ def pointer_away() -> Iterator[None]:
 
 
 def hear_of(wire: Wire, name: str) -> None:
-    """Wait until this person is in. What happened before is told too, to who comes late."""
+    """Waits until this person is in. Latecomers also get what happened before."""
     while wire.receive_until("joined")["name"] != name:
         pass
 

@@ -247,6 +247,15 @@ def test_after_the_room_is_closed_the_log_can_be_read_and_nothing_can_be_written
     assert ann.chat.composer.get() == "half a thou"
 
 
+def test_when_the_room_fails_the_host_reads_it_and_can_still_read_what_was_said(host: Person) -> None:
+    host.say("the last words")
+    everybody_sees([host], "the last words")
+    feed(host, net.RoomFailed(), net.Closed("The room failed."))
+    assert Words.room_failed in host.log()
+    assert host.said() == ["the last words"]
+    assert host.chat.over
+
+
 def test_what_was_said_last_is_delivered_when_the_host_leaves_at_once(host: Person, ann: Person) -> None:
     host.wait(lambda: len(host.people()) == 2, "Ann is in")
     host.say("the last word")
@@ -616,7 +625,7 @@ def test_a_full_room_is_told_at_the_join_page(person: Open) -> None:
         assert "is full" in try_to_join(person("Ann"), f"127.0.0.1:{server.port}")
 
 
-@pytest.mark.parametrize("name", ["{Lee}", "{address:>99}", "{0}"])
+@pytest.mark.parametrize("name", ["{Lee}", "{address:>99}", "{0!r}"])
 def test_a_rooms_own_words_are_shown_as_they_are(person: Open, name: str) -> None:
     with net.run_server("Room", host_name=name, port=0) as server:
         text = try_to_join(person(name), f"127.0.0.1:{server.port}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -141,6 +142,31 @@ def test_somebody_who_comes_late_saves_what_was_shared_before(
     assert digest(tmp_path / "b.txt") == digest(original)
 
 
+def test_somebody_who_comes_late_saves_a_file_that_is_older_than_the_history(
+    person: Open, choose: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(net, "run_server", functools.partial(net.run_server, history=3))
+    lee = person("Mr Lee")
+    room_port = lee.host()
+    original = make(tmp_path / "worksheet.txt", 1000)
+    choose(original)
+    lee.click(lee.chat.file)
+    lee.sees("shared worksheet.txt")
+    lines = [f"line {number}" for number in range(5)]
+    for line in lines:
+        lee.say(line)
+    everybody_sees([lee], *lines)
+    late = person("Late")
+    late.join(room_port)
+    late.wait(lambda: "line 4" in late.said(), "the history is shown")
+    assert late.said()[0].startswith("shared worksheet.txt"), "the file comes first, where it was shared"
+    assert "Late joined" not in late.log(), "the history ends where it should"
+    choose(target=tmp_path / "copy.txt")
+    late.click_link(Words.save)
+    late.sees("copy.txt was saved")
+    assert digest(tmp_path / "copy.txt") == digest(original)
+
+
 def test_the_chooser_starts_in_downloads_with_a_clean_name(
     host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
 ) -> None:
@@ -238,7 +264,9 @@ def test_what_cannot_be_saved_says_why(
 
 
 def test_every_code_that_net_gives_has_words(host: Person) -> None:  # noqa: F811
-    for number, code in enumerate(["size", "space", "hash", "disk_full", "reopened", "over", "removed", "changed"]):
+    of_the_room = ["bad", "removed", "unknown", "size", "space", "hash", "muted", "paused"]
+    of_the_disk = ["missing", "folder", "permission", "changed", "disk_full"]
+    for number, code in enumerate([*of_the_room, *of_the_disk, "many", "busy", "broken", "reopened", "over", "failed"]):
         feed(host, net.Progress(number, "a.txt", 0, 9, True, False), net.Failed(number, "a.txt", code, "UNTRANSLATED"))
     assert "UNTRANSLATED" not in host.log()
     assert "larger than 105 MB" in host.log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import socket
 import sys
@@ -83,8 +84,8 @@ def test_rooms_show_their_title_people_and_password(ann: Person, finders: list[F
 
 
 def test_a_hostile_title_and_number_do_no_harm(ann: Person, finders: list[FakeFinder]) -> None:
-    finders[0].found(room(1, "a{b [exit] \u202e\U0001f600", people=2**53))
-    shows(ann, ("a{b [exit] \U0001f600", f"{net.MAX_PEOPLE:,} people", ""))
+    finders[0].found(room(1, "a{b [exit] \u202e\U0001f600", people=1_000))
+    shows(ann, ("a{b [exit] \U0001f600", "1,000 people", ""))
 
 
 def test_the_keyboard_alone_joins_the_second_of_two_rooms(ann: Person, finders: list[FakeFinder]) -> None:
@@ -117,8 +118,57 @@ def test_a_click_joins(ann: Person, finders: list[FakeFinder]) -> None:
     ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
     finders[0].found(room(5252))
     shows(ann, ("Mr Lee's room", "1 person", ""))
-    x, y, width, height = map(int, ann.join_page.list.bbox("id of Mr Lee's room"))
-    ann.click(ann.join_page.list, x + width // 2, y + height // 2)
+    click_row(ann, room(5252))
+    assert joined == [("127.0.0.1", 5252, "")]
+
+
+def click_row(person: Person, of_room: net.FoundRoom) -> None:
+    x, y, width, height = map(int, person.join_page.list.bbox(chat_gui.row_of(of_room)))
+    person.click(person.join_page.list, x + width // 2, y + height // 2)
+
+
+def test_an_id_at_two_addresses_has_a_row_for_each_which_shows_its_address_and_joins_there(
+    ann: Person, finders: list[FakeFinder]
+) -> None:
+    """One of them may be an impostor's."""
+    joined: list[tuple[str, int, str]] = []
+    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
+    lees = room(5252)
+    impostors = dataclasses.replace(lees, address="10.0.0.66", people=30)
+    finders[0].found(lees)
+    shows(ann, ("Mr Lee's room", "1 person", ""))
+    finders[0].found(lees, impostors)
+    shows(ann, ("Mr Lee's room (127.0.0.1)", "1 person", ""), ("Mr Lee's room (10.0.0.66)", "30 people", ""))
+    for each in (impostors, lees):
+        click_row(ann, each)
+    assert joined == [("10.0.0.66", 5252, ""), ("127.0.0.1", 5252, "")]
+    finders[0].found(lees)
+    shows(ann, ("Mr Lee's room", "1 person", ""))
+
+
+def test_two_rooms_of_one_title_show_their_addresses(ann: Person, finders: list[FakeFinder]) -> None:
+    another = net.FoundRoom("another id", "Mr Lee's room", "10.0.0.66", 5252, 1, False)
+    finders[0].found(room(5252), room(5253, "Chess club"), another)
+    shows(
+        ann,
+        ("Mr Lee's room (127.0.0.1)", "1 person", ""),
+        ("Chess club", "1 person", ""),
+        ("Mr Lee's room (10.0.0.66)", "1 person", ""),
+    )
+
+
+def test_a_room_that_is_chosen_stays_so_when_somebody_else_answers_with_its_id(
+    ann: Person, finders: list[FakeFinder]
+) -> None:
+    joined: list[tuple[str, int, str]] = []
+    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
+    lees = room(5252)
+    finders[0].found(lees)
+    shows(ann, ("Mr Lee's room", "1 person", ""))
+    ann.look_here()
+    finders[0].found(dataclasses.replace(lees, address="10.0.0.66"), lees)
+    ann.wait(lambda: len(rows(ann)) == 2, "both rows are shown")
+    ann.press("Return")
     assert joined == [("127.0.0.1", 5252, "")]
 
 
@@ -140,8 +190,8 @@ def test_who_lets_go_of_the_mouse_somewhere_else_joins_nothing(
     finders[0].found(room(1), room(2, "Ms Kim's room"))
     shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
     rooms = ann.join_page.list
-    x, y, *_ = map(int, rooms.bbox("id of Mr Lee's room"))
-    _, other, *_ = map(int, rooms.bbox("id of Ms Kim's room"))
+    x, y, *_ = map(int, rooms.bbox(chat_gui.row_of(room(1))))
+    _, other, *_ = map(int, rooms.bbox(chat_gui.row_of(room(2, "Ms Kim's room"))))
     right, bottom = rooms.winfo_width(), rooms.winfo_height()
     at = {"left": (-1, y + 1), "right": (right, y + 1), "another row": (x, other + 1), "below": (x, bottom - 1)}
     rooms.event_generate("<ButtonPress-1>", x=x + 1, y=y + 1)
@@ -190,8 +240,7 @@ def test_enter_in_the_password_box_means_what_was_typed_or_chosen_last(
     ann.wait(lambda: len(rows(ann)) == 2, "both rooms are shown")
     for step in steps:
         if step.startswith("click"):
-            x, y, _, _ = map(int, page.list.bbox((lee if "Lee" in step else kim).room))
-            ann.click(page.list, x + 1, y + 1)
+            click_row(ann, lee if "Lee" in step else kim)
             assert page.message.cget("text") == Words.password_missing
         elif step == "choose Kim":
             page.list.focus_force()
@@ -242,7 +291,7 @@ def test_what_is_chosen_stays_chosen(ann: Person, finders: list[FakeFinder]) -> 
     ann.press("Down")
     finders[0].found(room(1, people=2), room(2, "Ms Kim's room"), room(3, "Third"))
     ann.wait(lambda: len(rows(ann)) == 3, "three rooms")
-    assert ann.join_page.list.selection() == ("id of Ms Kim's room",)
+    assert ann.join_page.list.selection() == (chat_gui.row_of(room(2, "Ms Kim's room")),)
 
 
 def test_asking_goes_on_while_joining_and_stops_when_the_page_is_left(
@@ -279,12 +328,17 @@ def fail(person: Person, trouble: net.Trouble) -> str:
 
 
 @pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts to join neither succeed nor fail by themselves."""
+def stuck(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Attempts to join neither succeed nor fail, until the test says so. These are the tokens that were shown."""
+    tokens: list[str] = []
 
     class Nowhere:
-        def __init__(self, address: str, _name: str, _events: object, *, port: int, **_secrets: str | None) -> None:
+        def __init__(
+            self, address: str, _name: str, _events: object, *, port: int, token: str, password: str | None
+        ) -> None:
+            del password
             self.address, self.port = address, port
+            tokens.append(token)
 
         def close(self) -> None:
             pass
@@ -293,6 +347,20 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
             return True
 
     monkeypatch.setattr(net, "run_client", Nowhere)
+    return tokens
+
+
+@pytest.mark.usefixtures("finders")
+def test_each_room_is_shown_a_token_of_its_own_and_the_same_one_again(person: Open, stuck: list[str]) -> None:
+    """So no room learns a token that is worth anything in another one."""
+    someone = person("Ann")
+    for address, on_port in (("10.0.0.9", 5252), ("10.0.0.9", 5253), ("10.0.0.8", 5252)):
+        someone.app.join(address, on_port)
+    assert len(set(stuck)) == 3
+    someone.app.join("10.0.0.9", 5252)
+    assert stuck[3] == stuck[0]
+    person("Bob").app.join("10.0.0.9", 5252)
+    assert stuck[4] not in stuck[:4], "another window is another person"
 
 
 @pytest.mark.usefixtures("stuck")

@@ -83,8 +83,9 @@ def take_back(someone: Person, text: str) -> None:
 
 
 def box_says(someone: Person) -> str:
-    """What stands in the box that one types in, where it is empty."""
-    return str(someone.chat.composer._hint.cget("text")) if someone.chat.composer._hint.winfo_ismapped() else ""
+    """What the box for messages says while it is empty."""
+    hints = [child for child in someone.chat.composer.text.winfo_children() if child.winfo_ismapped()]
+    return "".join(str(hint.cget("text")) for hint in hints)
 
 
 def blocked(someone: Person, reason: str) -> Callable[[], bool]:
@@ -181,7 +182,7 @@ def test_a_removed_person_reads_why_and_may_be_let_in_again(lesson: tuple[Person
     everybody_sees([ann], "before")
     control(lee, "Ann", Words.remove, way)
     ann.wait(lambda: ann.chat.over, "Ann is out")
-    assert "The host has removed you" in ann.status()
+    assert "The host removed you" in ann.status()
     assert "You can still read and copy what was said." in ann.status()
     assert blocked(ann, Words.over)()
     assert ann.said() == ["before"]
@@ -329,6 +330,27 @@ def test_while_the_room_is_paused_only_the_host_writes_and_all_see_it(
     ann.say("now I may")
     everybody_sees([lee, ann, bob, late], "listen", "now I may")
     assert "psst" not in lee.log()
+
+
+def test_while_the_room_is_paused_people_come_and_go_without_a_note(
+    host: Person, ann: Person, person: Open  # noqa: F811
+) -> None:
+    """Otherwise somebody could talk to the class through names, which the host cannot silence."""
+    host.click(host.chat.people.pause)
+    ann.wait(lambda: Words.was_paused in ann.log(), "it is paused")
+    late = person("Look at me")
+    late.join(port(host))
+    for someone in (host, ann):
+        someone.wait(lambda someone=someone: "Look at me" in someone.people(), "the list shows it")  # type: ignore[misc]
+    late.app.leave_room()
+    for someone in (host, ann):
+        someone.wait(lambda someone=someone: "Look at me" not in someone.people(), "the list shows it")  # type: ignore[misc]
+    host.click(host.chat.people.pause)
+    ann.wait(lambda: Words.goes_on in ann.log(), "it goes on")
+    person("Cem").join(port(host))
+    for someone in (host, ann):
+        someone.sees("Cem joined")
+        assert "Look at me" not in someone.log()
 
 
 def test_who_is_muted_stays_so_when_the_pause_is_over(host: Person, ann: Person) -> None:  # noqa: F811

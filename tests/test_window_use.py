@@ -147,10 +147,10 @@ def at_end(someone: Person) -> bool:
 
 
 def sizes(someone: Person) -> dict[str, object]:
-    """All fonts, and all lengths that pages have given to their widgets."""
+    """All fonts, and the places and sizes of all widgets."""
     found: dict[str, object] = {}
     for widget in shown(someone.root):
-        found[str(widget)] = (chat_gui._lengths_of(widget), widget.winfo_geometry())
+        found[str(widget)] = widget.winfo_geometry()
     looks = someone.app.looks
     log = someone.chat.log.text
     tags = {tag: (str(log.tag_cget(tag, "lmargin2")), str(log.tag_cget(tag, "spacing1"))) for tag in log.tag_names()}

@@ -46,12 +46,12 @@ class Member:
         salt = answer.partition(b'"salt":"')[2][:32].decode()
         if salt:
             tls = net.Tls(net.session_key(_stretched(password, salt), hello.rstrip(), answer.rstrip()), is_room=False)
-            done, data = tls.shake_hands(b"")
+            done, data = tls.handshake_step(b"")
             while True:
                 self.socket.sendall(data)
                 if done:
                     break
-                done, data = tls.shake_hands(self.socket.recv(65536))
+                done, data = tls.handshake_step(self.socket.recv(65536))
             self.tls = tls
         self.send(net.Join(name, secrets.token_hex(16), None, 0))
         self.lines = 0

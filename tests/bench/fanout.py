@@ -325,19 +325,22 @@ def running(contender: Contender) -> Iterator[tuple[int, int]]:
 
 
 class Load:
-    """Members who listen, and one more who speaks. All of them belong to one thread."""
+    """Members who listen, and others who speak. All of them belong to one thread."""
 
-    def __init__(self, contender: Contender, port: int, members: int, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, contender: Contender, port: int, members: int, stack: contextlib.ExitStack, writers: int = 1
+    ) -> None:
         self._contender = contender
         self._epoll = stack.enter_context(select.epoll())
         self._ears: dict[int, Ear] = {}
-        for number in range(members + 1):
+        for number in range(members + writers):
             ear = contender.enter(port, number)
             stack.callback(ear.socket.close)
             self._ears[ear.socket.fileno()] = ear
             self._epoll.register(ear.socket, select.EPOLLIN)
-        self._speaker, self._witness, *self._others = self._ears.values()
-        self._to_send = memoryview(b"")
+        ears = list(self._ears.values())
+        self._speakers, self._witness, self._others = ears[:writers], ears[writers], ears[writers + 1 :]
+        self._to_send = [memoryview(b"")] * writers
         self._number = 0  # of the next message
         self._said = 0  # messages, since it last came to rest
         self.rest()
@@ -366,7 +369,7 @@ class Load:
                 ear = self._ears[descriptor]
                 if ear.hear(text):
                     missing.discard(ear)
-            if not ready and not once and not self._to_send:
+            if not ready and not once and not any(self._to_send):
                 self._load(1, text)
 
     @property
@@ -401,7 +404,7 @@ class Load:
         while time.perf_counter() < end or self._delivered() <= before:
             assert time.perf_counter() < end + PATIENCE, f"{self._contender.label}: nothing arrives"
             room = AHEAD - (self._said - self._delivered() / self._members)
-            if not self._to_send and room >= AT_LEAST:
+            if not any(self._to_send) and room >= AT_LEAST:
                 self._load(int(room))
             self._send()
             self._receive()
@@ -419,15 +422,19 @@ class Load:
         assert self._witness.lines == self._said, "more has arrived than was said"
 
     def _load(self, messages: int, text: bytes = TEXT) -> None:
-        data = b"".join(self._contender.say(self._number + number, text) for number in range(messages))
-        self._to_send = memoryview(data if self._speaker.tls is None else self._speaker.tls.encrypt(data))
+        numbers = range(self._number, self._number + messages)
+        for place, speaker in enumerate(self._speakers):  # each of them says its share
+            share = numbers[place :: len(self._speakers)]
+            data = b"".join(self._contender.say(number, text) for number in share)
+            self._to_send[place] = memoryview(data if speaker.tls is None else speaker.tls.encrypt(data))
         self._number += messages
         self._said += messages
 
     def _send(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._to_send:
-                self._to_send = self._to_send[self._speaker.socket.send(self._to_send) :]
+        for place, speaker in enumerate(self._speakers):
+            with contextlib.suppress(BlockingIOError):
+                while self._to_send[place]:
+                    self._to_send[place] = self._to_send[place][speaker.socket.send(self._to_send[place]) :]
 
     def _receive(self) -> bool:
         """Whether anything has come."""
@@ -452,13 +459,13 @@ class Load:
                 self._load(1)
                 said_at.append(time.perf_counter())
                 self._send()
-                assert not self._to_send
+                assert not any(self._to_send)
                 due += 1 / rate
             assert now < end + PATIENCE, f"{self._contender.label}: not all that was said has arrived"
             for descriptor, _ in self._epoll.poll(max(0.0, min(due - now, 0.1))):
                 ear = self._ears[descriptor]
                 lines = ear.read()
-                if ear is not self._speaker:
+                if ear not in self._speakers:
                     now = time.perf_counter()
                     times += [now - at for at in said_at[ear.lines - lines : ear.lines]]
         return times
@@ -467,10 +474,12 @@ class Load:
 # ---------------------------------------------------------------------------------------------------------- the tables
 
 
-def measure_throughput(contender: Contender, members: int, seconds: float) -> tuple[float, float, float]:
+def measure_throughput(
+    contender: Contender, members: int, seconds: float, writers: int
+) -> tuple[float, float, float]:
     """Deliveries a second, server's processor time for each in s, its peak memory in MiB."""
     with running(contender) as (pid, port), contextlib.ExitStack() as stack:
-        rate, cpu = Load(contender, port, members, stack).throughput(seconds, pid)
+        rate, cpu = Load(contender, port, members, stack, writers).throughput(seconds, pid)
         return rate, cpu, memory(pid, peak=True)
 
 
@@ -483,12 +492,15 @@ def measure_delivery(contender: Contender, members: int, seconds: float) -> tupl
         return times, (cpu_seconds(pid) - before) / len(times)
 
 
-def throughput_table(contenders: list[Contender], members: int, rounds: int, seconds: float) -> None:
+def throughput_table(
+    contenders: list[Contender], members: int, rounds: int, seconds: float, writers: int
+) -> None:
     results: dict[str, list[tuple[float, float, float]]] = {contender.label: [] for contender in contenders}
     for _ in range(rounds):
         for contender in contenders:
-            results[contender.label].append(measure_throughput(contender, members, seconds))
-    print(f"\n{members:4} members{'':12} {'deliveries/s':>13} {'of ngircd':>10} {'of the floor':>13} "
+            results[contender.label].append(measure_throughput(contender, members, seconds, writers))
+    title = f"{members:4} members, {writers} writing"
+    print(f"\n{title:24} {'deliveries/s':>13} {'of ngircd':>10} {'of the floor':>13} "
           f"{'CPU each':>10} {'peak memory':>12}")  # fmt: skip
     for label, some in results.items():
         rate, cpu, peak = (statistics.median(column) for column in zip(*some, strict=True))
@@ -523,6 +535,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="servers, by the beginnings of their names")
     parser.add_argument("--members", nargs="+", type=int, help="default: 30 300 900")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--writers", type=int, default=1, help="who write at once")
     arguments = parser.parse_args()
     print(machine(), flush=True)
     contenders = []
@@ -536,7 +549,7 @@ def main() -> int:
     quick = arguments.quick
     rounds, seconds = (1, 0.1) if quick else (arguments.rounds, 2.0)
     for members in [5] if quick else arguments.members or [30, 300, 900]:
-        throughput_table(contenders, members, rounds, seconds)
+        throughput_table(contenders, members, rounds, seconds, arguments.writers)
     delivery_table(contenders, 5 if quick else 30, rounds, seconds if quick else 5.0)
     return 0
 

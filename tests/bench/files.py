@@ -42,6 +42,7 @@ from typing import Any
 
 import net
 from tests.bench.tools import percentiles
+from tests.helpers import context_of
 
 LOOPBACK = "127.0.0.1"
 PASSWORD = "qw36-q2gw-xmfz"
@@ -109,9 +110,7 @@ class Pace:
 
 def leave_hashing_out() -> None:
     """In this process."""
-    no_hash: Any = NoHash()
     vars(hashlib)["sha256"] = NoHash
-    vars(net)["StoredFile"] = functools.partial(net.StoredFile, digest=no_hash)
 
 
 def room(pipe: Pipe, password: str | None, is_hashing: bool = True) -> None:
@@ -136,13 +135,13 @@ def person(pipe: Pipe, port: int, password: str | None, is_hashing: bool = True)
     if not is_hashing:
         leave_hashing_out()
     pace = Pace(0)
-    really_send = net._Sharing._send
+    really_send = net.Connection.send_bytes
 
-    def send(sharing: net._Sharing, connection: net.Connection, piece: memoryview) -> None:
-        pace.wait(len(piece))
-        really_send(sharing, connection, piece)
+    def send(connection: net.Connection, data: bytes | memoryview, deadline: net.Deadline) -> None:
+        pace.wait(len(data))
+        really_send(connection, data, deadline)
 
-    net._Sharing._send = send  # type: ignore[method-assign, assignment]
+    net.Connection.send_bytes = send  # type: ignore[method-assign, assignment]  # only uploads use it here
     events: net.Events = queue.Queue()
     with enter(port, "Person", password, events) as client:
         shared: net.Shared | None = None
@@ -171,7 +170,7 @@ def person(pipe: Pipe, port: int, password: str | None, is_hashing: bool = True)
 
 
 def bare_receiver(pipe: Pipe, key: bytes | None, is_hashing: bool) -> None:
-    context = None if key is None else net._tls_context(key, is_room=True)
+    context = None if key is None else context_of(ssl.PROTOCOL_TLS_SERVER, key)
     with socket.create_server((LOOPBACK, 0)) as listener:
         pipe.send(listener.getsockname()[1])
         while (wish := pipe.recv()) is not None:
@@ -196,7 +195,7 @@ def our_seconds(someone: Worker, what: str, path: Path) -> float:
 
 
 def bare_seconds(receiver: Worker, key: bytes | None, path: Path, to: Path) -> float:
-    context = None if key is None else net._tls_context(key, is_room=False)
+    context = None if key is None else context_of(ssl.PROTOCOL_TLS_CLIENT, key)
     size = path.stat().st_size
     receiver.begin(to, size)
     start = time.perf_counter()
@@ -286,17 +285,15 @@ def downloaders(pipe: Pipe, port: int, password: str | None, number_of: int) -> 
     events: net.Events = queue.Queue()
     clients = [enter(port, f"Downloader {number}", password, events) for number in range(number_of)]
 
-    def patience() -> float:
-        return 1.0
-
     def download(client: net.Client, file: net.Shared, pace: Pace) -> None:
-        connection = client.door.connect(lambda _deadline, _trouble: 1.0)
-        client.door.greet(connection, patience)
-        connection.send_first(net.Download(client.token, file.file, 0))
-        connection.first_line(patience)
+        deadline = net.Deadline(net.SILENCE)
+        connection = client.dialer.connect(lambda: True)
+        client.dialer.exchange_hellos(connection, deadline)
+        connection.send_unjoined(net.Download(client.token, file.file, 0))
+        connection.wait_for_line(deadline)
         left = file.size
         while left:
-            size = len(connection.next_bytes(min(PIECE, left), patience))
+            size = len(connection.next_bytes(min(PIECE, left), deadline))
             pace.wait(size)
             left -= size
         connection.close()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import platform
 import queue
@@ -31,6 +32,9 @@ from multiprocessing.connection import Connection as Pipe
 import net
 from tests.bench.files import LOOPBACK, PASSWORD, Worker, enter
 from tests.bench.tools import percentiles
+
+if sys.platform != "win32":
+    import resource
 
 IDLE, HALF_OPEN = 500, 50  # connections
 PEOPLE = 5
@@ -90,22 +94,18 @@ def people(pipe: Pipe, port: int, password: str | None) -> None:
 # Those who hold it up.
 
 
-def second() -> float:
-    return 1.0
-
-
 def begin(port: int, password: str | None) -> net.Connection:
     """A connection on which hello was said, and TLS begun where there is a password."""
-    door = net._Door(LOOPBACK, port, password)
-    connection = door.connect(lambda _deadline, _trouble: 1.0)
-    door.greet(connection, second)
+    dialer = net.Dialer(LOOPBACK, port, password)
+    connection = dialer.connect(lambda: True)
+    dialer.exchange_hellos(connection, net.Deadline(net.FIRST_MESSAGE))
     return connection
 
 
 def join(port: int, name: str, password: str | None) -> net.Connection:
     connection = begin(port, password)
-    connection.send_first(net.Join(name, secrets.token_hex(16), None, 0))
-    connection.first_line(second)
+    connection.send_unjoined(net.Join(name, secrets.token_hex(16), None, 0))
+    connection.wait_for_line(net.Deadline(net.FIRST_MESSAGE))
     return connection
 
 
@@ -119,7 +119,7 @@ def idle(port: int, password: str | None) -> Iterator[None]:  # noqa: ARG001 - i
 
 @contextlib.contextmanager
 def half_open(port: int, password: str | None) -> Iterator[None]:  # noqa: ARG001
-    client_hello = net.Tls(b"k" * 32, is_room=False).shake_hands(b"")[1]
+    client_hello = net.Tls(b"k" * 32, is_room=False).handshake_step(b"")[1]
     with contextlib.ExitStack() as stack:
         for _ in range(HALF_OPEN):
             sock = stack.enter_context(socket.create_connection((LOOPBACK, port)))
@@ -139,20 +139,20 @@ def flooding(port: int, password: str | None) -> Iterator[None]:
     connection = join(port, "Flood", password)
     ending = threading.Event()
 
-    def patience() -> float:
-        if ending.is_set():
-            raise net.ConnectionLost
-        return 0.1
+    def forever() -> net.Deadline:
+        return net.Deadline(math.inf, is_wanted=lambda: not ending.is_set())
 
     def flood() -> None:
+        deadline = forever()
         with contextlib.suppress(net.ConnectionLost):
             for first in range(1, 10**9, 100):
-                connection.send_bytes(b"".join(net.encode(net.Say(first + i, "flood")) for i in range(100)), patience)
+                connection.send_bytes(b"".join(net.encode(net.Say(first + i, "flood")) for i in range(100)), deadline)
 
     def read() -> None:
+        deadline = forever()
         with contextlib.suppress(net.ConnectionLost):
             while True:
-                connection.next_bytes(net.MAX_PIECE, patience)
+                connection.next_bytes(net.MAX_PIECE, deadline)
 
     threads = [threading.Thread(target=flood), threading.Thread(target=read)]
     for thread in threads:
@@ -161,6 +161,7 @@ def flooding(port: int, password: str | None) -> Iterator[None]:
         yield
     finally:
         ending.set()
+        connection.abort()  # wakes both
         for thread in threads:
             thread.join()
         connection.close()
@@ -184,7 +185,9 @@ def ways(password: str | None) -> list[Way]:
 
 def mob(pipe: Pipe, port: int, password: str | None) -> None:
     """(way,) -> when it has begun; then anything -> when it has ended."""
-    net._raise_file_limit(2 * IDLE + 200)
+    if sys.platform != "win32":
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, min(2 * IDLE + 200, most)), most))
     by_name = {way.__name__: way for way in ways(password)}
     pipe.send("here")
     while (wish := pipe.recv()) is not None:

@@ -1,0 +1,189 @@
+"""How much somebody may do (net.RateLimit), and how long something may take (net.Deadline). The clock is the test's."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+import net
+from net import Trouble
+
+
+class Clock:
+    """Time passes only when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0  # s
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limit(clock: Clock) -> net.RateLimit:
+    """Five units at once, and then two a second."""
+    return net.RateLimit(5, 2, clock)
+
+
+# RateLimit -----------------------------------------------------------------------------------------------------------
+
+
+def test_units_at_once_cost_no_wait_and_the_next_one_must_wait(limit: net.RateLimit) -> None:
+    assert [limit.try_take("Ann") for _ in range(6)] == [0, 0, 0, 0, 0, pytest.approx(0.5)]
+
+
+def test_a_key_costs_another_key_nothing(limit: net.RateLimit) -> None:
+    assert limit.try_take("Ann", 5) == 0
+    assert limit.try_take("Ann") > 0
+    assert limit.try_take("Bob", 5) == 0
+
+
+def test_units_come_back_at_the_rate_a_second(limit: net.RateLimit, clock: Clock) -> None:
+    limit.take("Ann", 5)
+    clock.now += 1
+    assert [limit.try_take("Ann") for _ in range(3)] == [0, 0, pytest.approx(0.5)]
+
+
+def test_a_long_pause_saves_up_no_more_than_the_units_at_once(limit: net.RateLimit, clock: Clock) -> None:
+    limit.take("Ann", 5)
+    clock.now += 1_000_000
+    assert limit.try_take("Ann", 5) == 0
+    assert limit.try_take("Ann") > 0
+
+
+def test_a_unit_that_is_not_available_is_not_taken(limit: net.RateLimit, clock: Clock) -> None:
+    """Anyone who asks too often waits no longer than anyone who asks once."""
+    limit.take("Ann", 5)
+    for _ in range(100):
+        assert limit.try_take("Ann") == pytest.approx(0.5)
+    clock.now += 0.5
+    assert limit.try_take("Ann") == 0
+
+
+def test_taking_may_make_a_debt_that_is_paid_after_the_time_it_returns(limit: net.RateLimit, clock: Clock) -> None:
+    assert limit.take("Ann", 5) == 0
+    assert limit.take("Ann", 4) == pytest.approx(2)
+    assert limit.take("Ann", 4) == pytest.approx(4)
+    clock.now += 4
+    assert limit.wait("Ann", 0) == 0
+    assert limit.try_take("Ann") == pytest.approx(0.5)
+
+
+def test_asking_for_the_wait_takes_nothing(limit: net.RateLimit) -> None:
+    assert [limit.wait("Ann", 5) for _ in range(3)] == [0, 0, 0]
+    assert limit.wait("Ann", 6) == pytest.approx(0.5)
+    assert limit.try_take("Ann", 5) == 0
+    assert [limit.wait("Ann", 2) for _ in range(3)] == [pytest.approx(1)] * 3
+
+
+def test_units_may_be_fractions(limit: net.RateLimit) -> None:
+    assert [limit.try_take("Ann", 0.5) for _ in range(10)] == [0] * 10
+    assert limit.try_take("Ann", 0.5) == pytest.approx(0.25)
+
+
+def test_no_units_are_always_available(limit: net.RateLimit) -> None:
+    assert limit.take("Ann", 5) == 0
+    assert limit.try_take("Ann", 0) == 0
+
+
+def test_infinitely_many_units_a_second_are_no_limit(clock: Clock) -> None:
+    limit = net.RateLimit(math.inf, math.inf, clock)
+    for _ in range(1_000):
+        assert (limit.wait("Ann", 10**9), limit.take("Ann", 10**9), limit.try_take("Ann", 10**9)) == (0, 0, 0)
+
+
+def test_after_the_wait_that_was_returned_the_units_are_available(clock: Clock, chance: random.Random) -> None:
+    """However the fractions are rounded: otherwise somebody would wait, and be told to wait again."""
+    limit = net.RateLimit(20, 20, clock)
+    for _ in range(2_000):
+        clock.now += chance.expovariate(50)
+        units = chance.uniform(0, 20)
+        if (wait := limit.try_take("Ann", units)) > 0:
+            clock.now += wait
+            assert limit.wait("Ann", units) == 0
+            assert limit.try_take("Ann", units) == 0
+
+
+def test_over_any_time_nobody_gets_more_than_the_units_at_once_and_the_rate(
+    clock: Clock, chance: random.Random
+) -> None:
+    limit, start, taken = net.RateLimit(5, 2, clock), clock.now, 0.0
+    for _ in range(2_000):
+        clock.now += chance.expovariate(4)
+        units = chance.uniform(0, 3)
+        if limit.try_take("Ann", units) == 0:
+            taken += units
+        assert taken <= 5 + 2 * (clock.now - start) + 0.001
+
+
+def test_a_debt_is_remembered_however_many_others_come_and_go(limit: net.RateLimit, clock: Clock) -> None:
+    """Keys with all their units are forgotten when there are many; a key in debt must not be."""
+    limit.take("Ann", 5 + 2 * 1_000)  # a debt for a thousand seconds
+    for number in range(20_000):
+        clock.now += 0.01
+        assert limit.try_take(number) == 0
+    assert limit.wait("Ann", 0) == pytest.approx(1_000 - 200)
+
+
+# Deadline ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_tells_how_long_to_wait_now_and_never_long(clock: Clock) -> None:
+    deadline = net.Deadline(0.6, clock=clock)
+    waits = []
+    for _ in range(3):
+        waits.append(deadline.left())
+        clock.now += waits[-1]
+    assert waits == pytest.approx([net.ASK_AGAIN, net.ASK_AGAIN, 0.1])
+
+
+@pytest.mark.parametrize("late", [0.0, 0.001, 1_000.0])
+def test_when_the_time_is_up_a_deadline_raises_its_trouble(clock: Clock, late: float) -> None:
+    deadline = net.Deadline(2.5, Trouble.NO_ANSWER, clock=clock)
+    clock.now += 2.5 + late
+    with pytest.raises(net.ConnectionLost) as caught:
+        deadline.left()
+    assert caught.value.trouble is Trouble.NO_ANSWER
+
+
+def test_without_a_trouble_of_its_own_a_deadline_calls_it_silence(clock: Clock) -> None:
+    deadline = net.Deadline(1.0, clock=clock)
+    clock.now += 1.0
+    with pytest.raises(net.ConnectionLost) as caught:
+        deadline.left()
+    assert caught.value.trouble is Trouble.SILENT
+
+
+def test_a_deadline_raises_at_once_when_nobody_waits_any_longer(clock: Clock) -> None:
+    wanted = True
+    deadline = net.Deadline(2.5, is_wanted=lambda: wanted, clock=clock)
+    assert deadline.left() > 0
+    wanted = False
+    with pytest.raises(net.ConnectionLost):
+        deadline.left()
+
+
+def test_all_steps_of_a_job_share_the_time_of_one_deadline(clock: Clock) -> None:
+    deadline = net.Deadline(0.4, clock=clock)
+    for passed in (0.2, 0.3, 0.35):
+        clock.now = 1000.0 + passed
+        assert deadline.left() == pytest.approx(0.4 - passed)
+
+
+def test_a_deadline_that_is_restarted_has_all_its_time_again(clock: Clock) -> None:
+    """As that of a file, of which another piece has come."""
+    deadline = net.Deadline(0.2, clock=clock)
+    for _ in range(10):
+        clock.now += 0.15
+        deadline.restart()
+        assert deadline.left() == pytest.approx(0.2)
+    clock.now += 0.2
+    with pytest.raises(net.ConnectionLost):
+        deadline.left()
