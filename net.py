@@ -172,6 +172,10 @@ RATE = 20.0  # units a person may use a second, and as many at once: see `Server
 UNIT_BYTES = 1_024  # received beyond a message's first so many cost another unit
 RATE_PER_ADDRESS = 10  # times one person's
 NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then a second
+MAX_UNJOINED = 200  # connections; if a thousand ended at the same moment, everyone would wait for their threads
+YOUNG = 0.5  # s; honest people have joined by then, so a connection that has not is the first to make way
+CALLS = 60.0, 5.0  # connections from one address: at once, and then a second ...
+CALLS_WHERE_KNOWN = 120.0, 20.0  # ... and where somebody from there is in: files need connections, too
 CROWD = 40  # people from one address; with more, the newest makes room for someone from elsewhere
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then a second ...
 GUESSES_WHERE_KNOWN = 5.0, 1.0  # ... and where somebody from that address is already in
@@ -191,9 +195,11 @@ TRANSFER_ATTEMPTS = 5  # that got no further, before a transfer gives up
 
 TICK = 1.0  # s; every thread looks at the clock at least this often
 ASK_AGAIN = 0.25  # s; while waiting for a deadline: does anybody still want the result?
+WAKES = sys.platform != "win32"  # `abort` wakes a thread that waits for the socket; on Windows it must look by itself
 PING_AFTER = 5.0  # s in which nothing was sent
 SILENCE = 15.0  # s without a complete line: three pings were lost
-FIRST_MESSAGE = 10.0  # s from the connection to the first message
+FIRST_MESSAGE = 10.0  # s from the connection to the first message, and ...
+FIRST_MESSAGE_SPREAD = 2.0  # ... up to so many more, so that a thousand silent connections do not end all at once
 BACK_WITHIN = 15.0  # s in which a lost person can come back unnoticed
 PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
 MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
@@ -1175,7 +1181,7 @@ class Deadline:
 
     seconds     until the time is up
     trouble     why, for the ConnectionLost that `left` then raises
-    is_wanted   whether anyone still waits for the result
+    is_wanted   whether anyone still waits for the result; None: an `abort` ends the waiting
     clock       monotonic seconds
     """
 
@@ -1183,7 +1189,7 @@ class Deadline:
         self,
         seconds: float,
         trouble: Trouble = Trouble.SILENT,
-        is_wanted: Callable[[], bool] = lambda: True,
+        is_wanted: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._seconds = seconds
@@ -1197,11 +1203,13 @@ class Deadline:
         self._end = self._clock() + self._seconds
 
     def left(self) -> float:
-        """Seconds to wait now, at most ASK_AGAIN. Raises ConnectionLost when the time is up or nobody waits."""
+        """Seconds to wait now, and then to ask again. Raises ConnectionLost when the time is up or nobody waits."""
         left = self._end - self._clock()
-        if left <= 0 or not self._is_wanted():
+        if left <= 0 or (self._is_wanted is not None and not self._is_wanted()):
             raise ConnectionLost(self._trouble)
-        return min(ASK_AGAIN, left)
+        if self._is_wanted is not None:
+            return min(ASK_AGAIN, left)
+        return left if WAKES else min(TICK, left)
 
 
 class RateLimit:
@@ -1338,6 +1346,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # a short line must not wait for the next one
         self.socket = sock
         self.address: str = sock.getpeername()[0]
+        self.since = time.monotonic()
         self.feed = Feed()
         # Reader thread only:
         self.received = 0  # bytes, as they came over the network
@@ -2541,8 +2550,9 @@ class Guesses:
 class Connections:
     """The connections of a room, and who makes way when they run out. Guarded by the room lock."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_unjoined: int) -> None:
         self.most = most
+        self._most_unjoined = most_unjoined
         self.joined: set[Connection] = set()
         self.unjoined: dict[Connection, None] = {}  # the oldest first
         self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person and file; the oldest first
@@ -2550,7 +2560,7 @@ class Connections:
     def add(self, connection: Connection) -> bool:
         """A newcomer; False if there is no connection left for it."""
         is_full = len(self.joined) + len(self.unjoined) + len(self.transfers) >= self.most
-        if is_full:
+        if is_full or len(self.unjoined) >= self._most_unjoined:
             loser = self._loser()
             if loser is None:
                 return False
@@ -2563,8 +2573,10 @@ class Connections:
     def _loser(self) -> Connection | None:
         """Of the address with the most unjoined connections the oldest, or of the greediest person the newest."""
         if self.unjoined:
-            crowd = collections.Counter(connection.address for connection in self.unjoined).most_common(1)[0][0]
-            return next(connection for connection in self.unjoined if connection.address == crowd)
+            young = time.monotonic() - YOUNG
+            old = [connection for connection in self.unjoined if connection.since < young] or list(self.unjoined)
+            crowd = collections.Counter(connection.address for connection in old).most_common(1)[0][0]
+            return next(connection for connection in old if connection.address == crowd)
         if self.transfers:
             greedy = collections.Counter(owner for owner, _ in self.transfers.values()).most_common(1)[0][0]
             return self.transfers_of(greedy)[-1][0]
@@ -2625,14 +2637,17 @@ class Server:
         most_connections = limit + SPARE_CONNECTIONS
         self._unlimited = rate is None
         rate = math.inf if rate is None else rate
-        self._newcomers = RateLimit(*(NEWCOMERS if rate < math.inf else (math.inf, math.inf)))
+        unlimited = (math.inf, math.inf)
+        self._newcomers = RateLimit(*(unlimited if self._unlimited else NEWCOMERS))
+        self._calls = RateLimit(*(unlimited if self._unlimited else CALLS))
+        self._calls_where_known = RateLimit(*(unlimited if self._unlimited else CALLS_WHERE_KNOWN))
         self._guesses = Guesses(self._knows, events)
 
         self._room_lock = threading.Lock()
         self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
         # Guarded by _room_lock:
         self._room = room
-        self._connections = Connections(most_connections)
+        self._connections = Connections(most_connections, sys.maxsize if self._unlimited else MAX_UNJOINED)
         self._readers: dict[threading.Thread, Connection] = {}
 
         self._closing = threading.Event()
@@ -2749,14 +2764,18 @@ class Server:
             while not self._closing.is_set():
                 self._wake_accept.selector.select()
                 try:
-                    sock, _ = self._listener.accept()
+                    sock, (address, _) = self._listener.accept()
                 except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
                     continue
                 except OSError as error:  # no descriptors left: those who are in go on
                     log.warning("cannot accept a connection: %s", error)
                     self._closing.wait(ACCEPT_PAUSE)
                     continue
-                self._start_reader(sock)
+                calls = self._calls_where_known if self._knows(address) else self._calls
+                if calls.try_take(address) > 0:
+                    sock.close()  # before it costs a thread
+                else:
+                    self._start_reader(sock)
         except Exception:
             log.exception("accepting connections failed")
             self._fail()
@@ -2829,7 +2848,7 @@ class Server:
 
     def _receive_first(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges the hello lines, begins TLS in a room with a password, and receives the first message."""
-        deadline = Deadline(FIRST_MESSAGE)
+        deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
         line = connection.wait_for_line(deadline)
         hello = _expect(decode(line, TO_ROOM), Hello)
         if hello.protocol != PROTOCOL:
