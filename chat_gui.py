@@ -74,7 +74,7 @@ class Words:
     show = "Show"
     hide = "Hide"
     empty_password = "This password has only characters that cannot be seen."
-    short_password = "Short passwords are easy to guess. Suggest makes a good one."
+    weak_password = "Easy to guess. Suggest makes a safe one."
     needs_new_python = "This computer has Python {version}; a room password needs 3.13 or newer."
     host = "Host a room"
     join = "Join a room"
@@ -298,7 +298,7 @@ class Words:
         net.Trouble.NOT_A_ROOM: "Something answers at {address}, but it is not a chat room. Please check the address.",
         net.Trouble.GONE: "{address} ended the connection at once. Please try again.",
         net.Trouble.SILENT: "{address} takes the connection but says nothing. Is it a chat room?",
-        net.Trouble.UNPROVEN: "Whatever answers at {address} could not show that it knows the password.",
+        net.Trouble.UNPROVEN: "What answers at {address} cannot prove that it knows the password.",
         net.Trouble.GAP: "{address} sent a damaged history. Please try again.",
         net.Trouble.FULL: "The room at {address} is full. Please try again when somebody has left.",
         net.Trouble.WAIT: "This computer has tried too often. Please wait {seconds:.0f} s and try again.",
@@ -312,7 +312,7 @@ class Words:
         net.Trouble.NOT_A_ROOM: "Something else than the room answers at {address}.",
         net.Trouble.GONE: "The connection to {address} was lost.",
         net.Trouble.SILENT: "The connection to {address} was lost: nothing came for a while.",
-        net.Trouble.UNPROVEN: "What answers at {address} does not know the password.",
+        net.Trouble.UNPROVEN: "What answers at {address} cannot prove that it knows the password.",
         net.Trouble.GAP: "Something was lost on the way from {address}.",
         net.Trouble.FULL: "The room at {address} is full now.",
         net.Trouble.WAIT: "The room at {address} asks this computer to wait.",
@@ -335,8 +335,9 @@ class Words:
         "protocol": "The room at {address} has another version of this program. Please use the same two files on both "
         "computers.",
         "password": password_missing,
-        "wrong": "That is not the room's password.",
-        "unproven": "The room at {address} could not show that it knows the password. Is it the room that you want?",
+        "wrong": "This password does not fit the room that answered. Check it; if it is right, ask the host: something "
+        "else may be answering.",
+        "unproven": "What answers at {address} cannot be the room: it did not prove that it knows the password.",
         "open": "The room at {address} has no password. Empty the password box to join it: it is not encrypted.",
     }
     closed_you_can_read = "{reason} You can still read and copy what was said."
@@ -381,7 +382,6 @@ ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250, 300, 350, 400)  # %
 SMALLEST = (320, 300)  # px; of the window
 TALK_ENTRIES = 100_000  # kept for saving the talk: a lesson in which everybody writes all the time
 NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else can be done
-SHORT_PASSWORD = 12  # characters, of those that one has thought of oneself
 TRANSFERS_SHOWN = 4  # rows; the others are counted
 PROGRESS_WIDTH = 24  # of the bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which the button says so
@@ -1848,8 +1848,8 @@ class FirstPage(Scrolled):
 
     def _warn(self) -> None:
         if net.CAN_ENCRYPT:
-            is_short = 0 < len(net.clean_password(self.password.get())) < SHORT_PASSWORD
-            self.password_note.configure(text=Words.short_password if is_short else "")
+            is_weak = self.password.get() != "" and net.is_weak_password(self.password.get())
+            self.password_note.configure(text=Words.weak_password if is_weak else "")
 
     def focus(self) -> None:
         self.name.focus_set()
@@ -1920,7 +1920,7 @@ class JoinPage(Scrolled):
         ttk.Label(box, text=Words.join_password).pack(anchor="w", pady=(looks.em, 0))
         row = ttk.Frame(box)
         row.pack(fill="x", pady=looks.em // 3)
-        self.password = PasswordBox(row, looks, app.password or app.joined_with, lambda: None)
+        self.password = PasswordBox(row, looks, app.password, lambda: None)
         on_enter(self.password.entry, self._join_again)
         if not net.CAN_ENCRYPT:
             wrapped(box, "Quiet.TLabel", text=needs_new_python()).pack(fill="x")
@@ -2053,6 +2053,8 @@ class JoinPage(Scrolled):
             self._try(address, port)
 
     def _want(self, address: str, port: int) -> None:
+        if not self.password.get():  # what let us into a room is offered for that room, and for no other
+            self.password.set(self._app.passwords.get((address, port), ""))
         self._wanted, self._typed_then, self._chosen_then = (address, port), self.address.get(), self.list.selection()
 
     def _try(self, address: str, port: int) -> None:
@@ -2829,7 +2831,7 @@ class App:
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # last typed
         self.password = password  # last typed on the first page; "" for none
-        self.joined_with = ""  # the password that let us into the last room; one's own is not locked with it unasked
+        self.passwords: dict[tuple[str, int], str] = {}  # address and port -> the password that let us in there
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
         self._secret = secrets.token_bytes(16)  # of this run: a room knows the same person again
         self.session: Session | None = None
@@ -3096,8 +3098,10 @@ class App:
                 session.reachable = event
             case net.Welcome():
                 assert session.client is not None
-                if session.server is None:
-                    self.joined_with = session.password
+                if session.server is None and session.password:
+                    self.passwords[self._trying] = session.password
+                    if self.password == session.password:
+                        self.password = ""  # it belongs to that room now
                 self._show(ChatPage(self, session, session.client, event)).handle(event)
             case net.Lost() | net.Refused() | net.Closed():
                 self._not_let_in(event)

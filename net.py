@@ -39,7 +39,7 @@ people in the room (the host is one of them) and one for the download, and a cli
 
 The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline. Version 2:
 
-    both ways      hello       protocol tls [salt]             first, each way; with a salt, TLS follows
+    both ways      hello       protocol tls [a] [salt b]       first, each way; a: with a password; after b, TLS follows
                    ping                                        when nothing was sent for 5 s
     to the room    join        name token room after           token: who this is; after: the last event seen
                    say         id text                         the ids of a token rise, across reconnects
@@ -77,8 +77,11 @@ connections (`Connections`), wrong passwords (`Guesses`), the size of every fiel
 A new kind of message, say a "typing ..." notice, needs a dataclass, a place in `ToRoom` and `FromRoom`, a method of
 `Room` that passes it on, and a line in `Server._take_messages` and in `Client._take_message`.
 
-A room with a password is encrypted, an open room is not: TLS 1.3 with a pre-shared key (RFC 8446, section 2.2) that
-both sides make from the password. Each side proves to the other that it knows it, and nobody needs a certificate.
+A room with a password is encrypted, an open room is not. The hello lines agree on a key by SRP-6a (RFC 2945, 5054),
+and TLS 1.3 with that pre-shared key (RFC 8446, section 2.2) proves to each side that the other knows the password,
+without a certificate. Nobody can find the password from a recording. A guess needs a connection to the real room, or a
+person's own attempt to join an impostor, and both are limited. People who know the password can pose as the room, and
+everyone in the room can read it.
 """
 
 from __future__ import annotations
@@ -133,7 +136,7 @@ PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
 
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character written as \uXXXX\uXXXX, has 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
-MAX_LINE_UNJOINED = 2_048  # bytes; a hello line with SRP values has about 600
+MAX_LINE_UNJOINED = 2_048  # bytes; a hello line with a password has about 600
 MAX_BYTES_UNJOINED = 64 * 1024  # received before join, upload or download has been accepted
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be fast, small enough to be fair
 SHORT_PIECE = 16 * 1024  # bytes; writing fewer takes about as long as writing this many
@@ -174,11 +177,13 @@ RATE_PER_ADDRESS = 10  # times one person's
 NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then a second
 MAX_UNJOINED = 200  # connections; if a thousand ended at the same moment, everyone would wait for their threads
 YOUNG = 0.5  # s; honest people have joined by then, so a connection that has not is the first to make way
-CALLS = 60.0, 5.0  # connections from one address: at once, and then a second ...
-CALLS_WHERE_KNOWN = 120.0, 20.0  # ... and where somebody from there is in: files need connections, too
+CALLS = 600.0, 20.0  # connections from one address: at once, and then a second ...
+CALLS_WHERE_KNOWN = 600.0, 50.0  # ... and where somebody from there is in: files need connections, too
 CROWD = 40  # people from one address; with more, the newest makes room for someone from elsewhere
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then a second ...
 GUESSES_WHERE_KNOWN = 5.0, 1.0  # ... and where somebody from that address is already in
+PROOFS = 5  # that a client sends without getting one back; each lets an impostor test one password
+PROOF_WAIT = 60.0  # s between two proofs from then on
 TELL_GUESSES = 20  # wrong passwords from all addresses together, about which the host is told once
 SPREAD_TIME = 600.0  # s after a muted or removed person left; newcomers from that address are treated alike
 TRANSFERS_PER_PERSON = 8  # at once
@@ -204,6 +209,7 @@ BACK_WITHIN = 15.0  # s in which a lost person can come back unnoticed
 PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
 MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may still arrive
+FEW_PIECES = 8  # in which an honest line or handshake comes
 REST = 0.01  # s after bytes that are not a whole line: a flood of them, or of single bytes, then costs little
 LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
@@ -283,16 +289,22 @@ Filename: TypeAlias = str
 RoomId: TypeAlias = str
 Token: TypeAlias = str  # 32 hex digits: a person's token, a file's id, a salt
 Sha256: TypeAlias = str  # 64 hex digits; "" for a deleted file
+Public: TypeAlias = str  # 512 lower-case hex digits: A or B of SRP
 People: TypeAlias = tuple[tuple[int, str], ...]  # numbers and names
 
 
 @dataclass(frozen=True)
 class Hello:
-    """The first line each way. `tls`: "this computer can", or from a room "TLS begins right after this line"."""
+    """The first line each way. `tls`: "this computer can", or from a room "it has a password".
+
+    A client that has a password sends `a`. Then the room answers with `b`, and TLS begins right after this line.
+    """
 
     protocol: Number
     tls: bool
+    a: Public | None = None
     salt: Token | None = None
+    b: Public | None = None
 
 
 @dataclass(frozen=True)
@@ -819,6 +831,7 @@ _FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
     "RoomId": (_string(MAX_ROOM_ID, "[ -~]+"), _json_encode),
     "Token": (_string(32, "[0-9a-fA-F]{32}"), _json_encode),
     "Sha256": (_string(64, "([0-9a-fA-F]{64})?"), _json_encode),
+    "Public": (_string(512, "[0-9a-f]{512}"), _json_encode),
     "People": (_read_people, _json_encode),
 }
 
@@ -1056,23 +1069,31 @@ def text_problem(text: str) -> tuple[str, str] | None:
 CAN_ENCRYPT = bool(getattr(ssl, "HAS_PSK", False) and getattr(ssl, "HAS_PSK_TLS13", True))
 
 _PASSWORD_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"  # without those that look alike
-_PASSWORD_LENGTH = 12  # of 30 letters: 58.9 bits, which scrypt makes as hard to guess as about 76
+_PASSWORD_LENGTH = 6  # of 30 letters: 29 bits, enough where each guess costs a connection
 _PSK_IDENTITY = "chat-room"
 _WRONG_PASSWORD = {"BINDER_DOES_NOT_VERIFY", "SSLV3_ALERT_ILLEGAL_PARAMETER", "TLSV1_ALERT_DECRYPT_ERROR"}
 
 
 def suggest_password() -> str:
-    """A safe password, in groups of four to read aloud."""
-    letters = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(_PASSWORD_LENGTH))
-    return "-".join(letters[start : start + 4] for start in range(0, _PASSWORD_LENGTH, 4))
+    """A safe password, easy to read aloud: "k7m-w3h". It has letters and digits, so it is no ordinary word."""
+    letters = ""
+    while is_weak_password(letters):
+        letters = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(_PASSWORD_LENGTH))
+    return f"{letters[:3]}-{letters[3:]}"
 
 
 def clean_password(password: str) -> str:
-    """As both sides use it: a suggested one may be typed without dashes and in capitals; others are used as typed."""
+    """As both sides use it: a suggested one may be typed without the dash and in capitals; others are used as typed."""
     bare = re.sub(r"[\s-]", "", password).lower()
     if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
         return bare
     return unicodedata.normalize("NFC", replace_surrogates(password))
+
+
+def is_weak_password(password: str) -> bool:
+    """Whether it is short, only digits, or a single word: each of these is among the first guesses."""
+    clean = clean_password(password)
+    return len(clean) < _PASSWORD_LENGTH or clean.isdigit() or clean.isalpha()
 
 
 def _check_password(password: str | None) -> None:
@@ -1084,15 +1105,81 @@ def _check_password(password: str | None) -> None:
         raise ValueError("expected a password, or None")
 
 
-def stretch(password: str, salt: str) -> bytes:
-    """Makes each guess of a password slow: scrypt (RFC 7914), about 0.3 s and 32 MiB. `salt`: 32 hex digits."""
-    clean = clean_password(password).encode()
-    return hashlib.scrypt(clean, salt=bytes.fromhex(salt), n=2**15, r=8, p=3, maxmem=64 * 2**20, dklen=32)
+class Srp:
+    """SRP-6a, a password-authenticated key exchange (RFC 2945; RFC 5054 for padding, k and u). Any thread.
+
+    prime, generator   the group
+    hash_name          of hashlib
+    identity           the user name of the RFCs
+
+    Letters are the RFCs': x is made from the password, v from x; a and b are secret, A and B public; S is what both
+    sides then share. `pow` holds the GIL: about 2 ms for A and B, 6 ms for S in the 2048-bit group.
+    """
+
+    def __init__(self, prime: int, generator: int, hash_name: str, identity: str) -> None:
+        self.prime, self.generator = prime, generator
+        self._hash_name, self._identity = hash_name, identity
+        self.k = self._hash(self.pad(prime), self.pad(generator))
+
+    def pad(self, value: int) -> bytes:
+        """As many bytes as the prime has, zeros on the left."""
+        return value.to_bytes((self.prime.bit_length() + 7) // 8, "big")
+
+    def _hash(self, *parts: bytes) -> int:
+        return int.from_bytes(hashlib.new(self._hash_name, b"".join(parts)).digest(), "big")
+
+    def x(self, salt: bytes, password: str) -> int:
+        inner = hashlib.new(self._hash_name, f"{self._identity}:{password}".encode()).digest()
+        return self._hash(salt, inner)
+
+    def power(self, exponent: int) -> int:
+        """g to that power: v from x, A from a."""
+        return pow(self.generator, exponent, self.prime)
+
+    def public_b(self, v: int, b: int) -> int:
+        return (self.k * v + self.power(b)) % self.prime
+
+    def u(self, public_a: int, public_b: int) -> int:
+        """Raises ValueError where the other side's value would make S known to everyone."""
+        u = self._hash(self.pad(public_a), self.pad(public_b))
+        if not (0 < public_a < self.prime and 0 < public_b < self.prime and u):
+            raise ValueError("a public value is out of range")
+        return u
+
+    def client_secret(self, a: int, x: int, public_a: int, public_b: int) -> int:
+        """S. Raises ValueError.
+
+        The time that `pow` takes depends on its exponent. A random multiple of prime - 1 leaves the result as it is
+        (Fermat) and makes that time another one in each connection, so that it tells nothing about x. In the second
+        exponent a does that.
+        """
+        u = self.u(public_a, public_b)
+        blinded = x + secrets.randbits(64) * (self.prime - 1)
+        return pow(public_b - self.k * self.power(blinded), a + u * x, self.prime)
+
+    def room_secret(self, b: int, v: int, public_a: int, public_b: int) -> int:
+        """S. Raises ValueError."""
+        return pow(public_a * pow(v, self.u(public_a, public_b), self.prime), b, self.prime)
 
 
-def session_key(stretched: bytes, client_hello: bytes, room_hello: bytes) -> bytes:
+_PRIME_2048 = """
+    AC6BDB41324A9A9BF166DE5E1389582FAF72B6651987EE07FC3192943DB56050A37329CBB4A099ED8193E0757767A13DD52312AB4B03310DCD7F
+    48A9DA04FD50E8083969EDB767B0CF6095179A163AB3661A05FBD5FAAAE82918A9962F0B93B855F97993EC975EEAA80D740ADBF4FF747359D041
+    D5C33EA71D281E446B14773BCA97B43A23FB801676BD207A436C6481F1D2B9078717461A5B9D32E688F87748544523B524B0D57D5EA77A2775D2
+    ECFA032CFBDBF52FB3786160279004E57AE6AF874E7303CE53299CCC041C7BC308D82A5698F3A8D0C38271AE35F8E9DBFBB694B5C803D89F7AE4
+    35DE236D525F54759B65E372FCD68EF20FA7111F9E4AFF73"""
+SRP = Srp(int("".join(_PRIME_2048.split()), 16), 2, "sha256", _PSK_IDENTITY)  # RFC 5054, appendix A
+
+
+def private_exponent() -> int:
+    """a or b: 256 random bits, fresh for each connection."""
+    return secrets.randbits(256)
+
+
+def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
     """The key of one connection. Both hello lines are part of it: editing one only makes the handshake fail."""
-    return hmac.digest(stretched, client_hello + b"\n" + room_hello + b"\n", "sha256")
+    shared = hashlib.sha256(SRP.pad(secret)).digest()
+    return hmac.digest(shared, client_hello + b"\n" + room_hello + b"\n", "sha256")
 
 
 class HandshakeError(Exception):
@@ -1111,7 +1198,8 @@ class Tls:
     threads. So everything goes through one lock, which is held only while memory is moved. Any thread.
     """
 
-    def __init__(self, key: bytes, is_room: bool) -> None:
+    def __init__(self, key: Callable[[], bytes], is_room: bool) -> None:
+        """key: called in the first step of the handshake that needs it."""
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -1159,17 +1247,17 @@ class Tls:
         return b"".join(pieces)
 
 
-def _tls_context(key: bytes, is_room: bool) -> ssl.SSLContext:
+def _tls_context(key: Callable[[], bytes], is_room: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_room else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if sys.version_info >= (3, 13):
         if is_room:
             context.num_tickets = 0  # with them, a client that closes early would lose data
-            context.set_psk_server_callback(lambda identity: key if identity == _PSK_IDENTITY else b"")
+            context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
         else:
             # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
             context.check_hostname = False
-            context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key))
+            context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
     return context
 
 
@@ -1233,6 +1321,12 @@ class RateLimit:
     def try_take(self, key: Hashable, units: float = 1.0) -> float:
         """Takes the units and returns 0; or takes none and returns the seconds until they will be available."""
         return self._change(key, units, may_owe=False)
+
+    def put_back(self, key: Hashable, units: float = 1.0) -> None:
+        """What was taken turned out not to count."""
+        with self._lock:
+            if key in self._full_at:
+                self._full_at[key] -= units / self._per_second
 
     def wait(self, key: Hashable, units: float = 1.0) -> float:
         """The seconds until so many units will be available (0: they are). Takes none."""
@@ -1395,13 +1489,13 @@ class Connection:
 
     def wait_for_line(self, deadline: Deadline) -> bytes:
         """The next line, and no further one. Raises ProtocolError, ConnectionLost."""
-        line = self._lines.next()
-        while line is None:
-            self._lines.feed(self._receive_thrifty(deadline, self._receive_size))
-            line = self._lines.next()
-            if line is None:
+        for pieces in itertools.count():
+            if (line := self._lines.next()) is not None:
+                return line
+            if pieces > FEW_PIECES:
                 time.sleep(REST)
-        return line
+            self._lines.feed(self._receive_thrifty(deadline, self._receive_size))
+        raise AssertionError  # there is always another number
 
     def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
         """Raw bytes, at least one, valid until the next call; the deadline begins anew. Raises ConnectionLost."""
@@ -1467,12 +1561,12 @@ class Connection:
         """
         received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
-            while True:
+            for pieces in itertools.count():
                 done, answer = step(received)
                 self._send_all(answer)
                 if done:
                     break
-                if not answer:  # part of a record
+                if pieces > FEW_PIECES:
                     time.sleep(REST)
                 while not (received := self._receive(deadline.left(), self._receive_size)):
                     pass
@@ -1888,6 +1982,7 @@ class Room:
         self._paused = False
         self._controls = _NO_CONTROLS  # as last told
         self._people: dict[str, Person] = {}  # token -> person; those who left longest ago come first
+        self._taken: set[str] = set()  # the names of those who are present, in small letters
         self._has_bans = False  # somebody is muted or removed; hardly ever, and everyone who comes asks
         self._files: dict[int, SharedFile] = {}  # number of the event -> file
         self._numbers = itertools.count(HOST + 1)
@@ -1998,6 +2093,7 @@ class Room:
             self._make_place(person.address)
         person.name = name
         person.present = True
+        self._taken.add(name.casefold())
         self._people[person.token] = person
         if len(self._people) > MAX_REMEMBERED:
             forgettable = (p for p in self._people.values() if not p.present and p.removed is None)
@@ -2028,11 +2124,10 @@ class Room:
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
         if not self._is_hosts(name):
-            taken = {other.name.casefold() for other in self._people.values() if other.present}
             for number in range(1, MAX_SUFFIX):
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = name[: MAX_NAME - len(suffix)].rstrip() + suffix
-                if free.casefold() not in taken:
+                if free.casefold() not in self._taken:
                     if self._is_hosts(free):  # cut to make room for a number; with any other it would be, too
                         break
                     return free
@@ -2096,6 +2191,7 @@ class Room:
     def _take_from_list(self, person: Person, reason: str) -> None:
         """From now on the person is remembered, as the one who left last."""
         person.present = False
+        self._taken.discard(person.name.casefold())
         person.left_at = self._clock()
         self._people[person.token] = self._people.pop(person.token)
         self.broadcast(Left(self.history.next, self._time(), person.who, person.name, reason))
@@ -2507,12 +2603,15 @@ class Units:
 class Guesses:
     """How many wrong passwords each address may enter. Any thread."""
 
-    def __init__(self, is_known: Callable[[str], bool], events: Events | None) -> None:
-        """is_known: whether somebody from this address is in, and so has shown that they know the password."""
+    def __init__(self, verifier: int, is_known: Callable[[str], bool], events: Events | None) -> None:
+        """verifier: v of SRP; is_known: whether somebody from this address is in, and so knows the password."""
+        self.verifier = verifier
         self._is_known = is_known
         self._events = events
         self._strangers = RateLimit(*GUESSES)
         self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
+        self._is_over = False
+        self._queues: dict[str, threading.Lock] = {}  # address -> who of them is next for _lock
         self._lock = threading.Lock()  # one proof is checked at a time, so that the next one sees its outcome
         self._wrong: collections.Counter[str] = collections.Counter()  # address -> how many; guarded by _lock
 
@@ -2520,12 +2619,17 @@ class Guesses:
         """Seconds until this address may try a password."""
         return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
 
+    def public_b(self, address: str, b: int) -> int:
+        """B of SRP for this room. Raises ConnectionLost once the room closes."""
+        with self._computing(address):
+            return SRP.public_b(self.verifier, b)
+
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
         """`tls.handshake_step`, which checks the client's proof. Silent, broken and right handshakes cost nothing.
 
-        Raises HandshakeError, and ConnectionLost if the address must wait.
+        Raises HandshakeError, and ConnectionLost if the address must wait or the room closes.
         """
-        with self._lock:
+        with self._computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
             try:
@@ -2534,6 +2638,25 @@ class Guesses:
                 if error.is_wrong_password:
                     self._count(address)
                 raise
+
+    def close(self) -> None:
+        """Those who still wait for their turn would otherwise keep a closing room waiting."""
+        self._is_over = True
+
+    @contextlib.contextmanager
+    def _computing(self, address: str) -> Iterator[None]:
+        """One thread at a time computes, and then rests for as long as it took: `pow` keeps all others waiting.
+
+        Of each address only one waits for its turn, so that many from one address do not keep those from others out.
+        """
+        with self._queues.setdefault(address, threading.Lock()), self._lock:
+            if self._is_over:
+                raise ConnectionLost
+            start = time.perf_counter()
+            try:
+                yield
+            finally:
+                time.sleep(min(time.perf_counter() - start, MAX_REST))
 
     def _count(self, address: str) -> None:
         """Lock. Tells the host when an address must wait, and once about many wrong passwords from everywhere."""
@@ -2633,7 +2756,7 @@ class Server:
         self._events = events
         salt = None if password is None else secrets.token_hex(16)
         self._hello = Hello(PROTOCOL, tls=salt is not None, salt=salt)
-        self._stretched = stretch(password, salt) if password and salt else b""
+        verifier = SRP.power(SRP.x(bytes.fromhex(salt), clean_password(password))) if password and salt else 0
         most_connections = limit + SPARE_CONNECTIONS
         self._unlimited = rate is None
         rate = math.inf if rate is None else rate
@@ -2641,7 +2764,7 @@ class Server:
         self._newcomers = RateLimit(*(unlimited if self._unlimited else NEWCOMERS))
         self._calls = RateLimit(*(unlimited if self._unlimited else CALLS))
         self._calls_where_known = RateLimit(*(unlimited if self._unlimited else CALLS_WHERE_KNOWN))
-        self._guesses = Guesses(self._knows, events)
+        self._guesses = Guesses(verifier, self._knows, events)
 
         self._room_lock = threading.Lock()
         self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
@@ -2707,6 +2830,7 @@ class Server:
             for connection in [*self._connections.unjoined, *self._connections.transfers]:
                 connection.abort()
             self._came_back.notify_all()
+        self._guesses.close()
         self._wake_accept.set()
 
     def _join_readers(self, end: float) -> None:
@@ -2856,7 +2980,7 @@ class Server:
         if self._hello.tls:
             if not hello.tls:
                 raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
-            self._begin_tls(connection, line, deadline)
+            self._begin_tls(connection, line, hello.a, deadline)
         else:
             connection.send_unjoined(self._hello)
         first = decode(connection.wait_for_line(deadline), TO_ROOM)
@@ -2864,12 +2988,32 @@ class Server:
             raise ProtocolError("expected join, upload or download")
         return first
 
-    def _begin_tls(self, connection: Connection, client_hello: bytes, deadline: Deadline) -> None:
-        """Says hello, and goes on only with someone who knows the password. Raises ProtocolError, ConnectionLost."""
+    def _begin_tls(self, connection: Connection, line: bytes, a: str | None, deadline: Deadline) -> None:
+        """Says hello, and goes on only with someone who knows the password. Raises ProtocolError, ConnectionLost.
+
+        The limits come before anything is computed. A newcomer is counted here; `_is_no_newcomer` undoes that.
+        """
+        if a is None:
+            connection.close_unjoined(self._hello)
+            raise ConnectionLost
         if (wait := self._guesses.wait(connection.address)) > 0:
             raise _wait_error("Too many wrong passwords from this computer", wait)
-        connection.send_unjoined(self._hello)
-        tls = Tls(session_key(self._stretched, client_hello, encode(self._hello).rstrip(b"\n")), is_room=True)
+        if (wait := self._newcomers.try_take(connection.address)) > 0:
+            raise _wait_error("Too many new people came from this address", wait)
+        b, public_a = private_exponent(), int(a, 16)
+        public_b = self._guesses.public_b(connection.address, b)
+        try:
+            SRP.u(public_a, public_b)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
+        hello = dataclasses.replace(self._hello, b=SRP.pad(public_b).hex())
+        connection.send_unjoined(hello)
+
+        def make_key() -> bytes:
+            secret = SRP.room_secret(b, self._guesses.verifier, public_a, public_b)
+            return session_key(secret, line, encode(hello).rstrip(b"\n"))
+
+        tls = Tls(make_key, is_room=True)
         try:
             connection.start_tls(tls, deadline, functools.partial(self._guesses.judge, connection.address, tls))
         except HandshakeError as error:
@@ -2878,6 +3022,11 @@ class Server:
             raise ConnectionLost from None
         except ProtocolError as error:  # what it is told would be plain text in the middle of TLS
             raise ConnectionLost from error
+
+    def _is_no_newcomer(self, connection: Connection) -> None:
+        """The room knows this person, so the hello does not count."""
+        if self._hello.tls:
+            self._newcomers.put_back(connection.address)
 
     def _knows(self, address: str) -> bool:
         with self._room_lock:
@@ -2896,10 +3045,13 @@ class Server:
             if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
-            if is_newcomer and (wait := self._newcomers.wait(connection.address)) > 0:
+            is_counted = self._hello.tls  # at the hello
+            if is_newcomer and not is_counted and (wait := self._newcomers.wait(connection.address)) > 0:
                 raise _wait_error("Too many new people came from this address", wait)
             person = room.join(join, connection.address, connection.feed)
-            if is_newcomer:  # a join that is refused costs the neighbours nothing
+            if not is_newcomer:
+                self._is_no_newcomer(connection)
+            elif not is_counted:  # a join that is refused costs the neighbours nothing
                 self._newcomers.take(connection.address)
             self._connections.join(connection)
             self._came_back.notify_all()
@@ -2913,13 +3065,14 @@ class Server:
         while feed.life is Life.OPEN:
             received = connection.received
             lines = connection.next_lines(TICK)
-            messages, error = _decode_all(lines)
-            for some in self._units.pace(connection, person, messages, connection.received - received):
-                self._take_messages(connection, person, some)
-            if error is not None:
-                raise error
-            if not lines and connection.received > received:
-                time.sleep(REST)
+            if connection.received > received or lines:
+                messages, error = _decode_all(lines)
+                for some in self._units.pace(connection, person, messages, connection.received - received):
+                    self._take_messages(connection, person, some)
+                if error is not None:
+                    raise error
+                if not lines:
+                    time.sleep(REST)
             self._keep_time(connection)
         connection.linger()
 
@@ -2967,6 +3120,7 @@ class Server:
             raise ProtocolError(_NOT_IN, "unknown")
         most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
         self._connections.begin_transfer(connection, person.who, first, most)
+        self._is_no_newcomer(connection)
         return person
 
     def _send_file(self, connection: Connection, person: Person, download: Download) -> None:
@@ -3181,8 +3335,8 @@ _OWN_CODES = {
     *("reopened", "over"),
 }
 _LEAVE = encode(Leave())
-_WRONG = ("wrong", "That is not the room's password.")
-_NOT_PROVEN = ("unproven", "That room could not show that it knows the password.")
+_WRONG = ("wrong", "This password does not fit the room that answered.")
+_NOT_PROVEN = ("unproven", "What answered could not prove that it knows the password.")
 
 
 class VisitEnded(Exception):
@@ -3214,7 +3368,19 @@ class Dialer:
     def __init__(self, address: str, port: int, password: str | None) -> None:
         self.address, self.port = address, port
         self.password = password
-        self._stretched: tuple[str, bytes] = ("", b"")  # a room's salt, and the password stretched with it
+        self._lock = threading.Lock()
+        # Guarded by _lock, because transfers come this way too:
+        self._is_proven = False  # the other side has proved once that it knows the password
+        self._proofs = 0  # that were sent since then, without getting one back
+        self._next_proof_at = 0.0  # monotonic s; for when these are too many
+
+    def moved(self, address: str, port: int) -> Dialer:
+        """The same way to another address."""
+        dialer = Dialer(address, port, self.password)
+        with self._lock:
+            dialer._is_proven, dialer._proofs = self._is_proven, self._proofs
+            dialer._next_proof_at = self._next_proof_at
+        return dialer
 
     def connect(self, is_wanted: Callable[[], bool]) -> Connection:
         """Raises ConnectionLost, OSError."""
@@ -3259,21 +3425,55 @@ class Dialer:
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
         """Also begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
-        mine = Hello(PROTOCOL, tls=CAN_ENCRYPT)
+        a = private_exponent()
+        public_a = 0 if self.password is None else SRP.power(a)
+        mine = Hello(PROTOCOL, tls=CAN_ENCRYPT, a=SRP.pad(public_a).hex() if public_a else None)
         connection.send_unjoined(mine)
         line = connection.wait_for_line(deadline)
         hello = _expect(read_reply(line, FROM_ROOM), Hello)
         self._check_hello(hello)
-        if self.password is not None and hello.salt is not None:
-            stretched = self._stretched
-            if stretched[0] != hello.salt:
-                stretched = self._stretched = (hello.salt, stretch(self.password, hello.salt))
-            tls = Tls(session_key(stretched[1], encode(mine).rstrip(b"\n"), line), is_room=False)
+        if self.password is not None:
             try:
-                connection.start_tls(tls, deadline, tls.handshake_step)
-            except HandshakeError as error:
-                raise VisitEnded(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+                if hello.salt is None or hello.b is None:
+                    raise ValueError("a room with a password sends both")
+                x = SRP.x(bytes.fromhex(hello.salt), clean_password(self.password))
+                secret = SRP.client_secret(a, x, public_a, int(hello.b, 16))
+            except ValueError:  # an honest room sends no such value
+                raise VisitEnded(Refused(*_NOT_PROVEN)) from None
+            key = session_key(secret, encode(mine).rstrip(b"\n"), line)
+            self._prove(connection, Tls(lambda: key, is_room=False), deadline)
         connection.accept(MAX_LINE_FROM_ROOM)
+
+    def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
+        """Each proof that is sent lets an impostor test one password, so without one in return there are only a few.
+
+        Raises ConnectionLost, VisitEnded.
+        """
+        with self._lock:
+            wait = self._next_proof_at - time.monotonic()
+            if self._proofs >= PROOFS and wait > 0:  # another transfer has just sent one
+                raise ConnectionLost(Trouble.UNPROVEN, wait)
+            self._proofs += 1
+            are_too_many = self._proofs >= PROOFS
+            self._next_proof_at = time.monotonic() + PROOF_WAIT
+        try:
+            connection.start_tls(tls, deadline, tls.handshake_step)
+        except HandshakeError as error:
+            loss = Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))
+        except ProtocolError:  # it sent more than any handshake has
+            loss = Refused(*_NOT_PROVEN)
+        except ConnectionLost as lost:
+            if are_too_many and not self._is_proven:
+                raise VisitEnded(Refused(*_NOT_PROVEN)) from None
+            raise ConnectionLost(lost.trouble, PROOF_WAIT if are_too_many else 0) from None
+        else:
+            with self._lock:
+                self._is_proven = True
+                self._proofs = 0
+            return
+        if self._is_proven:  # the password was right before, so this is not the room
+            raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if are_too_many else 0)
+        raise VisitEnded(loss)
 
     def _check_hello(self, hello: Hello) -> None:
         """Raises VisitEnded if this client and that room do not fit, ProtocolError."""
@@ -3286,8 +3486,6 @@ class Dialer:
             raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
         if hello.tls and self.password is None:
             raise VisitEnded(Refused("password", "This room has a password."))
-        if hello.tls and hello.salt is None:
-            raise ProtocolError("a room with a password sends a salt")
 
 
 def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
@@ -3488,7 +3686,7 @@ class Client:
         """
         _check_address(address, port)
         with self._lock:
-            self.dialer = Dialer(address.strip(), port, self.dialer.password)
+            self.dialer = self.dialer.moved(address.strip(), port)
             if self.dialer.password is None:
                 self.token = secrets.token_hex(16)
                 for returned in self._outbox.give_up():
@@ -3925,7 +4123,7 @@ class Transfer:
             except ConnectionLost as lost:
                 log.info("%s broke off at %s: %s", self.filename, self._done, lost)
                 failures += 1
-                if lost.trouble is not Trouble.WAIT:
+                if lost.trouble not in (Trouble.WAIT, Trouble.UNPROVEN):
                     attempts += 1
                 if self._done > furthest:
                     furthest, attempts, failures = self._done, 0, 0

@@ -826,15 +826,14 @@ def test_guesses_in_parallel_are_counted_one_by_one(open_room: OpenRoom, monkeyp
     at_once, per_second = net.GUESSES
     told: net.Events = queue.Queue()
     room = open_room(password=SECRET, events=told)
-    guesser = net.Dialer(LOOPBACK, room.port, "not it")
     outcomes: list[str] = []
-    together = threading.Barrier(47)
+    together = threading.Barrier(48)
 
-    def guess(is_alone: bool) -> None:
+    def guess() -> None:
+        guesser = net.Dialer(LOOPBACK, room.port, "not it")  # each a program of its own
         connection = guesser.connect(lambda: True)
         try:
-            if not is_alone:
-                together.wait(LIMIT)
+            together.wait(LIMIT)
             guesser.exchange_hellos(connection, net.Deadline(LIMIT))
             outcomes.append("in")
         except net.VisitEnded as ended:
@@ -845,8 +844,7 @@ def test_guesses_in_parallel_are_counted_one_by_one(open_room: OpenRoom, monkeyp
             connection.close()
 
     began = time.monotonic()
-    guess(is_alone=True)  # alone, because stretching a password may take long, and needs to be done only once
-    guessers = [threading.Thread(target=guess, args=[False]) for _ in range(47)]
+    guessers = [threading.Thread(target=guess) for _ in range(48)]
     for thread in guessers:
         thread.start()
     for thread in guessers:

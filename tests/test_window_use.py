@@ -1499,7 +1499,7 @@ def test_what_is_pasted_by_mouse_is_found_and_warned_of_at_once(
     someone.root.clipboard_append("short")
     edit_menu(someone, page.password.entry)
     someone.choose(Words.paste)
-    assert page.password_note.cget("text") == Words.short_password
+    assert page.password_note.cget("text") == Words.weak_password
 
 
 def test_an_open_menu_goes_with_its_page(person: Open) -> None:
