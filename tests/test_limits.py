@@ -135,13 +135,20 @@ def test_a_debt_is_remembered_however_many_others_come_and_go(limit: net.RateLim
 # Deadline ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_deadline_tells_how_long_to_wait_now_and_never_long(clock: Clock) -> None:
-    deadline = net.Deadline(0.6, clock=clock)
+def test_a_deadline_asks_again_and_again_whether_the_result_is_wanted(clock: Clock) -> None:
+    deadline = net.Deadline(0.6, is_wanted=lambda: True, clock=clock)
     waits = []
     for _ in range(3):
         waits.append(deadline.left())
         clock.now += waits[-1]
     assert waits == pytest.approx([net.ASK_AGAIN, net.ASK_AGAIN, 0.1])
+
+
+def test_a_deadline_that_an_abort_ends_waits_for_all_of_its_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "WAKES", True)
+    assert net.Deadline(100.0, clock=clock).left() == 100.0
+    monkeypatch.setattr(net, "WAKES", False)  # Windows
+    assert net.Deadline(100.0, clock=clock).left() == net.TICK
 
 
 @pytest.mark.parametrize("late", [0.0, 0.001, 1_000.0])
