@@ -208,6 +208,7 @@ FIRST_MESSAGE_SPREAD = 2.0  # ... up to so many more, so that a thousand silent 
 BACK_WITHIN = 15.0  # s in which a lost person can come back unnoticed
 PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
 MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
+SCAN_TIME = 2.0  # s for which a virus scanner may hold a file open on Windows
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may still arrive
 FEW_PIECES = 8  # in which an honest line or handshake comes
 REST = 0.01  # s after bytes that are not a whole line: a flood of them, or of single bytes, then costs little
@@ -1178,7 +1179,7 @@ def private_exponent() -> int:
 
 def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
     """The key of one connection. Both hello lines are part of it: editing one only makes the handshake fail."""
-    shared = hashlib.sha256(SRP.pad(secret)).digest()
+    shared = hashlib.new("sha256", SRP.pad(secret)).digest()
     return hmac.digest(shared, client_hello + b"\n" + room_hello + b"\n", "sha256")
 
 
@@ -4248,7 +4249,7 @@ class Saving(Transfer):
                 self._over_breaks(functools.partial(self._download, part))
             if self._digest.hexdigest() != self._sha256:
                 raise TransferFailed("hash", "The file was changed on its way.")
-            os.replace(part.name, self._to)
+            replace_file(part.name, self._to)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part.name)
@@ -4278,6 +4279,19 @@ def receive_bytes(
         yield piece
         if is_short and size > 0:
             time.sleep(REST)
+
+
+def replace_file(part: str, path: str) -> None:
+    """As os.replace. On Windows a scanner may hold a new file open for a moment. Raises OSError."""
+    give_up_at = time.monotonic() + SCAN_TIME
+    while True:
+        try:
+            os.replace(part, path)
+            return
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.1)
 
 
 def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:

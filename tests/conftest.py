@@ -242,3 +242,13 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
         skip_or_fail("the window's tests need Xvfb (on Debian and Ubuntu: apt install xvfb)")
     with own_screen(tmp_path_factory.mktemp("screen")) as screen:
         yield screen
+
+
+@pytest.fixture
+def unposted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """A posted menu waits for a real mouse; here it is only filled. Where it would have been posted."""
+    import tkinter as tk
+
+    places: list[tuple[int, int]] = []
+    monkeypatch.setattr(tk.Menu, "tk_popup", lambda _, x, y: places.append((x, y)))
+    return places

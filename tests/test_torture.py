@@ -796,8 +796,8 @@ def check_that_the_others_get_everything(port: int, password: str | None, stack:
     for _ in range(IDLE):
         stack.enter_context(socket.create_connection((LOOPBACK, port)))
     if password is not None:
-        for _ in range(HALF_OPEN):
-            begin_handshake(stack.enter_context(Wire(port)))
+        for number in range(HALF_OPEN):  # from elsewhere: they use up what newcomers of their address may do
+            begin_handshake(stack.enter_context(Wire(port, source=f"127.0.0.{2 + number % 5}")))
     stuck = stack.enter_context(contextlib.closing(join(port, "Stuck", password)))
     stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stack.enter_context(contextlib.closing(Flood(port, password)))

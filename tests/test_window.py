@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import queue
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import chat_gui
 import net
+from tests.conftest import TOP
 from tests.helpers import LIMIT, Proxy, Wire, port_of, until
+from tests.test_pythons import candidates, version_of
 from tests.windows import FakeFinder, Open, Person
 
 Words = chat_gui.Words
@@ -66,6 +73,11 @@ def said(number: int, text: str, who: int = 7, name: str = "Bob", ident: int = 1
     return net.Said(number, time.time(), who, name, ident, text)
 
 
+def close_window(someone: Person) -> None:
+    """As the cross in its corner does."""
+    someone.root.tk.call(*someone.root.tk.splitlist(someone.root.protocol("WM_DELETE_WINDOW")))
+
+
 # A lesson ---------------------------------------------------------------------
 
 
@@ -102,9 +114,9 @@ def test_copy_puts_the_address_on_the_clipboard_with_the_port_where_it_is_not_th
     host: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_gui, "COPIED_TIME", int(LIMIT * 1000))
-    host.click(host.chat.copy)
+    host.click(host.chat.header.copy)
     assert host.root.clipboard_get() == f"{net.get_local_ip()}:{port(host)}"
-    assert host.chat.copy.cget("text") == Words.copied
+    assert host.chat.header.copy.cget("text") == Words.copied
 
 
 def test_the_port_is_shown_only_where_it_is_not_the_usual_one() -> None:
@@ -143,12 +155,39 @@ def test_a_computer_without_login_names_offers_none(monkeypatch: pytest.MonkeyPa
     assert chat_gui.login_name() == ""
 
 
+# The start --------------------------------------------------------------------
+
+
+def test_the_window_is_parsed_by_a_python_that_is_too_old_for_it() -> None:
+    """So that it can say so."""
+    ast.parse((TOP / "chat_gui.py").read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9"])
+def test_a_python_that_is_too_old_says_what_is_needed(version: str) -> None:
+    pythons = [python for python in candidates(version) if version_of(python) == version]
+    if not pythons:
+        pytest.skip(f"this computer has no Python {version}")
+    command = [pythons[0], "chat_gui.py"]
+    program = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert program.returncode == 1
+    assert program.stderr == f"chat_gui.py needs Python 3.10 or newer; this is {version}\n"
+
+
+def test_without_net_py_the_window_says_what_is_missing(tmp_path: Path) -> None:
+    shutil.copy(TOP / "chat_gui.py", tmp_path)
+    command = [sys.executable, "chat_gui.py"]
+    program = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert program.returncode == 1
+    assert program.stderr == "chat_gui.py needs net.py in the same folder\n"
+
+
 # Leaving ----------------------------------------------------------------------
 
 
 def test_exit_leaves_to_the_first_page_with_a_line_saying_so(host: Person, ann: Person) -> None:
     ann.say("exit")
-    assert ann.first_page.message.cget("text") == "You have left Mr Lee's room."
+    assert ann.first_page.message.cget("text") == "You left Mr Lee's room."
     assert ann.root.title() == Words.program
     host.wait(lambda: host.people() == ["Mr Lee (host, you)"], "Ann is gone from the list")
     assert "Ann left" in host.log()
@@ -156,7 +195,7 @@ def test_exit_leaves_to_the_first_page_with_a_line_saying_so(host: Person, ann: 
 
 def test_a_host_alone_leaves_without_a_question(host: Person) -> None:
     host.say("EXIT")
-    assert host.first_page.message.cget("text") == "You have closed Mr Lee's room."
+    assert host.first_page.message.cget("text") == "You closed Mr Lee's room."
 
 
 def test_a_host_with_others_is_asked_first_and_a_second_exit_confirms(host: Person, ann: Person) -> None:
@@ -165,7 +204,7 @@ def test_a_host_with_others_is_asked_first_and_a_second_exit_confirms(host: Pers
     assert Words.close_question_1 in host.everything()
     assert host.people() == ["Mr Lee (host, you)", "Ann"]
     host.say("exit")
-    assert host.first_page.message.cget("text") == "You have closed Mr Lee's room."
+    assert host.first_page.message.cget("text") == "You closed Mr Lee's room."
     ann.sees("The host closed the room.")
 
 
@@ -173,19 +212,19 @@ def test_a_host_with_others_is_asked_first_and_a_second_exit_confirms(host: Pers
 def test_the_question_counts_the_others(host: Person, person: Open) -> None:
     person("Bob").join(port(host))
     host.wait(lambda: len(host.people()) == 3, "both are in")
-    host.click(host.chat.leave_button)
+    host.click(host.chat.header.leave_button)
     assert "Close the room for 2 people?" in host.everything()
 
 
 @pytest.mark.parametrize("way", ["Escape", "button"])
 def test_staying_takes_the_question_away(host: Person, ann: Person, way: str) -> None:
     host.wait(lambda: len(host.people()) == 2, "Ann is in")
-    host.click(host.chat.leave_button)
+    host.click(host.chat.header.leave_button)
     if way == "Escape":
         host.look_here()
         host.press("Escape")
     else:
-        host.click(host.chat.close_no)
+        host.click(host.chat.question.no)
     assert Words.close_question_1 not in host.everything()
     assert host.root.focus_lastfor() is host.chat.composer.text
     host.say("still here")
@@ -194,9 +233,9 @@ def test_staying_takes_the_question_away(host: Person, ann: Person, way: str) ->
 
 def test_closing_the_window_asks_a_host_too_and_the_second_time_closes(host: Person, ann: Person) -> None:
     host.wait(lambda: len(host.people()) == 2, "Ann is in")
-    host.root.tk.call(*host.root.tk.splitlist(host.root.protocol("WM_DELETE_WINDOW")))
+    close_window(host)
     assert Words.close_question_1 in host.everything()
-    host.click(host.chat.close_yes)
+    host.click(host.chat.question.yes)
     ann.sees("The host closed the room.")
 
 
@@ -204,11 +243,10 @@ def test_a_window_that_is_closed_while_it_is_minimised_comes_up_with_the_questio
     host.wait(lambda: len(host.people()) == 2, "Ann is in")
     host.root.withdraw()
     host.settle()
-    for _ in range(2):
-        host.root.tk.call(*host.root.tk.splitlist(host.root.protocol("WM_DELETE_WINDOW")))
-        if not host.app._closed:
-            host.wait(host.root.winfo_viewable, "the window is back")
-            host.sees(Words.close_question_1)
+    close_window(host)
+    host.wait(host.root.winfo_viewable, "the window is back")
+    host.sees(Words.close_question_1)
+    close_window(host)
     ann.sees("The host closed the room.")
 
 
@@ -218,7 +256,6 @@ def test_ctrl_c_also_counts_while_the_window_is_busy(host: Person) -> None:
 
     destroyed: list[object] = []
     host.root.bind("<Destroy>", destroyed.append)
-    host.root.report_callback_exception = host.app._report
     host.root.after(1, interrupted)
     deadline = time.monotonic() + LIMIT
     while not destroyed and time.monotonic() < deadline:
@@ -227,10 +264,10 @@ def test_ctrl_c_also_counts_while_the_window_is_busy(host: Person) -> None:
 
 
 def test_another_room_at_the_same_address_has_its_own_title(host: Person, ann: Person) -> None:  # noqa: ARG001
-    other = net.Welcome(**{**vars(ann.chat._welcome), "room": "another", "title": "Chess club", "history": 0})
+    other = ann.welcome(room="another", title="Chess club")
     feed(ann, other)
     assert "You are in Chess club as Ann." in ann.log()
-    assert ann.chat._title_label.cget("text") == "Chess club"
+    assert ann.chat.header.title.cget("text") == "Chess club"
     assert ann.root.title() == "Chess club - Classroom chat"
 
 
@@ -238,8 +275,8 @@ def test_after_the_room_is_closed_the_log_can_be_read_and_nothing_can_be_written
     ann.say("before")
     everybody_sees([host, ann], "before")
     ann.type("half a thou")
-    host.click(host.chat.leave_button)
-    host.click(host.chat.close_yes)
+    host.click(host.chat.header.leave_button)
+    host.click(host.chat.question.yes)
     ann.sees("You can still read and copy what was said.")
     ann.type("ght")
     ann.press("Return")
@@ -253,7 +290,7 @@ def test_when_the_room_fails_the_host_reads_it_and_can_still_read_what_was_said(
     feed(host, net.RoomFailed(), net.Closed("The room failed."))
     assert Words.room_failed in host.log()
     assert host.said() == ["the last words"]
-    assert host.chat.over
+    assert host.chat.stage is chat_gui.Stage.OVER
 
 
 def test_what_was_said_last_is_delivered_when_the_host_leaves_at_once(host: Person, ann: Person) -> None:
@@ -354,9 +391,9 @@ def test_lines_of_the_history_are_drawn_but_not_who_came_and_went(host: Person, 
     assert bob.people() == ["Mr Lee (host)", "Bob (you)"]
 
 
-def test_a_rejected_line_says_why_and_can_be_taken_back_into_the_composer(host: Person) -> None:
+def test_a_rejected_line_says_why_and_can_be_put_into_the_composer_again(host: Person) -> None:
     feed(host, net.Sending(5, "two\n  lines"), net.Rejected(5, "paused", "..."))
-    assert "Not sent. The host has paused the room." in host.log()
+    assert "Not sent. The host paused the room." in host.log()
     host.type("draft")
     host.chat.log.text.update_idletasks()
     first = host.chat.log.text.tag_ranges("link")[0]
@@ -370,7 +407,7 @@ def test_a_rejected_line_says_why_and_can_be_taken_back_into_the_composer(host: 
 
 def test_a_rejection_with_a_code_of_a_later_version_shows_the_rooms_own_reason(host: Person) -> None:
     feed(host, net.Sending(5, "x"), net.Rejected(5, "moon", "The moon is full."))
-    assert "Not sent. The moon is full." in host.log()
+    assert 'Not sent. The room says: "The moon is full."' in host.log()
 
 
 def test_a_line_that_the_room_no_longer_keeps_is_told_as_sent(host: Person) -> None:
@@ -381,15 +418,12 @@ def test_a_line_that_the_room_no_longer_keeps_is_told_as_sent(host: Person) -> N
 
 
 def test_missed_lines_are_counted(host: Person) -> None:
-    before = host.chat._welcome
-    again = net.Welcome(**{**vars(before), "missed": 1234, "history": 0})
-    feed(host, again)
-    assert "1,234 earlier messages are not kept by the room any more." in host.log()
+    feed(host, host.welcome(missed=1234))
+    assert "1,234 earlier messages are no longer available." in host.log()
 
 
 def test_a_room_opened_again_is_told(host: Person) -> None:
-    again = net.Welcome(**{**vars(host.chat._welcome), "room": "another", "history": 0})
-    feed(host, again)
+    feed(host, host.welcome(room="another"))
     assert "Mr Lee's room was opened again." in host.log()
 
 
@@ -398,7 +432,7 @@ def test_somebody_with_a_taken_name_reads_what_they_are_called(host: Person, per
     other = person("ann")
     other.join(port(host))
     other.wait(lambda: "ann 2" in other.log(), "the name is told")
-    assert "Somebody else is called ann; here you are ann 2." in other.log()
+    assert "ann is taken. You appear as ann 2." in other.log()
     assert other.people() == ["Mr Lee (host)", "Ann", "ann 2 (you)"]
 
 
@@ -415,20 +449,17 @@ def test_who_comes_back_under_another_name_reads_it(
         person("Ann").join(port(host))
         proxy.refuse(False)
         ann.wait(lambda: "Ann 2 (you)" in ann.people(), "Ann is back")
-        assert ann.log().endswith(
-            "You are in Mr Lee's room as Ann 2.\nSomebody else is called Ann; here you are Ann 2."
-        )
+        assert ann.log().endswith("You are in Mr Lee's room as Ann 2.\nAnn is taken. You appear as Ann 2.")
         ann.app.leave("")
 
 
 def test_a_name_is_told_again_only_when_it_is_another_one(host: Person) -> None:
     """For somebody who wanted to be called Mr Lee."""
-    welcome = net.Welcome(**{**vars(host.chat._welcome), "history": 0})
-    in_room, renamed = "You are in Mr Lee's room as {}.", "Somebody else is called Mr Lee; here you are {}."
+    in_room, renamed = "You are in Mr Lee's room as {}.", "Mr Lee is taken. You appear as {}."
     told = []
     for room, name in [("1", "Mr Lee 2"), ("1", "Mr Lee 2"), ("1", "Mr Lee"), ("2", "Mr Lee"), ("2", "Mr Lee 3")]:
         before = host.log()
-        feed(host, net.Welcome(**{**vars(welcome), "room": room, "name": name}))
+        feed(host, host.welcome(room=room, name=name))
         told.append(host.log()[len(before) :].strip().split("\n"))
     reopened = Words.reopened.format(room="Mr Lee's room")
     assert told == [
@@ -458,7 +489,7 @@ def test_the_log_stays_where_the_reader_has_scrolled_to_and_counts_what_is_new(h
     assert host.chat.log.text.index("@0,0") == top
     assert "3 new" in host.everything()
     assert host.chat.composer.get() == "half a thought"
-    host.click(host.chat.log._jump)
+    host.click(host.chat.log.jump)
     assert host.chat.log.text.bbox("end-2c") is not None
     assert "3 new" not in host.everything()
     feed(host, said(400, "the newest"))
@@ -518,11 +549,11 @@ def test_pasted_code_keeps_its_lines_and_indents_and_replaces_what_is_selected(h
 def test_too_long_a_text_is_kept_and_told_by_how_much(host: Person) -> None:
     host.paste("x" * (net.MAX_TEXT + 1_234))
     host.press("Return")
-    assert "Characters too many: 1,234" in host.everything()
+    assert "1,234 characters over the limit" in host.everything()
     assert len(host.chat.composer.get()) == net.MAX_TEXT + 1_234
     host.chat.composer.text.delete("1.0", "1.1234")
     host.settle()
-    assert "too many" not in host.everything()
+    assert "over the limit" not in host.everything()
     host.press("Return")
     host.wait(lambda: host.chat.composer.get() == "", "it is sent")
 
@@ -530,7 +561,7 @@ def test_too_long_a_text_is_kept_and_told_by_how_much(host: Person) -> None:
 def test_too_many_lines_are_kept_and_told_by_how_many(host: Person) -> None:
     host.paste("x\n" * 100 + "x")
     host.press("Return")
-    assert "Lines too many: 1" in host.everything()
+    assert "1 line over the limit" in host.everything()
     assert host.chat.composer.get().count("x") == 101
 
 
@@ -560,7 +591,7 @@ def test_blank_lines_around_a_text_are_not_sent_but_its_indent_is() -> None:
     assert chat_gui.tidy("\n  \n    indented\n  more\n\n ") == "    indented\n  more"
 
 
-def test_after_the_room_is_closed_nothing_is_taken_back_into_a_box_that_takes_nothing(host: Person) -> None:
+def test_after_the_room_is_closed_nothing_is_put_into_a_box_that_takes_nothing(host: Person) -> None:
     feed(host, net.Sending(5, "my long answer"), net.Rejected(5, "unsent", "..."), net.Closed("The end."))
     host.click_link(Words.write_again)
     assert "my long answer" in host.log()
@@ -619,26 +650,35 @@ def test_something_that_is_not_a_room_is_told_at_the_join_page(person: Open, lis
     speaker.join()
 
 
-def test_a_full_room_is_told_at_the_join_page(person: Open) -> None:
-    with net.run_server("Full", port=0, limit=1) as server, Wire(server.port) as bob:
-        bob.join("Bob")
-        assert "is full" in try_to_join(person("Ann"), f"127.0.0.1:{server.port}")
+def test_a_full_room_is_told_at_the_join_page_which_lets_the_person_in_when_it_can(person: Open) -> None:
+    ann = person("Ann")
+    with net.run_server("Full", port=0, limit=1) as server:
+        address = f"127.0.0.1:{server.port}"
+        with Wire(server.port) as bob:
+            bob.join("Bob")
+            ann.app.join("127.0.0.1", server.port)
+            ann.sees(f"The room at {address} is full. Trying again ")
+            bob.leave()
+        ann.wait(lambda: isinstance(ann.app.page, chat_gui.ChatPage), "there is a place now")
+        ann.app.leave("")
 
 
 @pytest.mark.parametrize("name", ["{Lee}", "{address:>99}", "{0!r}"])
 def test_a_rooms_own_words_are_shown_as_they_are(person: Open, name: str) -> None:
     with net.run_server("Room", host_name=name, port=0) as server:
         text = try_to_join(person(name), f"127.0.0.1:{server.port}")
-        assert text == f"{name} is the host's name. Please choose another one."
+        assert text == f'The room says: "{name} is the host\'s name. Please choose another one."'
 
 
 def test_a_refusal_is_told_at_the_join_page(person: Open) -> None:
     with net.run_server("Room", host_name="Mr Lee", port=0) as server:
         text = try_to_join(person("mr  LEE"), f"127.0.0.1:{server.port}")
-        assert text == "Mr Lee is the host's name. Please choose another one."
+        assert text == 'The room says: "Mr Lee is the host\'s name. Please choose another one."'
 
 
-@pytest.mark.parametrize("typed", ["", "  ", "192.168.1", "192.168.1.300", "a b", "1.2.3.4:0", "1.2.3.4:65536", "h:x"])
+@pytest.mark.parametrize(
+    "typed", ["", "  ", "192.168.1", "192.168.1.300", "what?", "1.2.3.4:0", "1.2.3.4:65536", "h:x"]
+)
 def test_nonsense_is_told_at_the_box_before_anything_is_tried(person: Open, typed: str) -> None:
     ann = person("Ann")
     ann.app.show_join_page()
@@ -672,7 +712,7 @@ def test_a_port_that_is_taken_is_told_on_the_first_page(person: Open, listener: 
 
 
 def test_each_trouble_has_its_own_sentence_before_and_after_the_welcome() -> None:
-    for table in (Words.cannot_join, Words.lost):
+    for table in ({**Words.cannot_join, **Words.waiting}, Words.lost):
         assert set(table) == set(net.Trouble)
         assert len(set(table.values())) == len(net.Trouble)
 
@@ -695,12 +735,12 @@ def test_the_seconds_until_the_next_attempt_count_down(host: Person) -> None:
     host.wait(lambda: seconds() < first, "a second less")
     feed(host, net.Lost(net.Trouble.GONE, 0.1))
     host.wait(lambda: host.status().endswith(f" was lost. {Words.again_now}"), "the time has come")
-    feed(host, net.Lost(net.Trouble.GONE, 1_000.0), net.Welcome(**{**vars(host.chat._welcome), "history": 0}))
+    feed(host, net.Lost(net.Trouble.GONE, 1_000.0), host.welcome())
     host.chat.flush()
     assert host.status() == Words.connected
     feed(host, net.Lost(net.Trouble.GONE, 1_000.0), net.Closed("The room is over."))
     host.chat.flush()
-    assert host.status() == Words.closed_you_can_read.format(reason="The room is over.")
+    assert host.status() == Words.closed_you_can_read.format(reason='The room says: "The room is over."')
 
 
 def test_back_gives_up_joining(person: Open, listener: socket.socket) -> None:
@@ -747,15 +787,36 @@ def test_an_error_in_one_event_costs_that_event_only(host: Person, caplog: pytes
     caplog.clear()
 
 
+def step(someone: Person, *events: net.Event) -> int:
+    """How many of these the window takes in one step; afterwards it has taken all."""
+    assert someone.app.session is not None
+    waiting = someone.app.session.events
+    someone.settle()
+    for event in events:
+        waiting.put(event)
+    deadline = time.monotonic() + LIMIT
+    while waiting.qsize() == len(events) and time.monotonic() < deadline:
+        someone.root.tk.dooneevent()
+    taken = len(events) - waiting.qsize()
+    someone.wait(waiting.empty, "all are taken")
+    return taken
+
+
 def test_a_tick_takes_a_bounded_number_of_events(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_gui, "POLL_TIME", 10.0)
-    assert host.app.session is not None
-    events = host.app.session.events
-    host.settle()
-    for number in range(1_000):
-        events.put(said(100 + number, "x"))
-    host.app._take_events()
-    assert events.qsize() == 1_000 - chat_gui.POLL_EVENTS
+    assert step(host, *(said(100 + number, "x") for number in range(1_000))) == chat_gui.POLL_EVENTS
+
+
+@pytest.mark.parametrize("letter", ["x", "\u4e00", "\U0001f600"])
+def test_a_tick_takes_a_bounded_number_of_characters(
+    host: Person, monkeypatch: pytest.MonkeyPatch, letter: str
+) -> None:
+    """Ten people at their limits send forty thousand characters at once: far more than the window can draw at once."""
+    monkeypatch.setattr(chat_gui, "POLL_TIME", 10.0)
+    length = chat_gui.POLL_CHARACTERS // 5
+    assert step(host, *(said(100 + number, letter * length) for number in range(100))) == 5
+    longer = letter * min(2 * chat_gui.POLL_CHARACTERS, net.MAX_TEXT)
+    assert step(host, *(said(300 + number, longer) for number in range(10))) == 1, "one message is always taken"
 
 
 def test_a_tick_takes_a_bounded_time(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -764,8 +825,54 @@ def test_a_tick_takes_a_bounded_time(host: Person, monkeypatch: pytest.MonkeyPat
     host.settle()
     for number in range(10):
         host.app.session.events.put(said(100 + number, "x"))
-    host.app._take_events()
+    host.settle(0.1)
     assert host.app.session.events.qsize() == 10
+    monkeypatch.undo()
+    host.wait(host.app.session.events.empty, "they are taken once there is time")
+
+
+def waits(someone: Person) -> list[int]:
+    """How long the poll waits each time from now on, in ms."""
+    found: list[int] = []
+    after = someone.root.after
+
+    def note(ms: int, function: Any = None, *arguments: Any) -> str:
+        if function == someone.app.poll:
+            found.append(ms)
+        return after(ms, function, *arguments)
+
+    someone.root.after = note  # type: ignore[assignment]
+    return found
+
+
+def test_the_window_looks_more_often_while_people_talk(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_gui, "BUSY_TIME", 0.0)
+    feed(host, said(100, "long ago"))
+    seen = waits(host)
+    host.wait(lambda: seen[-2:] == [chat_gui.POLL] * 2, "nothing happens")
+    monkeypatch.setattr(chat_gui, "BUSY_TIME", 1e6)
+    feed(host, said(101, "hi"))
+    host.wait(lambda: seen[-2:] == [chat_gui.POLL_BUSY] * 2, "somebody said something, so more may come")
+    monkeypatch.setattr(chat_gui, "BUSY_TIME", 0.0)
+    feed(host, said(102, "hi"))
+    host.wait(lambda: seen[-2:] == [chat_gui.POLL] * 2, "and then it rests again")
+    assert chat_gui.POLL_BUSY < chat_gui.POLL
+
+
+def test_the_window_looks_more_often_after_the_person_said_something(
+    host: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_gui, "BUSY_TIME", 1e6)
+    seen = waits(host)
+    host.say("me")
+    host.wait(lambda: seen[-2:] == [chat_gui.POLL_BUSY] * 2, "an answer may come")
+
+
+def test_what_is_left_is_taken_soon_but_after_what_there_is_to_draw(host: Person) -> None:
+    seen = waits(host)
+    step(host, *(said(100 + number, "x" * chat_gui.POLL_CHARACTERS) for number in range(5)))
+    assert chat_gui.POLL_SOON in seen
+    assert chat_gui.POLL_SOON > 0
 
 
 def test_a_failing_callback_is_logged_and_told_and_the_window_goes_on(

@@ -153,9 +153,9 @@ def test_somebody_who_comes_late_saves_a_file_that_is_older_than_the_history(
     lee.click(lee.chat.file)
     lee.sees("shared worksheet.txt")
     lines = [f"line {number}" for number in range(5)]
-    for line in lines:
+    for count, line in enumerate(lines, 1):  # one at a time: a window that falls behind by three events is cut off
         lee.say(line)
-    everybody_sees([lee], *lines)
+        everybody_sees([lee], *lines[:count])
     late = person("Late")
     late.join(room_port)
     late.wait(lambda: "line 4" in late.said(), "the history is shown")
@@ -233,7 +233,7 @@ def test_more_files_than_rows_are_counted(host: Person) -> None:  # noqa: F811
     [
         (net.Progress(1, "a.txt", 0, 0, True, True), Words.file_waiting),
         (net.Progress(1, "a.txt", 1_500, 3_000, False, False), "1.5 kB of 3.0 kB"),
-        (net.Progress(1, "a.txt", 3_000, 3_000, False, False), Words.file_checking),
+        (net.Progress(1, "a.txt", 3_000, 3_000, False, False), Words.file_finishing),
     ],
 )
 def test_a_row_says_what_it_is_doing(host: Person, progress: net.Progress, words: str) -> None:  # noqa: F811
@@ -308,25 +308,54 @@ def test_a_folder_is_opened_by_the_desktops_own_program(monkeypatch: pytest.Monk
 
 def test_after_the_room_is_closed_no_file_can_be_chosen(host: Person, ann: Person) -> None:  # noqa: F811
     host.app.leave_room()
-    ann.wait(lambda: ann.chat.over, "the room is over")
+    ann.wait(lambda: ann.chat.stage is chat_gui.Stage.OVER, "the room is over")
     assert ann.chat.file.instate(["disabled"])
 
 
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (999, "999 bytes"),
-        (1_000, "1.0 kB"),
-        (9_949, "9.9 kB"),
-        (9_950, "10 kB"),
-        (999_499, "999 kB"),
-        (999_500, "1.0 MB"),
-        (2_100_000, "2.1 MB"),
-        (104_857_600, "105 MB"),
-        (2**53, "9,007,199 GB"),
-    ],
-)
-def test_a_size_reads_as_people_say_it(size: int, words: str) -> None:
-    assert chat_gui.file_size(size) == words
+def test_a_reason_of_a_later_version_is_told_as_the_rooms_words(host: Person) -> None:  # noqa: F811
+    failed = net.Failed(1, "a.txt", "moon", "Your account has expired. Open http://evil.example")
+    feed(host, net.Progress(1, "a.txt", 0, 9, True, False), failed)
+    assert 'a.txt was not shared. The room says: "Your account has expired. Open http://evil.example"' in host.log()
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+def test_where_one_may_not_read_or_write_both_possible_reasons_are_told(host: Person, is_upload: bool) -> None:  # noqa: F811
+    """Windows tells a file that another program has open in the same way."""
+    feed(host, net.Progress(1, "a.txt", 0, 9, is_upload, False), net.Failed(1, "a.txt", "permission", "..."))
+    assert "You are not allowed to" in host.log()
+    assert "another program has" in host.log()
+
+
+def test_without_a_home_folder_files_can_be_shared_and_saved_and_so_can_the_chat(
+    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+) -> None:
+    """Some accounts have none, and then Python gives "~" back."""
+    asked: list[object] = []
+
+    def ask(**options: object) -> str:
+        asked.append(options["initialdir"])
+        return ""
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(filedialog, "askopenfilenames", ask)
+    monkeypatch.setattr(filedialog, "asksaveasfilename", ask)
+    feed(host, net.Shared(3, 0.0, 2, "Ann", "0" * 32, "a.txt", 5, "0" * 64))
+    host.click(host.chat.file)
+    host.click_link(Words.save)
+    host.press("Control-s" if sys.platform != "darwin" else "Command-s")
+    assert asked == [os.getcwd()] * 3
+    assert host.status() == Words.connected
+
+
+def test_a_chat_that_cannot_be_saved_says_why(
+    host: Person, choose: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    def refuse(_: int) -> None:
+        raise PermissionError
+
+    choose(target=tmp_path / "chat.txt")
+    monkeypatch.setattr(os, "fsync", refuse)
+    host.chat.save_chat()
+    host.sees(Words.chat_not_saved.format(reason=Words.save_failed["permission"]))
+    assert list(tmp_path.iterdir()) == []

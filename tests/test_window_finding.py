@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import socket
@@ -12,7 +13,7 @@ import pytest
 
 import chat_gui
 import net
-from tests.helpers import LOOPBACK, Display, port_of
+from tests.helpers import LOOPBACK, Display, Proxy, needs_tls, port_of
 from tests.test_finding import own_ports
 from tests.windows import FakeFinder, Open, Person
 
@@ -33,6 +34,17 @@ def lee(display: Display) -> Iterator[Person]:  # noqa: ARG001 - windows need a 
     person = Person("Mr Lee")
     yield person
     person.close()
+
+
+Joined = list[tuple[str, int, str]]
+
+
+@pytest.fixture
+def joined(ann: Person) -> Joined:
+    """The addresses, ports and passwords that are joined; nothing else happens then."""
+    rooms: Joined = []
+    ann.app.join = lambda *where: rooms.append(where)  # type: ignore[method-assign]
+    return rooms
 
 
 def room(port: int, title: str = "Mr Lee's room", people: int = 1, password: bool = False) -> net.FoundRoom:
@@ -88,9 +100,9 @@ def test_a_hostile_title_and_number_do_no_harm(ann: Person, finders: list[FakeFi
     shows(ann, ("a{b [exit] \U0001f600", "1,000 people", ""))
 
 
-def test_the_keyboard_alone_joins_the_second_of_two_rooms(ann: Person, finders: list[FakeFinder]) -> None:
-    joined: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
+def test_the_keyboard_alone_joins_the_second_of_two_rooms(
+    ann: Person, finders: list[FakeFinder], joined: Joined
+) -> None:
     finders[0].found(room(5252), room(5253, "Ms Kim's room"))
     shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
     ann.look_here()
@@ -113,26 +125,104 @@ def test_a_room_that_is_heard_before_the_page_is_drawn_is_joined_by_enter(
     assert joined == [("127.0.0.1", 5252, "")]
 
 
-def test_a_click_joins(ann: Person, finders: list[FakeFinder]) -> None:
-    joined: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
-    finders[0].found(room(5252))
-    shows(ann, ("Mr Lee's room", "1 person", ""))
-    click_row(ann, room(5252))
-    assert joined == [("127.0.0.1", 5252, "")]
-
-
 def click_row(person: Person, of_room: net.FoundRoom) -> None:
     x, y, width, height = map(int, person.join_page.list.bbox(chat_gui.row_of(of_room)))
     person.click(person.join_page.list, x + width // 2, y + height // 2)
+    # Tk takes clicks that follow quickly for a double click; a person rests in between, or moves.
+    person.join_page.list.event_generate("<Motion>", x=0, y=0)
+    person.join_page.list.event_generate("<ButtonPress-2>", x=0, y=0)
+    person.join_page.list.event_generate("<ButtonRelease-2>", x=0, y=0)
+    person.root.update()
+
+
+def test_one_click_fills_the_address_box_and_enter_joins(
+    ann: Person, finders: list[FakeFinder], joined: Joined
+) -> None:
+    finders[0].found(room(5252), room(5253, "Ms Kim's room"))
+    shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
+    for on_port, title in ((5253, "Ms Kim's room"), (5252, "Mr Lee's room"), (5253, "Ms Kim's room")):
+        click_row(ann, room(on_port, title))
+        assert ann.join_page.address.get() == chat_gui.join_address("127.0.0.1", on_port)
+    assert joined == [], "a click joins nothing yet"
+    ann.press("Return")
+    assert joined == [("127.0.0.1", 5253, "")]
+
+
+def test_one_click_and_the_button_join(ann: Person, finders: list[FakeFinder], joined: Joined) -> None:
+    finders[0].found(room(5253))
+    shows(ann, ("Mr Lee's room", "1 person", ""))
+    click_row(ann, room(5253))
+    ann.click(ann.join_page.join)
+    assert joined == [("127.0.0.1", 5253, "")]
+
+
+def double_click(person: Person, y: int) -> None:
+    rooms = person.join_page.list
+    for _ in range(2):
+        rooms.event_generate("<ButtonPress-1>", x=20, y=y)
+        rooms.event_generate("<ButtonRelease-1>", x=20, y=y)
+    person.root.update()
+
+
+def test_a_double_click_joins(ann: Person, finders: list[FakeFinder], joined: Joined) -> None:
+    finders[0].found(room(5252), room(5253, "Ms Kim's room"))
+    shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
+    _, y, _, height = map(int, ann.join_page.list.bbox(chat_gui.row_of(room(5253, "Ms Kim's room"))))
+    double_click(ann, y + height // 2)
+    assert joined == [("127.0.0.1", 5253, "")]
+    assert ann.join_page.address.get() == "127.0.0.1:5253"
+
+
+def test_keys_that_come_faster_than_tk_tells_what_is_chosen_join_the_chosen_room(
+    ann: Person, finders: list[FakeFinder], joined: Joined
+) -> None:
+    finders[0].found(room(5252), room(5253, "Ms Kim's room"))
+    shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
+    ann.look_here()
+    for key in ("<Down>", "<Return>"):  # both are pressed before the window does anything
+        ann.join_page.list.event_generate(key, when="tail")
+    ann.root.update()
+    assert joined == [("127.0.0.1", 5253, "")]
+
+
+@pytest.mark.parametrize(("key", "on_port"), [("Down", 5252), ("Up", 5253), ("Home", 5252), ("End", 5253)])
+def test_the_keyboard_alone_chooses_a_room_where_none_is_chosen(
+    ann: Person, finders: list[FakeFinder], key: str, on_port: int
+) -> None:
+    ann.type("10.0.0.9")
+    finders[0].found(room(5252), room(5253, "Ms Kim's room"))
+    shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
+    assert ann.join_page.list.selection() == ()
+    ann.join_page.list.focus_force()
+    ann.press(key)
+    assert ann.join_page.address.get() == chat_gui.join_address("127.0.0.1", on_port)
+
+
+@pytest.mark.parametrize("way", ["the list", "the address", "the password", "the button"])
+def test_join_always_joins_the_address_in_the_box(
+    ann: Person, finders: list[FakeFinder], joined: Joined, way: str
+) -> None:
+    finders[0].found(room(5253))
+    shows(ann, ("Mr Lee's room", "1 person", ""))
+    click_row(ann, room(5253))
+    page = ann.join_page
+    page.address.focus_force()
+    page.address.selection_range(0, "end")
+    ann.type("10.0.0.9")
+    assert page.list.selection() == (), "what is typed replaces what was chosen"
+    places = {"the list": page.list, "the address": page.address, "the password": page.password.entry}
+    if way in places:
+        places[way].focus_force()
+        ann.press("Return")
+    else:
+        ann.click(page.join)
+    assert joined == [("10.0.0.9", 5252, "")]
 
 
 def test_an_id_at_two_addresses_has_a_row_for_each_which_shows_its_address_and_joins_there(
-    ann: Person, finders: list[FakeFinder]
+    ann: Person, finders: list[FakeFinder], joined: Joined
 ) -> None:
     """One of them may be an impostor's."""
-    joined: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
     lees = room(5252)
     impostors = dataclasses.replace(lees, address="10.0.0.66", people=30)
     finders[0].found(lees)
@@ -141,6 +231,7 @@ def test_an_id_at_two_addresses_has_a_row_for_each_which_shows_its_address_and_j
     shows(ann, ("Mr Lee's room (127.0.0.1)", "1 person", ""), ("Mr Lee's room (10.0.0.66)", "30 people", ""))
     for each in (impostors, lees):
         click_row(ann, each)
+        ann.press("Return")
     assert joined == [("10.0.0.66", 5252, ""), ("127.0.0.1", 5252, "")]
     finders[0].found(lees)
     shows(ann, ("Mr Lee's room", "1 person", ""))
@@ -158,10 +249,8 @@ def test_two_rooms_of_one_title_show_their_addresses(ann: Person, finders: list[
 
 
 def test_a_room_that_is_chosen_stays_so_when_somebody_else_answers_with_its_id(
-    ann: Person, finders: list[FakeFinder]
+    ann: Person, finders: list[FakeFinder], joined: Joined
 ) -> None:
-    joined: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
     lees = room(5252)
     finders[0].found(lees)
     shows(ann, ("Mr Lee's room", "1 person", ""))
@@ -172,39 +261,16 @@ def test_a_room_that_is_chosen_stays_so_when_somebody_else_answers_with_its_id(
     assert joined == [("127.0.0.1", 5252, "")]
 
 
-def test_a_click_beside_the_rooms_joins_none(ann: Person, finders: list[FakeFinder]) -> None:
-    joined: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
+def test_a_double_click_beside_the_rooms_joins_none(ann: Person, finders: list[FakeFinder], joined: Joined) -> None:
     finders[0].found(room(5252))
     shows(ann, ("Mr Lee's room", "1 person", ""))
-    ann.click(ann.join_page.list, 20, ann.join_page.list.winfo_height() - 3)
+    double_click(ann, ann.join_page.list.winfo_height() - 3)
     assert joined == []
 
 
-@pytest.mark.parametrize("where", ["left", "right", "another row", "below"])
-def test_who_lets_go_of_the_mouse_somewhere_else_joins_nothing(
-    ann: Person, finders: list[FakeFinder], where: str
-) -> None:
-    joined: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: joined.append(where)  # type: ignore[method-assign]
-    finders[0].found(room(1), room(2, "Ms Kim's room"))
-    shows(ann, ("Mr Lee's room", "1 person", ""), ("Ms Kim's room", "1 person", ""))
-    rooms = ann.join_page.list
-    x, y, *_ = map(int, rooms.bbox(chat_gui.row_of(room(1))))
-    _, other, *_ = map(int, rooms.bbox(chat_gui.row_of(room(2, "Ms Kim's room"))))
-    right, bottom = rooms.winfo_width(), rooms.winfo_height()
-    at = {"left": (-1, y + 1), "right": (right, y + 1), "another row": (x, other + 1), "below": (x, bottom - 1)}
-    rooms.event_generate("<ButtonPress-1>", x=x + 1, y=y + 1)
-    rooms.event_generate("<B1-Motion>", x=at[where][0], y=at[where][1])
-    rooms.event_generate("<ButtonRelease-1>", x=at[where][0], y=at[where][1])
-    ann.root.update()
-    assert joined == []
-    ann.click(rooms, x + 1, y + 1)
-    assert joined == [("127.0.0.1", 1, "")]
-
-
-KIM = ("127.0.0.1", 2)
-TYPED = ("10.0.0.9", 5252)
+KIM = "127.0.0.1:2"
+LEE = "127.0.0.1:1"
+TYPED = "10.0.0.9"
 
 
 @pytest.mark.parametrize(
@@ -218,46 +284,50 @@ TYPED = ("10.0.0.9", 5252)
         (["choose Kim", "type"], TYPED),
         (["click Lee", "type"], TYPED),
         (["type", "try"], TYPED),
-        (["click Lee"], ("127.0.0.1", 1)),
-        (["type", "click Lee"], ("127.0.0.1", 1)),
+        (["click Lee"], LEE),
+        (["type", "click Lee"], LEE),
         (["click Kim", "Kim is gone"], KIM),
         (["click Kim", "Kim is gone", "Lee is gone"], KIM),
-        ([], ("127.0.0.1", 1)),
+        ([], LEE),
     ],
     ids=lambda value: ", ".join(value) or "nothing" if isinstance(value, list) else "",
 )
-def test_enter_in_the_password_box_means_what_was_typed_or_chosen_last(
-    ann: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch, steps: list[str], expected: tuple[str, int]
+def test_enter_in_the_password_box_joins_what_was_typed_or_chosen_last(
+    ann: Person,
+    finders: list[FakeFinder],
+    joined: Joined,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[str],
+    expected: str,
 ) -> None:
     monkeypatch.setattr(net, "CAN_ENCRYPT", True)
     ann.click(ann.join_page.back)
     ann.click(ann.first_page.join)
     page = ann.join_page
-    tried: list[tuple[str, int, str]] = []
-    ann.app.join = lambda *where: tried.append(where)  # type: ignore[method-assign]
     lee, kim = room(1, password=True), room(2, "Ms Kim's room", password=True)
     finders[-1].found(lee, kim)
     ann.wait(lambda: len(rows(ann)) == 2, "both rooms are shown")
     for step in steps:
         if step.startswith("click"):
             click_row(ann, lee if "Lee" in step else kim)
-            assert page.message.cget("text") == Words.password_missing
         elif step == "choose Kim":
             page.list.focus_force()
-            ann.press("Down")
+            ann.press("End")
         elif step == "type":
             page.address.focus_force()
-            ann.type("10.0.0.9")
+            page.address.selection_range(0, "end")
+            ann.type(TYPED)
         elif step == "try":
             ann.press("Return")
         else:
             finders[-1].found(*((lee,) if step == "Kim is gone" else ()))
             ann.wait(lambda: len(rows(ann)) == (step == "Kim is gone"), "it is gone")  # noqa: B023 - waited for at once
-    tried.clear()
+    assert page.address.get() == expected, "it stands in the box"
+    joined.clear()
     page.password.entry.focus_force()
     ann.type("secret")
     ann.press("Return")
-    assert tried == [(*expected, "secret")]
+    assert joined == [(*chat_gui.parse_address(expected), "secret")]
 
 
 def test_a_room_that_comes_while_an_address_is_typed_takes_nothing_away(
@@ -424,6 +494,227 @@ def test_nothing_is_said_too_early(ann: Person, finders: list[FakeFinder]) -> No
     assert Words.nothing_found not in ann.everything()
 
 
+# Waiting ----------------------------------------------------------------------
+
+
+def tell_window(person: Person, event: net.Event) -> None:
+    """As its client would."""
+    assert person.app.session is not None
+    person.app.session.events.put(event)
+
+
+def message(person: Person) -> str:
+    return str(person.join_page.message.cget("text"))
+
+
+def welcome(title: str = "Mr Lee's room") -> net.Welcome:
+    return net.Welcome("0" * 32, title, 2, "Ann", 1, ((1, "Mr Lee"), (2, "Ann")), 0, 0, 0, 0, False, False, 1)
+
+
+@pytest.mark.usefixtures("stuck", "finders")
+@pytest.mark.parametrize("trouble", [net.Trouble.FULL, net.Trouble.WAIT])
+def test_a_window_that_is_told_to_wait_counts_down_and_gets_in(ann: Person, trouble: net.Trouble) -> None:
+    ann.app.join("10.0.0.9", 5252)
+    tell_window(ann, net.Lost(trouble, 1.5))
+    words = Words.waiting[trouble].format(address="10.0.0.9")
+    for rest in ("Trying again in 2 s.", "Trying again in 1 s.", Words.again_now):
+        ann.wait(lambda rest=rest: message(ann) == f"{words} {rest}", f"the page says: {rest}")  # type: ignore[misc]
+    assert ann.join_page.join.instate(["disabled"]), "it is being tried already"
+    tell_window(ann, net.Lost(trouble, 30.0))
+    ann.wait(lambda: "Trying again in 30 s." in message(ann), "it is told to wait again")
+    tell_window(ann, welcome())
+    ann.wait(lambda: isinstance(ann.app.page, chat_gui.ChatPage), "it got in")
+
+
+@pytest.mark.usefixtures("stuck", "finders")
+def test_waiting_can_be_ended(ann: Person) -> None:
+    ann.app.join("10.0.0.9", 5252)
+    tell_window(ann, net.Lost(net.Trouble.WAIT, 60.0))
+    ann.wait(lambda: "Trying again in" in message(ann), "it waits")
+    ann.click(ann.join_page.back)
+    assert ann.app.session is None
+    ann.click(ann.first_page.join)
+    ann.settle(0.1)
+    assert message(ann) == ""
+    assert ann.join_page.join.instate(["!disabled"])
+
+
+@pytest.mark.usefixtures("stuck", "finders")
+def test_what_ends_the_waiting_is_told(ann: Person) -> None:
+    ann.app.join("10.0.0.9", 5252)
+    tell_window(ann, net.Lost(net.Trouble.FULL, 60.0))
+    ann.wait(lambda: "Trying again in" in message(ann), "it waits")
+    assert fail(ann, net.Trouble.NOBODY_LISTENS) == Words.cannot_join[net.Trouble.NOBODY_LISTENS].format(
+        address="10.0.0.9"
+    )
+    ann.settle(0.1)
+    assert "Trying again" not in message(ann)
+    assert ann.join_page.join.instate(["!disabled"])
+
+
+@pytest.mark.usefixtures("stuck", "finders")
+@pytest.mark.parametrize(
+    "end", [net.Refused("moon", "Your account has expired."), net.Closed("Your account has expired.")]
+)
+def test_the_words_of_a_room_that_lets_nobody_in_are_told_as_the_rooms(ann: Person, end: net.Event) -> None:
+    ann.app.join("10.0.0.9", 5252)
+    tell_window(ann, end)
+    ann.wait(lambda: message(ann) == 'The room says: "Your account has expired."', "it is told")
+
+
+# The room moved ---------------------------------------------------------------
+
+
+def found_again(person: Person, address: str, on_port: int) -> net.FoundRoom:
+    """The room in which this person is, as it answers from there."""
+    here = person.chat.welcome
+    return net.FoundRoom(here.room, here.title, address, on_port, 2, False)
+
+
+def is_asked(person: Person) -> bool:
+    return person.chat.question.is_open
+
+
+@pytest.fixture
+def away(ann: Person, lee: Person, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    """Ann is in Mr Lee's room, but the address that she came to answers no longer."""
+    monkeypatch.setattr(chat_gui, "MOVED_AFTER", 0.0)
+    proxy = stack.enter_context(Proxy(lee.host()))
+    ann.join(proxy.port)
+    lose(ann, proxy)
+    return proxy
+
+
+def lose(person: Person, proxy: Proxy) -> None:
+    proxy.refuse()
+    proxy.cut()
+    person.wait(lambda: person.chat.stage is chat_gui.Stage.AWAY, "the loss is noticed")
+
+
+def moved_words(on_port: int) -> str:
+    return Words.moved.format(room="Mr Lee's room", address=f"{LOOPBACK}:{on_port}")
+
+
+@pytest.mark.usefixtures("away")
+def test_a_room_that_moved_is_offered_and_one_click_goes_there(
+    ann: Person, lee: Person, finders: list[FakeFinder]
+) -> None:
+    ann.say("on its way")
+    finders[-1].found(found_again(ann, LOOPBACK, port(lee)))
+    ann.sees(moved_words(port(lee)))
+    assert ann.chat.composer.text is ann.root.focus_lastfor(), "whoever types is not disturbed"
+    ann.click(ann.chat.question.yes)
+    assert not is_asked(ann)
+    ann.wait(lambda: ann.chat.stage is chat_gui.Stage.IN, "Ann is in again")
+    assert ann.chat.header.address.cget("text") == f"{LOOPBACK}:{port(lee)}"
+    assert "Not sent. There was no connection to the room." in ann.log(), "an open room may be an impostor's"
+    assert finders[-1].is_closed()
+    ann.say("here I am")
+    lee.wait(lambda: lee.said() == ["here I am"], "the host hears it")
+    ann.wait(lambda: ann.said()[-1] == "here I am", "Ann, too")
+    ann.say("exit")
+    ann.click(ann.first_page.join)
+    assert ann.join_page.address.get() == f"{LOOPBACK}:{port(lee)}", "the next time begins there"
+
+
+@needs_tls
+def test_a_room_with_a_password_that_moved_goes_on_where_it_was(
+    ann: Person,
+    lee: Person,
+    finders: list[FakeFinder],
+    stack: contextlib.ExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chat_gui, "MOVED_AFTER", 0.0)
+    lee.app.password = "qw3-6q2"
+    proxy = stack.enter_context(Proxy(lee.host()))
+    ann.app.join(LOOPBACK, proxy.port, "qw3-6q2")
+    ann.wait(lambda: isinstance(ann.app.page, chat_gui.ChatPage), "the room is joined")
+    ann.say("before")
+    lee.wait(lambda: lee.said() == ["before"], "it is heard")
+    lose(ann, proxy)
+    ann.say("meanwhile")
+    lee.say("missed")
+    finders[-1].found(found_again(ann, LOOPBACK, port(lee)))
+    ann.sees(moved_words(port(lee)))
+    ann.click(ann.chat.question.yes)
+    for someone in (ann, lee):
+        someone.wait(
+            lambda someone=someone: someone.said() == ["before", "missed", "meanwhile"],  # type: ignore[misc]
+            "each line is there once",
+        )
+    assert lee.people() == ["Mr Lee (host, you)", "Ann"], "the same person"
+
+
+def test_a_room_that_moved_is_not_offered_too_early(
+    ann: Person, lee: Person, finders: list[FakeFinder], away: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del away
+    monkeypatch.setattr(chat_gui, "MOVED_AFTER", 20.0)
+    finders[-1].found(found_again(ann, LOOPBACK, port(lee)))
+    ann.wait(finders[-1].events.empty, "it is taken")
+    ann.settle(0.2)
+    assert not is_asked(ann)
+
+
+def test_only_the_same_room_elsewhere_is_offered_and_only_if_it_is_heard_here_no_longer(
+    ann: Person, lee: Person, finders: list[FakeFinder], away: Proxy
+) -> None:
+    elsewhere, here = found_again(ann, LOOPBACK, port(lee)), found_again(ann, LOOPBACK, away.port)
+    for rooms in [(), (dataclasses.replace(elsewhere, room="another"),), (here,), (elsewhere, here)]:
+        finders[-1].found(*rooms)
+        ann.wait(finders[-1].events.empty, "it is taken")
+        ann.settle(0.1)
+        assert not is_asked(ann)
+    finders[-1].found(elsewhere)
+    ann.wait(lambda: is_asked(ann), "it is offered")
+
+
+@pytest.mark.parametrize("way", ["button", "Escape"])
+def test_a_person_who_waits_is_not_asked_again_until_the_next_break(
+    ann: Person, lee: Person, finders: list[FakeFinder], away: Proxy, way: str
+) -> None:
+    elsewhere = found_again(ann, LOOPBACK, port(lee))
+    finders[-1].found(elsewhere)
+    ann.wait(lambda: is_asked(ann), "it is offered")
+    if way == "button":
+        ann.click(ann.chat.question.no)
+    else:
+        ann.look_here()
+        ann.press("Escape")
+    finders[-1].found(dataclasses.replace(elsewhere, people=3))
+    ann.settle(0.2)
+    assert not is_asked(ann)
+    assert ann.root.focus_lastfor() is ann.chat.composer.text
+    away.refuse(False)
+    ann.wait(lambda: ann.chat.stage is chat_gui.Stage.IN, "the room is back")
+    lose(ann, away)
+    ann.settle(0.1)
+    assert not is_asked(ann), "what was heard during the last break is old"
+    finders[-1].found(elsewhere)
+    ann.wait(lambda: is_asked(ann), "it is offered again")
+
+
+def test_when_the_room_answers_again_the_question_goes_and_the_keyboard_is_with_the_composer(
+    ann: Person, lee: Person, finders: list[FakeFinder], away: Proxy
+) -> None:
+    finders[-1].found(found_again(ann, LOOPBACK, port(lee)))
+    ann.wait(lambda: is_asked(ann), "it is offered")
+    ann.chat.question.yes.focus_force()
+    away.refuse(False)
+    ann.wait(lambda: ann.chat.stage is chat_gui.Stage.IN, "the room is back")
+    assert not is_asked(ann)
+    assert ann.root.focus_lastfor() is ann.chat.composer.text
+    assert finders[-1].is_closed()
+
+
+def test_leaving_during_a_break_stops_the_asking(ann: Person, finders: list[FakeFinder], away: Proxy) -> None:
+    del away
+    assert not finders[-1].is_closed()
+    ann.app.leave_room()
+    assert finders[-1].is_closed()
+
+
 # The host's page --------------------------------------------------------------
 
 Tell = Callable[[net.Reachable], None]
@@ -447,7 +738,7 @@ def tell(lee: Person, monkeypatch: pytest.MonkeyPatch) -> Tell:
 
 
 def port(person: Person) -> int:
-    return person.chat._client.port
+    return person.chat.port
 
 
 def test_a_host_alone_reads_what_the_others_do(lee: Person, tell: Tell) -> None:
@@ -469,21 +760,21 @@ def test_a_host_alone_reads_what_the_others_do(lee: Person, tell: Tell) -> None:
 
 def test_the_header_follows_the_address(lee: Person, tell: Tell) -> None:
     tell(net.Reachable(("10.0.0.7",), True))
-    assert lee.chat.address.cget("text") == f"10.0.0.7:{port(lee)}"
-    lee.click(lee.chat.copy)
+    assert lee.chat.header.address.cget("text") == f"10.0.0.7:{port(lee)}"
+    lee.click(lee.chat.header.copy)
     assert lee.root.clipboard_get() == f"10.0.0.7:{port(lee)}"
     tell(net.Reachable((), True))
-    assert lee.chat.address.cget("text") == Words.no_address
+    assert lee.chat.header.address.cget("text") == Words.no_address
 
 
 def test_other_addresses_are_shown_on_demand(lee: Person, tell: Tell) -> None:
-    assert not lee.chat.more.winfo_ismapped()
+    assert not lee.chat.header.more.winfo_ismapped()
     tell(net.Reachable(("10.0.0.1", "192.168.5.1", "172.17.0.1"), True))
-    assert lee.chat.more.cget("text") == "2 more"
-    lee.click(lee.chat.more)
+    assert lee.chat.header.more.cget("text") == "2 more"
+    lee.click(lee.chat.header.more)
     others = f"192.168.5.1:{port(lee)}, 172.17.0.1:{port(lee)}"
     assert others in lee.everything()
-    lee.click(lee.chat.more)
+    lee.click(lee.chat.header.more)
     assert others not in lee.everything()
 
 
@@ -498,6 +789,6 @@ def test_a_joiner_reads_none_of_this(lee: Person) -> None:
     try:
         ann.join(port(lee))
         assert not ann.chat.notice.winfo_ismapped()
-        assert not ann.chat.copy.winfo_ismapped()
+        assert not ann.chat.header.copy.winfo_ismapped()
     finally:
         ann.close()

@@ -200,12 +200,12 @@ def test_the_host_sees_that_the_room_is_encrypted_and_the_password_when_asked(pe
     assert Words.encrypted_room in lee.everything()
     assert Words.open_room not in lee.everything()
     assert PASSWORD not in lee.everything()
-    lee.click(lee.chat.show_password)
+    lee.click(lee.chat.header.show_password)
     assert PASSWORD in lee.everything()
-    assert lee.chat.show_password.cget("text") == Words.hide_password
-    lee.click(lee.chat.show_password)
+    assert lee.chat.header.show_password.cget("text") == Words.hide_password
+    lee.click(lee.chat.header.show_password)
     assert PASSWORD not in lee.everything()
-    assert lee.chat.show_password.cget("text") == Words.show_password
+    assert lee.chat.header.show_password.cget("text") == Words.show_password
 
 
 @needs_tls
@@ -213,11 +213,11 @@ def test_the_password_can_be_copied_without_being_shown(person: Open, monkeypatc
     monkeypatch.setattr(chat_gui, "COPIED_TIME", 1)
     lee = person("Mr Lee")
     host(lee, PASSWORD)
-    lee.chat.copy_password.invoke()
-    assert lee.chat.copy_password.cget("text") == Words.copied
+    lee.chat.header.copy_password.invoke()
+    assert lee.chat.header.copy_password.cget("text") == Words.copied
     assert lee.root.clipboard_get() == PASSWORD
     assert PASSWORD not in lee.everything()
-    lee.wait(lambda: lee.chat.copy_password.cget("text") == Words.copy_password, "the button can be used again")
+    lee.wait(lambda: lee.chat.header.copy_password.cget("text") == Words.copy_password, "the button can be used again")
 
 
 @pytest.mark.parametrize("hosting", [True, False])
@@ -231,7 +231,7 @@ def test_a_room_without_a_password_says_that_it_is_not_encrypted(
         someone.join(open_room.port)
     assert Words.open_room in someone.everything()
     assert Words.encrypted_room not in someone.everything()
-    for hidden in (someone.chat.password, someone.chat.show_password, someone.chat.copy_password):
+    for hidden in (someone.chat.header.password, someone.chat.header.show_password, someone.chat.header.copy_password):
         assert not hidden.winfo_ismapped()
 
 
@@ -240,7 +240,7 @@ def test_who_joins_sees_that_it_is_encrypted_but_no_password(ann: Person, room: 
     try_to_join(ann, room.port, PASSWORD)
     is_in(ann)
     assert Words.encrypted_room in ann.everything()
-    for hidden in (ann.chat.password, ann.chat.show_password, ann.chat.copy_password):
+    for hidden in (ann.chat.header.password, ann.chat.header.show_password, ann.chat.header.copy_password):
         assert not hidden.winfo_ismapped()
 
 
@@ -285,7 +285,7 @@ def test_a_teacher_and_a_pupil_agree_on_a_password_and_talk(person: Open) -> Non
     lee.click(lee.first_page.host)
     is_in(lee)
     ann.click(ann.first_page.join)
-    try_to_join(ann, lee.chat._client.port, password.replace("-", " "))
+    try_to_join(ann, lee.chat.port, password.replace("-", " "))
     is_in(ann)
     ann.say("hello")
     lee.wait(lambda: lee.said() == ["hello"], "it is heard")
@@ -330,7 +330,10 @@ def test_the_password_that_a_room_was_joined_with_need_not_be_typed_again(ann: P
     ann.say("exit")
     assert ann.first_page.password.get() == "", "a room of one's own is open unless one says otherwise"
     ann.click(ann.first_page.join)
-    try_to_join(ann, room.port)
+    assert ann.join_page.address.get() == f"{LOOPBACK}:{room.port}"
+    assert ann.join_page.password.get() == PASSWORD, "it is offered for this room"
+    assert is_hidden(ann.join_page.password)
+    ann.press("Return")
     is_in(ann)
     ann.say("exit")
     type_into(ann, ann.first_page.password.entry, "another")
@@ -351,11 +354,39 @@ def test_a_password_that_let_somebody_into_a_room_is_offered_to_no_other(
     is_in(ann)
     ann.say("exit")
     ann.click(ann.first_page.join)
-    assert ann.join_page.password.get() == "", "it is not known yet for which room"
     with net.run_server("Another room", host=LOOPBACK, port=0, password=PASSWORD) as other:
         try_to_join(ann, other.port)
         is_told(ann, Words.password_missing)
         assert ann.join_page.password.get() == ""
+        type_into(ann, ann.join_page.address, f"{LOOPBACK}:{room.port}")
+        assert ann.join_page.password.get() == PASSWORD
+
+
+@needs_tls
+def test_choosing_in_the_list_offers_each_room_its_own_password(
+    ann: Person, room: net.Server, finders: list[FakeFinder]
+) -> None:
+    with net.run_server("Ms Kim's room", host=LOOPBACK, port=0, password="another") as kims:
+        for on_port, password in ((room.port, PASSWORD), (kims.port, "another")):
+            try_to_join(ann, on_port, password)
+            is_in(ann)
+            ann.say("exit")
+            ann.click(ann.first_page.join)
+        page = ann.join_page
+        rooms = [
+            net.FoundRoom(title, title, LOOPBACK, on_port, 1, True)
+            for title, on_port in (("Lee", room.port), ("Kim", kims.port), ("Stranger", net.PORT))
+        ]
+        finders[-1].found(*rooms)
+        ann.wait(lambda: len(page.list.get_children()) == 3, "the rooms are shown")
+        page.list.focus_force()
+        for keys, password in ((["Home"], PASSWORD), (["Down"], "another"), (["Down"], ""), (["Up"], "another")):
+            ann.press(*keys)
+            assert page.password.get() == password
+        type_into(ann, page.password.entry, "typed")
+        page.list.focus_force()
+        ann.press("Home")
+        assert page.password.get() == "typed", "what a person typed stays"
 
 
 @needs_tls
@@ -369,17 +400,20 @@ def test_a_password_that_is_missing_for_a_typed_address_is_asked_for(ann: Person
 
 
 @needs_tls
-@pytest.mark.parametrize("way", ["Enter", "click"])
+@pytest.mark.parametrize("way", ["Enter", "double click", "button"])
 def test_a_password_that_is_missing_for_a_room_in_the_list_is_asked_for_before_it_is_tried(
     ann: Person, room: net.Server, finders: list[FakeFinder], way: str
 ) -> None:
     row = hear_room(ann, finders, room.port, password=True)
-    assert ann.join_page.list.item(row, "values")[2] == Words.has_password
+    assert ann.join_page.list.set(row, "password") == Words.has_password
     if way == "Enter":
         ann.press("Return")
+    elif way == "button":
+        ann.click(ann.join_page.join)
     else:
         x, y, width, height = map(int, ann.join_page.list.bbox(row))
-        ann.click(ann.join_page.list, x + width // 2, y + height // 2)
+        for _ in range(2):
+            ann.click(ann.join_page.list, x + width // 2, y + height // 2)
     assert ann.app.session is None
     assert ann.join_page.message.cget("text") == Words.password_missing
     is_asked_for_the_password(ann)
@@ -413,7 +447,7 @@ def test_enter_in_the_password_box_joins_the_address_that_is_typed_now(
     type_into(ann, ann.join_page.password.entry, PASSWORD)
     ann.press("Return")
     is_in(ann)
-    assert ann.chat._client.port == room.port
+    assert ann.chat.port == room.port
 
 
 @needs_tls
@@ -437,7 +471,7 @@ def test_an_open_room_in_the_list_is_not_joined_while_a_password_stands_in_the_b
     type_into(ann, ann.join_page.password.entry, PASSWORD)
     hear_room(ann, finders, open_room.port, password=False)
     ann.join_page.list.focus_force()
-    ann.press("Return")
+    ann.press("Down", "Return")
     is_told(ann, Words.refused["open"].format(address=f"{LOOPBACK}:{open_room.port}"))
     is_asked_for_the_password(ann)
 
@@ -469,7 +503,9 @@ def can_go_on(someone: Person) -> bool:
 
 
 @needs_tls
-def test_too_many_wrong_passwords_are_told_with_the_time_to_wait(ann: Person, guesses: int, room: net.Server) -> None:
+def test_after_too_many_wrong_passwords_the_page_counts_down_the_time_to_wait(
+    ann: Person, guesses: int, room: net.Server
+) -> None:
     try_to_join(ann, room.port, "wrong")
     for _ in range(guesses - 1):
         is_told(ann, Words.refused["wrong"])
@@ -478,7 +514,9 @@ def test_too_many_wrong_passwords_are_told_with_the_time_to_wait(ann: Person, gu
         ann.press("Return")
     is_told(ann, Words.refused["wrong"])
     ann.press("Return")
-    is_told(ann, Words.cannot_join[net.Trouble.WAIT].format(seconds=net.MAX_WAIT))
+    ann.sees(Words.waiting[net.Trouble.WAIT].format(address=f"{LOOPBACK}:{room.port}") + " Trying again in ")
+    ann.click(ann.join_page.back)
+    assert ann.app.session is None, "nobody has to wait for it"
 
 
 # An older Python --------------------------------------------------------------
@@ -507,7 +545,7 @@ def test_on_an_older_python_open_rooms_are_as_before(person: Open) -> None:
     lee.click(lee.first_page.host)
     is_in(lee)
     ann.click(ann.first_page.join)
-    try_to_join(ann, lee.chat._client.port)
+    try_to_join(ann, lee.chat.port)
     is_in(ann)
     ann.say("hello")
     lee.wait(lambda: lee.said() == ["hello"], "it is heard")

@@ -8,6 +8,8 @@ import threading
 import time
 import tkinter as tk
 from collections.abc import Callable
+from dataclasses import replace
+from tkinter import ttk
 
 import chat_gui
 import net
@@ -39,6 +41,7 @@ class Person:
     def __init__(self, name: str) -> None:
         self.root = tk.Tk()
         self.app = chat_gui.App(self.root, name)
+        self.digit = self.app.looks.digit  # px: the width of a "0" at 100 %
         self.wait(self.root.winfo_viewable, "the window shows")
         self.look_here()
 
@@ -76,6 +79,17 @@ class Person:
         widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
         widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
         self.root.update()
+
+    def message_menu(self, text: str) -> list[str]:
+        """The menu of the message with this text."""
+        log = self.chat.log.text
+        self.wait(lambda: log.search(text, "1.0"), f"{text!r} is in the log")
+        place = log.search(text, "1.0")
+        log.see(place)
+        self.root.update()
+        x, y, width, height = log.bbox(place) or (0, 0, 0, 0)
+        self.right_click(log, x + width // 2, y + height // 2)
+        return self.menu()
 
     def menu(self) -> list[str]:
         """What the menu that was opened last offers."""
@@ -126,7 +140,7 @@ class Person:
         assert self.app.session is not None
         nothing_yet = self.app.session.reachable
         self.wait(self._is_in, "the room is open")
-        self.wait(lambda: self.chat._reachable is not nothing_yet, "the window knows where others can join")
+        self.wait(lambda: self.chat.header.reachable is not nothing_yet, "the window knows where others can join")
         assert self.app.session.server is not None
         self.focus_composer()
         return self.app.session.server.port
@@ -138,13 +152,17 @@ class Person:
 
     def _is_in(self) -> bool:
         """With all that was before: it comes after the welcome, and perhaps a moment later."""
-        return isinstance(self.app.page, chat_gui.ChatPage) and self.app.page._history_left == 0
+        return isinstance(self.app.page, chat_gui.ChatPage) and self.app.page.stage is chat_gui.Stage.IN
+
+    def welcome(self, **changes: object) -> net.Welcome:
+        """As the room would greet this window again, but with no history, and with what is changed."""
+        return replace(self.chat.welcome, **{"files": 0, "history": 0, **changes})  # type: ignore[arg-type]
 
     def scroll(self, *to: object) -> None:
         """Up in the log, in the way that Tk's scrollbars ask for it, to read there."""
         self.chat.log.scroll(*to)
-        self.root.update_idletasks()  # now: after TOUCH_TIME a move of the log is not taken for the reader's
-        self.wait(lambda: not self.chat.log._follow, "the log stays where the reader is")
+        self.root.update_idletasks()  # then the log asks whether the reader still sees the end
+        self.wait(lambda: not self.chat.log.follows, "the log stays where the reader is")
 
     # Eyes.
 
@@ -197,7 +215,7 @@ class Person:
         return str(found[-1]) if found else ""
 
     def people(self) -> list[str]:
-        return [str(name) for name in self.chat.people.list.get(0, "end")]
+        return _rows(self.chat.people.list)
 
     def sees(self, text: str) -> None:
         self.wait(lambda: text in self.everything(), f"{text!r} is to be read")
@@ -215,6 +233,12 @@ class Person:
             time.sleep(0.005)
 
 
+def _rows(table: ttk.Treeview) -> list[str]:
+    """What stands in each row; by `set`, because `item` takes the name "007" for the number 7."""
+    columns = table.cget("columns")
+    return [" ".join(str(table.set(row, column)) for column in columns) for row in table.get_children()]
+
+
 def _texts(widget: tk.Misc) -> list[str]:
     found = []
     for child in widget.winfo_children():
@@ -222,8 +246,8 @@ def _texts(widget: tk.Misc) -> list[str]:
             continue
         if isinstance(child, tk.Text):
             found.append(child.get("1.0", "end-1c"))
-        elif isinstance(child, tk.Listbox):
-            found += [str(item) for item in child.get(0, "end")]
+        elif isinstance(child, ttk.Treeview):
+            found += _rows(child)
         elif isinstance(child, tk.Entry):  # ttk's is one too
             found.append(child.get())
         elif "text" in child.keys():  # noqa: SIM118 - a widget is no dictionary
