@@ -397,21 +397,22 @@ def original_part(text: str, first: int, last: int) -> str:
 
 def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]]) -> None:
     """A thread of its own: the whole text at `path`, or what was there before. Puts (path, what went wrong or "")."""
-    part = f"{path}.{secrets.token_hex(4)}.part"
-    problem = ""
+    problem = part = ""
     try:
+        target = net.path_on_disk(path)
+        part = f"{target}.{secrets.token_hex(4)}.part"
         with open(part, "x", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        net.replace_file(part, path)
+        net.replace_file(part, target)
     except PermissionError:
         problem = Words.save_failed["permission"]
     except OSError as error:
         problem = f"{error.strerror or error}."
     if problem:
         with contextlib.suppress(OSError):
-            os.unlink(part)
+            net.delete_file(part)
     answers.put((path, problem))
 
 
@@ -703,7 +704,9 @@ def latin_letter(event: tk.Event[tk.Misc]) -> str:
         return ""
     if sys.platform == "win32":
         return chr(event.keycode).lower() if ord("A") <= event.keycode <= ord("Z") else ""
-    return _X11_LETTERS.get(event.keycode, "") if sys.platform != "darwin" else ""
+    # X11 names letters of other scripts "Greek_psi" or "U10D0"; Latin ones with a sign are "odiaeresis" and the like.
+    is_other_script = re.fullmatch("(?!dead_)[A-Za-z]+_.+|U[0-9A-Fa-f]{3,}", keysym)
+    return _X11_LETTERS.get(event.keycode, "") if is_other_script and sys.platform != "darwin" else ""
 
 
 _EDITING = {"a": "<<SelectAll>>", "c": "<<Copy>>", "v": "<<Paste>>", "x": "<<Cut>>", "y": "<<Redo>>", "z": "<<Undo>>"}
@@ -2929,6 +2932,8 @@ class App:
     def __init__(self, root: tk.Tk, name: str = "", password: str = "") -> None:
         self.root = root
         self.looks = Looks(root)
+        if self.looks.is_x11:  # with LC_ALL=C, Tk would read the names of files as Latin-1
+            root.tk.call("encoding", "system", "utf-8")
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # last joined
         self.password = password  # last typed on the first page; "" for none
@@ -3297,8 +3302,16 @@ def login_name() -> str:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong with the command line, also where there is no console."""
+        if sys.stderr is None:
+            cannot_start(f"cannot start: {message}")
+        super().error(message)
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="A chat for a classroom: one hosts a room, the others join it.")
+    parser = Parser(description="A chat for a classroom: one hosts a room, the others join it.")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--host", action="store_true", help="open a room at once")
     mode.add_argument("--join", metavar="ADDRESS[:PORT]", help="join the room at this address at once")

@@ -198,7 +198,7 @@ MAX_TRANSFERS = 100  # of one client, including those that wait for their turn
 TRANSFERS_AT_ONCE = 4  # of one client, in each direction
 TRANSFER_ATTEMPTS = 5  # that got no further, before a transfer gives up
 
-TICK = 1.0  # s; every thread looks at the clock at least this often
+TICK = 0.25 if sys.platform == "win32" else 1.0  # s; every thread looks at the clock at least this often
 ASK_AGAIN = 0.25  # s; while waiting for a deadline: does anybody still want the result?
 WAKES = sys.platform != "win32"  # `abort` wakes a thread that waits for the socket; on Windows it must look by itself
 PING_AFTER = 5.0  # s in which nothing was sent
@@ -218,6 +218,7 @@ CLOSE_TIME = 1.5  # s in which a close lets others finish; everything is gone wi
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last one again and again
 MAX_WAIT = 60.0  # s; the longest wait that a room may ask for
 WINDOW_CHECK = 0.02  # s between two looks at a queue that is full
+ANSWER_TIME = 3.0 if sys.platform == "win32" else 1.0  # s; Windows tries a refused connection three times
 SAME_PORT_TIME = 2.0  # s to wait for a port that a crashed room still holds
 ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
@@ -976,7 +977,10 @@ class LineReader:
 _INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\U0001d159"}
 _INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LINE_ENDS = re.compile("\r\n?|[\u2028\u2029]")
+_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+# Between letters of these scripts, and between emoji, ZWJ and ZWNJ change how the word or the picture looks.
+_JOINED = "\u0600-\u08ff\u0900-\u0dff\u1780-\u17ff\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
+_JOINER = re.compile(f"(?<=[{_JOINED}])[\u200c\u200d](?=[{_JOINED}])")
 
 
 def _is_visible(character: str) -> bool:
@@ -984,8 +988,11 @@ def _is_visible(character: str) -> bool:
 
 
 def visible_text(text: str) -> str:
-    """One line, without anything invisible."""
-    return " ".join("".join(c for c in text if c.isspace() or _is_visible(c)).split())
+    """One line, without anything invisible, except joiners between characters that need them."""
+    text = "".join(c for c in text if c.isspace() or c in "\u200c\u200d" or _is_visible(c))
+    joiners = {match.start() for match in _JOINER.finditer(text)}
+    kept = (c for at, c in enumerate(text) if c not in "\u200c\u200d" or at in joiners)
+    return " ".join("".join(kept).split())
 
 
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
@@ -995,7 +1002,7 @@ def clean_name(name: str, longest: int = MAX_NAME) -> str:
     while name != before:  # removing a character may bring together what NFKC then combines
         before = name
         name = visible_text(unicodedata.normalize("NFKC", name))
-    return name[:longest].rstrip()
+    return visible_text(name[:longest])  # a blank or a joiner may be the last now
 
 
 # Cyrillic, Greek and barred letters, each followed by the Latin letter that it looks like.
@@ -1049,7 +1056,7 @@ def clean_filename(name: str) -> str:
         stem, dot, extension = name, "", ""
     while len(stem + dot + extension) > MAX_FILENAME or len((stem + dot + extension).encode()) > MAX_FILENAME_BYTES:
         stem = stem[:-1]
-    return (stem.rstrip() + dot + extension).rstrip(". ") or "file"
+    return visible_text(stem.rstrip() + dot + extension).rstrip(". ") or "file"
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
@@ -2127,7 +2134,7 @@ class Room:
         if not self._is_hosts(name):
             for number in range(1, MAX_SUFFIX):
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
-                free = name[: MAX_NAME - len(suffix)].rstrip() + suffix
+                free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
                     if self._is_hosts(free):  # cut to make room for a number; with any other it would be, too
                         break
@@ -3280,6 +3287,9 @@ def listen(host: str, port: int) -> socket.socket:
         else:
             if len(ports) == 1:
                 raise taken
+            if taken.errno == errno.EACCES:
+                log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
+                return _listen_on(host, 0)
             raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
 
 
@@ -3300,9 +3310,9 @@ def _listen_on(host: str, port: int) -> socket.socket:
 
 
 def _answers(host: str, port: int) -> bool:
-    """Whether somebody answers there (or perhaps does: no answer within a second)."""
+    """Whether somebody answers there (or perhaps does: there is no answer in time)."""
     try:
-        socket.create_connection((host or LOOPBACK, port), timeout=1.0).close()
+        socket.create_connection((host or LOOPBACK, port), timeout=ANSWER_TIME).close()
     except ConnectionError:
         return False
     except OSError:
@@ -4184,9 +4194,10 @@ class Sharing(Transfer):
         self._path = path
 
     def _carry(self) -> Uploaded:
-        if not stat.S_ISREG(os.stat(self._path).st_mode):
+        path = path_on_disk(self._path)
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise TransferFailed("folder", "Only files can be shared.")
-        with open(self._path, "rb", buffering=0) as disk:
+        with open(path, "rb", buffering=0) as disk:
             state = _state(disk)
             self._size = state[0]
             most = self._transfers.await_room(self).max_file
@@ -4241,18 +4252,19 @@ class Saving(Transfer):
         self._digest = hashlib.sha256()
 
     def _carry(self) -> Saved:
-        if os.path.isdir(self._to):
+        path = path_on_disk(self._to)
+        if os.path.isdir(path):
             raise TransferFailed("folder", "There is a folder with this name.")
-        part = _open_part(self._to)
+        part = _open_part(path)
         try:
             with part:
                 self._over_breaks(functools.partial(self._download, part))
             if self._digest.hexdigest() != self._sha256:
                 raise TransferFailed("hash", "The file was changed on its way.")
-            replace_file(part.name, self._to)
+            replace_file(part.name, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(part.name)
+                delete_file(part.name)
             raise
         return Saved(self.number, self._to)
 
@@ -4281,12 +4293,29 @@ def receive_bytes(
             time.sleep(REST)
 
 
+def path_on_disk(path: str) -> str:
+    """The path as this Python can open it. Raises ValueError.
+
+    With LC_ALL=C and without its UTF-8 mode, Python encodes names of files as ASCII; those on the disk are UTF-8.
+    """
+    return path if sys.platform == "win32" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
 def replace_file(part: str, path: str) -> None:
     """As os.replace. On Windows a scanner may hold a new file open for a moment. Raises OSError."""
+    _outlast_scanner(functools.partial(os.replace, part, path))
+
+
+def delete_file(path: str) -> None:
+    """As os.unlink, with the same patience. Raises OSError."""
+    _outlast_scanner(functools.partial(os.unlink, path))
+
+
+def _outlast_scanner(change: Callable[[], None]) -> None:
     give_up_at = time.monotonic() + SCAN_TIME
     while True:
         try:
-            os.replace(part, path)
+            change()
             return
         except PermissionError:
             if os.name != "nt" or time.monotonic() > give_up_at:
@@ -4556,17 +4585,26 @@ def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) ->
         log.debug("could not send to %s: %s", address, error)
 
 
-_LAST = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "tun", "tap", "utun", "wg", "zt")
+_VIRTUAL = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "lxcbr", "cali")
+_TUNNELS = ("tun", "tap", "utun", "wg", "zt", "ppp", "nordlynx", "tailscale")
+_LAST_NETWORKS = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "100.64.0.0/10")))  # no DHCP; carriers and VPNs
 
 
 def local_addresses() -> list[str]:
-    """This computer's IPv4 addresses except loopback: the default route's first, virtual adapters' last. Any thread."""
+    """This computer's IPv4 addresses except loopback, the likeliest one first. Any thread.
 
-    def comes_last(adapter: tuple[str, str]) -> bool:
-        return adapter[0].startswith(_LAST) or adapter[1].startswith("169.254.")
+    The default route's comes first, unless it is on a tunnel: a VPN often takes that route, and nobody in the
+    classroom reaches this computer through it. Tunnels and virtual adapters come last.
+    """
+    adapters = _adapters()
+    lasts = {address for name, address, is_tunnel in adapters if is_tunnel or name.startswith(_VIRTUAL + _TUNNELS)}
 
-    found = [_default_route_address(), *(address for _, address in sorted(_adapters(), key=comes_last))]
-    return list(dict.fromkeys(address for address in found if address and not _is_loopback(address)))
+    def comes_last(address: str) -> bool:
+        return address in lasts or any(ipaddress.ip_address(address) in network for network in _LAST_NETWORKS)
+
+    found = [_default_route_address(), *(address for _, address, _ in adapters)]
+    addresses = dict.fromkeys(address for address in found if address and not _is_loopback(address))
+    return sorted(addresses, key=comes_last)
 
 
 def _default_route_address() -> str | None:
@@ -4579,19 +4617,25 @@ def _default_route_address() -> str | None:
     return None
 
 
-def _adapters() -> list[tuple[str, str]]:
-    """(adapter's name, address); on Windows the names are empty."""
+def _adapters() -> list[tuple[str, str, bool]]:
+    """(adapter's name, address, whether it is a tunnel); Windows tells the addresses alone."""
     if sys.platform == "win32":
         try:
-            return [("", address) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
+            return [("", address, False) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
         except (OSError, UnicodeError):
             return []
     else:
-        get_address = 0xC0206921 if sys.platform == "darwin" else 0x8915  # SIOCGIFADDR: see netdevice(7)
+        # See netdevice(7); the BSDs, and so macOS, have other numbers for the same questions.
+        is_bsd = sys.platform == "darwin"
+        get_address, get_flags, get_mask = (0xC0206921, 0xC0206911, 0xC0206925) if is_bsd else (0x8915, 0x8913, 0x891B)
+        broadcast, point_to_point = 0x2, 0x10
         found = []
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
+                request = struct.pack("256s", name.encode()[:15])
                 with contextlib.suppress(OSError):  # it has no address
-                    answer = fcntl.ioctl(sock.fileno(), get_address, struct.pack("256s", name.encode()[:15]))
-                    found.append((name, socket.inet_ntoa(answer[20:24])))
+                    address = socket.inet_ntoa(fcntl.ioctl(sock.fileno(), get_address, request)[20:24])
+                    (flags,) = struct.unpack("H", fcntl.ioctl(sock.fileno(), get_flags, request)[16:18])
+                    is_alone = fcntl.ioctl(sock.fileno(), get_mask, request)[20:24] == b"\xff" * 4
+                    found.append((name, address, is_alone or flags & (broadcast | point_to_point) != broadcast))
         return found

@@ -415,8 +415,8 @@ def test_the_default_routes_address_comes_first_and_those_that_lead_nowhere_come
     computer.run(on_it_addresses).expect("10.1.0.1 10.2.0.1 172.17.0.1 10.8.0.1 169.254.7.7")
     computer.ip("route add default via 10.2.0.254")
     computer.run(on_it_addresses).expect("10.2.0.1 10.1.0.1 172.17.0.1 10.8.0.1 169.254.7.7")
-    computer.ip("route replace default via 10.8.0.254")  # all goes through the tunnel
-    computer.run(on_it_addresses).expect("10.8.0.1 10.1.0.1 10.2.0.1 172.17.0.1 169.254.7.7")
+    computer.ip("route replace default via 10.8.0.254")  # all goes through the tunnel, and nobody in the class does
+    computer.run(on_it_addresses).expect("10.1.0.1 10.2.0.1 10.8.0.1 172.17.0.1 169.254.7.7")
 
 
 # An address is not a person ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import net
 from tests.conftest import TOP, OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, expect
 
-VERSIONS = ["3.10", "3.11", "3.12", "3.13"]
+VERSIONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 LINES = 20  # of each
 
 # Joins, says its lines, shares a file if it gets one, saves the file that is shared, and prints each line that it

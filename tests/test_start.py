@@ -30,7 +30,9 @@ def run(*arguments: str, before: str = "", screen: bool = True) -> subprocess.Co
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    code = "import chat_gui, sys; from tests.helpers import stay_at_home; stay_at_home(); sys.exit(chat_gui.main())"
+    # Scripts start what runs in the background with SIGINT ignored, and every process that it starts inherits that.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "import chat_gui, sys; from tests.helpers import stay_at_home; stay_at_home(); sys.exit(chat_gui.main())"
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, cwd=TOP, stderr=subprocess.PIPE, text=True) as program:
         try:

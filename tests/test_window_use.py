@@ -1156,6 +1156,8 @@ def test_what_is_pasted_in_the_log_goes_to_the_composer(host: Person) -> None:  
 
 @pytest.mark.parametrize("key", ["Mod1-x", "Control-k", "Tab", "Escape", "Delete", "F5", "Left", "BackSpace"])
 def test_keys_that_write_nothing_write_nothing_from_the_log(host: Person, key: str) -> None:  # noqa: F811
+    if key == "Mod1-x" and sys.platform == "win32":
+        pytest.skip("there Mod1 is Num Lock")
     host.chat.log.text.focus_force()
     host.press(key)
     assert host.chat.composer.get() == ""
