@@ -4298,6 +4298,7 @@ def path_on_disk(path: str) -> str:
 
     With LC_ALL=C and without its UTF-8 mode, Python encodes names of files as ASCII; those on the disk are UTF-8.
     """
+    path = os.fspath(path)
     return path if sys.platform == "win32" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 

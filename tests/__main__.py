@@ -17,6 +17,7 @@ TOP = Path(__file__).resolve().parent.parent
 REQUIREMENTS = TOP / "requirements-dev.txt"
 HOME = TOP / ".venv-{}.{}".format(*sys.version_info)
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+SIDE_BY_SIDE = "3"  # tests at the same time: most of them wait most of the time
 STAMP = HOME / "installed.txt"  # the requirements that were installed, word for word
 
 
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
     pytest = ["pytest", "-o", f"cache_dir={HOME / '.pytest_cache'}", *arguments]
     if arguments:
         return check("pytest", pytest)
+    pytest += ["-n", SIDE_BY_SIDE, "--dist", "loadfile"]
     checks = {
         "ruff": ["ruff", "check", "--cache-dir", str(HOME / ".ruff_cache"), "."],
         "mypy": ["mypy", "--cache-dir", str(HOME / ".mypy_cache")],
