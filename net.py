@@ -24,7 +24,7 @@ and when it comes back it is told how many events it missed.
 
     thread     how many            what it does
     main       the caller's        calls run_server, run_client, say, share, mute ...; never waits for the network
-    accept     1 per server        accepts connections and starts their readers
+    accept     1 per server        accepts connections, starts their readers; cuts those over an address's limit
     reader     1 per connection    the only thread that receives: bytes -> messages; sends pings, notices silence
     sender     1 per server,       the only thread that writes to joined connections; it never blocks, and it closes
                1 per client        them at the end (a reader closes a connection that never joined)
@@ -200,7 +200,7 @@ TRANSFER_ATTEMPTS = 5  # that got no further, before a transfer gives up
 
 TICK = 0.25 if sys.platform == "win32" else 1.0  # s; every thread looks at the clock at least this often
 ASK_AGAIN = 0.25  # s; while waiting for a deadline: does anybody still want the result?
-WAKES = sys.platform != "win32"  # `abort` wakes a thread that waits for the socket; on Windows it must look by itself
+WAKES = sys.platform != "win32"  # `abort` wakes a thread that waits for the socket; on Windows it does not
 PING_AFTER = 5.0  # s in which nothing was sent
 SILENCE = 15.0  # s without a complete line: three pings were lost
 FIRST_MESSAGE = 10.0  # s from the connection to the first message, and ...
@@ -266,7 +266,7 @@ class Trouble(enum.Enum):
 
 
 class ConnectionLost(Exception):
-    """There is no connection (any more); nobody is to blame."""
+    """There is no connection, or no longer one; nobody is to blame."""
 
     def __init__(self, trouble: Trouble = Trouble.GONE, seconds: float = 0.0) -> None:
         super().__init__(trouble.value)
@@ -1375,7 +1375,7 @@ class Life(enum.Enum):
     CLOSED = "nothing more is given to it"
 
 
-END_OF_FEED = b""  # in place of a line: after it, nothing is written any more
+END_OF_FEED = b""  # in place of a line: nothing is written after it
 
 
 class Feed:
@@ -1464,7 +1464,7 @@ class Connection:
         self._unsent = b""
         # Any thread:
         self._tls: Tls | None = None  # begins before the connection joins, and never ends
-        self._all_written = threading.Event()  # last words included; or nothing can be written any more
+        self._all_written = threading.Event()  # last words included; or nothing can be written any longer
         self._sent_at = time.monotonic()
         self._open_lock = threading.Lock()  # nobody may use a descriptor that was closed and now belongs to another
 
@@ -1689,7 +1689,7 @@ class Connection:
         return True
 
     def _give_up(self) -> None:
-        """Nothing can be written any more; its reader notices, and ends it."""
+        """Nothing can be written any longer; its reader notices this and ends the connection."""
         self._unsent = b""
         self._all_written.set()
         self.abort()
@@ -2368,7 +2368,7 @@ class StoredFile:
             return int(self._disk.readinto(buffer))
 
     def send(self, connection: Connection, offset: int) -> None:
-        """To a download, from there on. Raises ProtocolError, ConnectionLost."""
+        """Sends the bytes from `offset` to a download. Raises ProtocolError, ConnectionLost."""
         if offset > self.size:
             raise ProtocolError(f"The file has {self.size} bytes, not {offset}.")
         connection.keep_buffer_small()
@@ -2999,7 +2999,7 @@ class Server:
     def _begin_tls(self, connection: Connection, line: bytes, a: str | None, deadline: Deadline) -> None:
         """Says hello, and goes on only with someone who knows the password. Raises ProtocolError, ConnectionLost.
 
-        The limits come before anything is computed. A newcomer is counted here; `_is_no_newcomer` undoes that.
+        The limits come before anything is computed. A newcomer is counted here; `_uncount_newcomer` undoes that.
         """
         if a is None:
             connection.close_unjoined(self._hello)
@@ -3031,7 +3031,7 @@ class Server:
         except ProtocolError as error:  # what it is told would be plain text in the middle of TLS
             raise ConnectionLost from error
 
-    def _is_no_newcomer(self, connection: Connection) -> None:
+    def _uncount_newcomer(self, connection: Connection) -> None:
         """The room knows this person, so the hello does not count."""
         if self._hello.tls:
             self._newcomers.put_back(connection.address)
@@ -3058,7 +3058,7 @@ class Server:
                 raise _wait_error("Too many new people came from this address", wait)
             person = room.join(join, connection.address, connection.feed)
             if not is_newcomer:
-                self._is_no_newcomer(connection)
+                self._uncount_newcomer(connection)
             elif not is_counted:  # a join that is refused costs the neighbours nothing
                 self._newcomers.take(connection.address)
             self._connections.join(connection)
@@ -3128,7 +3128,7 @@ class Server:
             raise ProtocolError(_NOT_IN, "unknown")
         most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
         self._connections.begin_transfer(connection, person.who, first, most)
-        self._is_no_newcomer(connection)
+        self._uncount_newcomer(connection)
         return person
 
     def _send_file(self, connection: Connection, person: Person, download: Download) -> None:

@@ -403,7 +403,7 @@ def test_a_deleted_file_can_no_longer_be_saved(
     for someone in (host, ann, late):
         someone.sees(f"Ann\t{Words.deleted}")
         assert "silly" not in someone.everything()
-        assert not someone._link(Words.save)
+        assert not someone.find_link(Words.save)
         assert Words.save not in someone.message_menu(Words.deleted)
 
 
@@ -513,7 +513,7 @@ def test_what_was_deleted_before_they_came_is_only_named(host: Person) -> None: 
     gone_file = net.Shared(101, time.time(), 7, "Bob", "0" * 32, "", 0, "", taken_back=True)
     feed(host, gone, gone_file)
     assert host.said() == [Words.deleted] * 2
-    assert not host._link(Words.save)
+    assert not host.find_link(Words.save)
 
 
 def test_a_room_opened_again_counts_from_one_and_deletes_its_own_lines(host: Person, ann: Person) -> None:  # noqa: F811, ARG001

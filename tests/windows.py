@@ -211,14 +211,14 @@ class Person:
     def click_link(self, text: str) -> None:
         """The newest link in the log with this text."""
         log = self.chat.log.text
-        self.wait(lambda: self._link(text), f"there is a link {text!r}")
-        start = self._link(text)
+        self.wait(lambda: self.find_link(text), f"there is a link {text!r}")
+        start = self.find_link(text)
         log.see(start)
         self.root.update()
         x, y, width, height = log.bbox(start) or (0, 0, 0, 0)
         self.click(log, x + width // 2, y + height // 2)
 
-    def _link(self, text: str) -> str:
+    def find_link(self, text: str) -> str:
         """Where the newest link with this text begins; "" if there is none."""
         log = self.chat.log.text
         ranges = log.tag_ranges("link")
