@@ -24,7 +24,7 @@ import pytest
 import net
 from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, message, needs_tls, port_of, until
-from tests.strangers import Clock, OtherRoom, Stranger, Visitor, fake_room, stop_the_limits, visit, welcome
+from tests.strangers import OtherRoom, Stranger, Visitor, fake_room, stop_the_limits, visit, welcome
 
 # These addresses are all this computer's, but a room takes them for different computers.
 ELSEWHERE = "127.0.0.2"
@@ -568,34 +568,6 @@ def test_one_pupil_of_many_behind_one_address_is_muted_or_removed_alone(
     assert newcomer.join("Newcomer")["muted"] is False
 
 
-def test_who_is_given_a_muted_pupils_address_much_later_is_not_muted() -> None:
-    clock = Clock()
-    room = net.Room("Room 7", clock=clock)
-
-    def join(name: str) -> tuple[net.Person, net.Feed]:
-        feed = net.Feed()
-        return room.join(net.Join(name, secrets.token_hex(16), None, 0), ELSEWHERE, feed), feed
-
-    bob, feed = join("Bob")
-    room.mute(bob.who, True)
-    room.leave(bob, feed)
-    clock.jump(net.SPREAD_TIME - 1)
-    again, feed = join("Bob again")
-    assert again.muted is not None
-    room.leave(again, feed)
-    clock.jump(net.SPREAD_TIME + 1)
-    assert join("Ann")[0].muted is None
-
-
-@needs_addresses
-def test_a_removed_pupil_who_starts_the_program_again_stays_out(open_room: OpenRoom, come: Come) -> None:
-    room = open_room()
-    who = come(room, ATTACKER).join("Bob")["who"]
-    room.remove(who, True)
-    assert come(room, ATTACKER).try_to_join("Somebody new")["code"] == "removed"
-    assert come(room, ELSEWHERE).join("Ann")
-
-
 # Names ------------------------------------------------------------------------
 
 
@@ -758,35 +730,12 @@ def test_a_finder_without_memory_leaves_the_room_open_and_tells_the_host(
     caplog.clear()
 
 
-def test_without_memory_for_another_reader_those_who_are_in_go_on(
-    open_room: OpenRoom, come: Come, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    room = open_room()
-    ann = come(room)
-    ann.join("Ann")
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", run_out_of_memory)
-        assert come(room).receive() is None
-    ann.say(1, "Hello")
-    ann.receive_until("said")
-    assert come(room).join("Bob")
-
-
 # Lines ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_brackets_too_deep_are_counted_before_anything_parses_them(opening: str, closing: str) -> None:
-    for depth in (net.MAX_DEPTH + 1, 30_000):
-        line = '{"type":"ping","x":' + opening * depth + "0" + closing * depth + "}"
-        with pytest.raises(net.ProtocolError, match="brackets"):
-            net.decode(line.encode(), net.IN_THE_ROOM)
-
-
-def test_brackets_hidden_behind_quotes_and_backslashes_are_counted_too() -> None:
-    for string in ('"', '\\"', '\\\\"', '\\\\\\"', '"]"', '[\\"'):
-        text = json.dumps(string)
-        line = f'{{"type":"ping","s":{text},"x":' + "[" * 1_000 + "]" * 1_000 + "}"
+def test_brackets_too_deep_are_counted_before_anything_parses_them() -> None:
+    for text in ("", '"', '\\"', '"]"', '[\\"'):
+        line = f'{{"type":"ping","s":{json.dumps(text)},"x":' + "[" * 30_000 + "]" * 30_000 + "}"
         with pytest.raises(net.ProtocolError, match="brackets"):
             net.decode(line.encode(), net.IN_THE_ROOM)
 

@@ -206,7 +206,7 @@ def test_a_client_that_keeps_asking_for_new_keys_and_reads_no_answer_is_disconne
 @needs_tls
 def test_threads_can_read_and_write_at_the_same_time_without_loss() -> None:
     client, room = met()
-    numbers = [b"%d\n" % number for number in range(10_000)]
+    numbers = [b"%d\n" % number for number in range(40_000)]
     received: dict[net.Tls, bytes] = {}
     threads = []
 
@@ -255,15 +255,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
     return path
-
-
-@needs_tls
-def test_a_certificate_is_no_proof(certificate: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with pytest.raises(net.HandshakeError, match="CERTIFICATE_VERIFY_FAILED") as refused:
-        meet(tls_of(is_room=False), OtherTls(ssl.PROTOCOL_TLS_SERVER, KEY, context))
-    assert not refused.value.is_wrong_password
 
 
 @needs_tls
@@ -423,35 +414,26 @@ def test_the_password_and_the_keys_are_in_no_log_and_in_no_repr(
     open_room: OpenRoom, stack: Stack, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    secrets: list[str] = []
-    session_key, start_tls = net.session_key, net.Connection.start_tls
+    keys: list[bytes] = []
+    session_key = net.session_key
 
-    def remember(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
-        key = session_key(secret, client_hello, room_hello)
-        secrets.extend([str(secret), f"{secret:x}", key.hex(), repr(key)[2:-1], repr(list(key))])
-        return key
-
-    shown: list[object] = []
-
-    def watch(connection: net.Connection, tls: net.Tls, *rest: Any) -> None:
-        shown.extend([connection, tls])
-        start_tls(connection, tls, *rest)
+    def remember(*arguments: Any) -> bytes:
+        keys.append(session_key(*arguments))
+        return keys[-1]
 
     monkeypatch.setattr(net, "session_key", remember)
-    monkeypatch.setattr(net.Connection, "start_tls", watch)
     events: net.Events = queue.Queue()
     room = open_room(password="Sesam, öffne dich!", events=events)
     ann = visit(stack, room.port, "Ann", "Sesam, öffne dich!")
     bob = visit(stack, room.port, "Bob", "Sesam, schließe dich!")
     ann.is_in()
     assert bob.client.join(LIMIT)
-    ann.client.say("hello")
-    ann.hears("hello")
-    shown += [*drain(events), *drain(ann.events), *drain(bob.events), room, ann.client, ann.client.dialer]
-    told = "\n".join([*map(repr, shown), *map(str, shown), *(str(vars(record)) for record in caplog.records)])
-    assert "BINDER_DOES_NOT_VERIFY" in told, "the log is complete"
-    assert len(secrets) == 4 * 5, "both sides of both connections"
-    for secret in ("Sesam", room.token, ann.client.token, bob.client.token, *secrets):
+    until(lambda: "BINDER_DOES_NOT_VERIFY" in caplog.text, "the log is complete")
+    shown = [*drain(events), *drain(ann.events), *drain(bob.events), room, ann.client, ann.client.dialer]
+    told = "\n".join([*map(repr, shown), *(str(vars(record)) for record in caplog.records)])
+    assert len(keys) == 4, "both sides of both connections"
+    written = [*(key.hex() for key in keys), *(repr(key)[2:-1] for key in keys)]
+    for secret in ("Sesam", room.token, ann.client.token, bob.client.token, *written):
         assert secret not in told
 
 
@@ -513,24 +495,6 @@ def test_a_client_can_be_closed_wherever_the_room_is_stuck(
     ann.client.say("not to be lost without trying")
     assert stuck.wait(LIMIT)
     ann.close()
-
-
-@needs_tls
-@pytest.mark.parametrize("stage", ["hello", "half of the proof", "handshake"])
-def test_a_room_can_be_closed_wherever_a_client_is_stuck(
-    open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 10 * LIMIT)  # this is not what ends it
-    room = open_room(password=PASSWORD)
-    with Stranger(room.port) as stranger:
-        stranger.greet()
-        if stage == "half of the proof":
-            stranger.send_bytes(stranger.proof()[:100])
-        if stage == "handshake":
-            stranger.encrypt()
-        room.close()
-        with contextlib.suppress(ssl.SSLError):  # it ended TLS without a goodbye
-            assert stranger.ends() == b""
 
 
 # A man in the middle ----------------------------------------------------------
@@ -602,7 +566,6 @@ HELLO_EDITS: dict[str, tuple[str, Edit, str]] = {
     "to room: another a": ("to room", changed(a=srp_hex(4)), "wrong"),
     "to room: no a": ("to room", changed(a=None), "unproven"),
     "to room: a space more": ("to room", lambda hello: b" " + hello, "wrong"),
-    "to room: a carriage return": ("to room", lambda hello: hello.replace(b"\n", b"\r\n"), "wrong"),
     "from room: open": ("from room", changed(tls=False), "open"),
     "from room: another salt": ("from room", changed(salt=SALT), "wrong"),
     "from room: another b": ("from room", changed(b=srp_hex(4)), "wrong"),
