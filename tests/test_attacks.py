@@ -492,15 +492,6 @@ def test_after_a_line_that_costs_dozens_of_units_others_are_heard_first(
     assert (first["name"], first["text"]) == ("Bob", "Hello")
 
 
-def test_from_outside_a_long_line_is_refused(open_room: OpenRoom, come: Come) -> None:
-    room = open_room()
-    stranger = come(room)
-    stranger.send(message("hello", protocol=net.PROTOCOL, tls=False, numbers=[1] * 2_000))
-    answer = stranger.receive()
-    assert answer is not None
-    assert (answer["type"], answer["code"]) == ("refused", "bad")
-
-
 @needs_tls
 def test_tls_that_carries_next_to_nothing_costs_units(open_room: OpenRoom, stack: contextlib.ExitStack) -> None:
     """The same as key updates, for which Python has no function: many records, and no message."""
@@ -728,6 +719,20 @@ def test_a_finder_without_memory_leaves_the_room_open_and_tells_the_host(
         expect(told, net.Reachable, lambda event: not event.findable)
     assert come(room).join("Ann")
     caplog.clear()
+
+
+def test_without_memory_for_another_reader_those_who_are_in_go_on(
+    open_room: OpenRoom, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = open_room()
+    ann = come(room)
+    ann.join("Ann")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", run_out_of_memory)
+        assert come(room).receive() is None
+    ann.say(1, "Hello")
+    ann.receive_until("said")
+    assert come(room).join("Bob")
 
 
 # Lines ------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import queue
 import re
 import socket
@@ -448,17 +449,17 @@ def test_transfers_together_give_an_impostor_five_proofs_and_then_one_a_minute(
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The name of the thread that computed it, for each B that a room computed."""
-    threads: list[str] = []
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An entry for each B that a room computed."""
+    exponents: list[int] = []
     really = net.Srp.public_b
 
     def watch(srp: net.Srp, v: int, b: int) -> int:
-        threads.append(threading.current_thread().name)
+        exponents.append(b)
         return really(srp, v, b)
 
     monkeypatch.setattr(net.Srp, "public_b", watch)
-    return threads
+    return exponents
 
 
 @pytest.fixture
@@ -470,7 +471,7 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_tls
 @pytest.mark.usefixtures("strict")
 def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed(
-    open_room: OpenRoom, computed: list[str]
+    open_room: OpenRoom, computed: list[int]
 ) -> None:
     room = open_room(password=PASSWORD, rate=20)
     for _ in range(6):
@@ -519,7 +520,7 @@ def say_hello(room: net.Server, stack: Stack, sources: list[str]) -> None:
 def test_many_hellos_from_one_address_do_not_keep_those_from_another_waiting(
     open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    all_are_here = threading.Event()
+    all_are_here = queueing(monkeypatch, 21)
     order: list[str] = []
 
     def compute(_srp: net.Srp, _v: int, b: int) -> int:
@@ -531,36 +532,49 @@ def test_many_hellos_from_one_address_do_not_keep_those_from_another_waiting(
     monkeypatch.setattr(net.Srp, "public_b", compute)
     room = open_room(password=PASSWORD)
     say_hello(room, stack, ["127.0.0.2"] * 20 + [LOOPBACK])
-    until(lambda: readers() == 21, "all are here")
-    all_are_here.set()
     until(lambda: len(order) == 21, "all have their turn")
     assert order.index(f"reader {LOOPBACK}") < 10, "the one from elsewhere came last"
-
-
-def readers() -> int:
-    return sum(thread.name.startswith("reader ") for thread in threading.enumerate())
 
 
 @needs_tls
 def test_once_a_room_closes_nobody_who_waits_for_a_turn_gets_one(
     open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computing = threading.Event()
+    waiting = queueing(monkeypatch, 20)
     computed: list[int] = []
 
     def compute(_srp: net.Srp, _v: int, b: int) -> int:
+        assert waiting.wait(LIMIT)
         computed.append(b)
-        computing.set()
         time.sleep(0.1)  # meanwhile the room closes
         return b
 
     monkeypatch.setattr(net.Srp, "public_b", compute)
     room = open_room(password=PASSWORD)
     say_hello(room, stack, [LOOPBACK] * 20)
-    assert computing.wait(LIMIT)
+    assert waiting.wait(LIMIT)
     room.close()
     until(lambda: readers() == 0, "all have gone")
     assert len(computed) < 20
+
+
+def queueing(monkeypatch: pytest.MonkeyPatch, count: int) -> threading.Event:
+    """Set once so many connections are about to compute."""
+    all_are_here = threading.Event()
+    numbers = itertools.count(1)
+
+    def private_exponent() -> int:
+        number = next(numbers)
+        if number == count:
+            all_are_here.set()
+        return number
+
+    monkeypatch.setattr(net, "private_exponent", private_exponent)
+    return all_are_here
+
+
+def readers() -> int:
+    return sum(thread.name.startswith("reader ") for thread in threading.enumerate())
 
 
 # Both proofs ------------------------------------------------------------------
