@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import net
-from tests import helpers
+from tests import helpers, mutate
 from tests.conftest import DESCRIPTORS, TOP, OpenRoom
 from tests.helpers import Display, Proxy, Wire, drain, expect, message, pump_until, screenshot, until, window_box
 
@@ -310,3 +311,29 @@ def test_a_window_test_without_a_screen_is_skipped_but_fails_in_ci(
     run_inside.runpytest_subprocess(test).assert_outcomes(skipped=1)
     monkeypatch.setenv("CI", "true")
     run_inside.runpytest_subprocess(test).assert_outcomes(failed=1)
+
+
+# Changes that tests should notice ---------------------------------------------
+
+TOY = """
+def is_adult(age):
+    return age >= 18
+"""
+TOY_TEST = """
+import toy
+
+def test_children_and_adults():
+    assert toy.is_adult(30)
+    assert not toy.is_adult(17)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12) or sys.platform != "linux", reason="tests.mutate needs both")
+def test_a_change_of_the_program_that_no_test_notices_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "toy.py").write_text(TOY)
+    (tmp_path / "test_toy.py").write_text(TOY_TEST)
+    tests = mutate.Tests(tmp_path, sys.executable, ["test_toy.py"])
+    found = [str(change) for change in mutate.survivors(tests, tmp_path, ["toy.py"], 100, 1)]
+    assert sorted(found) == ["toy.py:3: 18  ->  (19)", "toy.py:3: age >= 18  ->  (age > 18)"]
+    assert "noticed  toy.py:3: return age >= 18  ->  pass" in capsys.readouterr().out
+    assert (tmp_path / "toy.py").read_text() == TOY
