@@ -9,16 +9,7 @@ import pytest
 
 import net
 from net import Trouble
-
-
-class Clock:
-    """Time passes only when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0  # s
-
-    def __call__(self) -> float:
-        return self.now
+from tests.helpers import Clock
 
 
 @pytest.fixture
