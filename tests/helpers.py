@@ -1,9 +1,9 @@
 """What the tests share: waiting for facts, a client that speaks the bare protocol, and a network that misbehaves.
 
-until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
-Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
-Proxy                          a network between client and room that can break in every way that a real one does
-Display, own_screen, pump_until, screenshot, window_box      windows
+    until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
+    Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
+    Proxy                          a network between client and room that can break in every way that a real one does
+    Display, own_screen, pump_until, screenshot, window_box      windows
 """
 
 from __future__ import annotations

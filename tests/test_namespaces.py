@@ -207,12 +207,15 @@ def test_the_default_routes_address_comes_first_and_looking_for_it_sends_nothing
         assert packets_sent() == before
 
 
-@in_a_network([*adapter("docker0", "10.99.0.1"), *adapter("alone", "169.254.7.7"), *TWO_NETWORKS])
-def test_addresses_that_lead_nowhere_come_last() -> None:
-    """Adapters of virtual machines, and addresses that a computer gave itself because no server gave it one."""
+NOWHERE = [*adapter("docker0", "10.99.0.1"), *adapter("tun0", "10.8.0.1"), *adapter("alone", "169.254.7.7")]
+
+
+@in_a_network([*NOWHERE, *TWO_NETWORKS, "ip route add default via 10.8.0.2"])
+def test_addresses_that_lead_nowhere_come_last_even_with_the_default_route() -> None:
+    """Adapters of virtual machines and tunnels, and addresses that a computer gave itself because no server did."""
     addresses = net.local_addresses()
     assert set(addresses[:2]) == {"10.77.0.1", "10.88.0.1"}
-    assert set(addresses[2:]) == {"10.99.0.1", "169.254.7.7"}
+    assert addresses[2:] == ["10.8.0.1", "10.99.0.1", "169.254.7.7"]
 
 
 def packets_sent() -> int:
