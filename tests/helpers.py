@@ -67,13 +67,6 @@ def needs_tls(test: Test) -> Test:
     return marked
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on (until somebody takes it: ask just before it is needed)."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return port_of(probe)
-
-
 def nobodys_port(stack: contextlib.ExitStack) -> int:
     """A TCP port at which nobody answers as long as the stack is open: taken, so that nobody else is given it."""
     taken = stack.enter_context(socket.socket())

@@ -67,9 +67,8 @@ def proxy(listener: socket.socket) -> Iterator[Proxy]:
 
 @pytest.fixture
 def pair(listener: socket.socket, proxy: Proxy) -> Iterator[Pair]:
-    pair = Pair(listener, proxy)
-    yield pair
-    pair.close()
+    with contextlib.closing(Pair(listener, proxy)) as pair:
+        yield pair
 
 
 def receive_exactly(sock: socket.socket, size: int) -> bytes:
@@ -185,6 +184,7 @@ CARELESS = """
 
 def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TOP))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they need a second to start
     monkeypatch.setenv("CHAT_TEST_LIMIT", "1")  # two of its tests wait that long for something that does not come
     pytester.makeconftest("from tests.conftest import *")
     shutil.copy(TOP / ".pytest.ini", pytester.path)
@@ -229,7 +229,7 @@ def test_children_and_adults():
 def test_a_change_of_the_program_that_no_test_notices_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they need a second to start
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     (tmp_path / "toy.py").write_text(TOY)
     (tmp_path / "test_toy.py").write_text(TOY_TEST)
     tests = mutate.Tests(tmp_path, sys.executable, ["test_toy.py"])
