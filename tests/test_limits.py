@@ -67,6 +67,15 @@ def test_taking_may_make_a_debt_that_is_paid_after_the_time_it_returns(limit: ne
     assert limit.try_take("Ann") == pytest.approx(0.5)
 
 
+def test_units_that_are_put_back_are_available_again(limit: net.RateLimit) -> None:
+    limit.take("Ann", 5)
+    limit.put_back("Ann", 3)
+    assert limit.try_take("Ann", 3) == 0
+    assert limit.try_take("Ann") == pytest.approx(0.5)
+    limit.put_back("Bob")  # who has all of them
+    assert limit.try_take("Bob", 6) > 0
+
+
 def test_asking_for_the_wait_takes_nothing(limit: net.RateLimit) -> None:
     assert [limit.wait("Ann", 5) for _ in range(3)] == [0, 0, 0]
     assert limit.wait("Ann", 6) == pytest.approx(0.5)

@@ -40,6 +40,7 @@ from tests.helpers import (
     expect,
     message,
     skip_or_fail,
+    srp_hex,
     until,
 )
 
@@ -674,6 +675,41 @@ def test_a_room_opened_again_after_a_crash_has_the_same_port(
 
 
 IDLE, HALF_OPEN = 500, 50  # connections
+
+
+@pytest.mark.slow
+@posix
+@pytest.mark.parametrize("password", [None, pytest.param("open sesame", marks=NEEDS_TLS)])
+def test_while_some_try_everything_to_slow_a_room_down_the_others_get_everything(
+    start: Start, stack: contextlib.ExitStack, person_enters: PersonEnters, password: str | None
+) -> None:
+    """500 idle connections, 50 handshakes that never end, a person who does not read, and one who floods."""
+    port = start(0, net.RATE, password).port
+    for _ in range(IDLE):
+        stack.enter_context(socket.create_connection((LOOPBACK, port)))
+    for number in range(HALF_OPEN if password else 0):  # from elsewhere: newcomers of one address are limited
+        wire = stack.enter_context(Wire(port, source=f"127.0.0.{2 + number % 5}"))
+        wire.hello(tls=True, a=srp_hex(secrets.randbits(2_000) + 2))
+        wire.send_bytes(b"\x16\x03\x01")  # the first bytes of a TLS record
+    proxy = stack.enter_context(Proxy(port))
+    expect(person_enters("Stuck", proxy.port, password=password).events, net.Welcome)
+    proxy.silence()
+    flood = person_enters("Flood", port, password=password)
+    for _ in range(10_000):
+        flood.client.say("flood")
+    people = [person_enters(f"Person {number}", port, password=password) for number in range(5)]
+    for number in range(10):
+        for person in people:
+            person.client.say(f"{person.name}: {number}")
+        for person in people:
+            people[0].hears(f"{person.name}: {number}")
+    people[0].hears("flood")
+    people[0].client.say("the end")
+    for person in people:
+        person.hears("the end")
+        assert person.lines == people[0].lines
+        assert [line.text for line in people[0].lines if line.name == person.name][:10] == own_lines(person)[:10]
+        assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
 
 
 CRASHES = 20 if LONG else 3
