@@ -163,8 +163,8 @@ class Tests:
         # This ends whatever the tests have started, too.
         command = ["timeout", "--kill-after=10", HANGS, self._python, "-B", "-m", "pytest", "-x", "-q", *arguments]
         how = {**os.environ, "PYTHONPATH": str(TOP), **environment}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.run(command, cwd=self._folder, env=how, **quiet).returncode == 0
+        quiet = subprocess.DEVNULL
+        return subprocess.run(command, cwd=self._folder, env=how, stdout=quiet, stderr=quiet).returncode == 0
 
 
 def survivors(tests: Tests, folder: Path, modules: Iterable[str], places: int, seed: int) -> Iterator[Change]:
