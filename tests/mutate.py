@@ -38,7 +38,7 @@ from tests.__main__ import PYTHON, SIDE_BY_SIDE, TOP, prepare
 MODULES = ("net.py", "chat_gui.py")
 DEFAULT_RUN = [*SIDE_BY_SIDE, "-m", "not slow", "--ignore", "tests/test_house.py"]  # a copy is in no repository
 QUICK = 30.0  # s that the tests that run the changed line may take together
-HANGS = "10m"  # after that a run has noticed the change: the program waits for something that never happens
+SOME, ALL = "5m", "30m"  # for a run of some tests, and of all: one that hangs has noticed the change
 MAP = "CHAT_MUTATE_MAP"  # in the environment: the file for what `pytest_runtest_protocol` finds out
 OTHER: dict[type[ast.AST], Any] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -140,7 +140,7 @@ class Tests:
         self._by_line: dict[tuple[str, int], set[str]] = defaultdict(set)
         self._seconds: dict[str, float] = {}
         found = folder / "found.txt"
-        if not self._pass("-p", "tests.mutate", *everything, **{MAP: str(found)}):
+        if not self._pass(ALL, "-p", "tests.mutate", *everything, **{MAP: str(found)}):
             raise SystemExit("some tests fail without any change: run python -m tests")
         for text in found.read_text().splitlines():
             test, self._seconds[test], lines = json.loads(text)
@@ -157,11 +157,11 @@ class Tests:
         tests = sorted(concerned, key=self._seconds.__getitem__)
         seconds = itertools.accumulate(self._seconds[test] for test in tests)
         chosen = [test for test, total in zip(tests, seconds, strict=True) if total <= QUICK]
-        return bool(chosen and not self._pass(*chosen)) or not self._pass(*self._everything)
+        return bool(chosen and not self._pass(SOME, *chosen)) or not self._pass(ALL, *self._everything)
 
-    def _pass(self, *arguments: str, **environment: str) -> bool:
+    def _pass(self, limit: str, *arguments: str, **environment: str) -> bool:
         # This ends whatever the tests have started, too.
-        command = ["timeout", "--kill-after=10", HANGS, self._python, "-B", "-m", "pytest", "-x", "-q", *arguments]
+        command = ["timeout", "--kill-after=10", limit, self._python, "-B", "-m", "pytest", "-x", "-q", *arguments]
         how = {**os.environ, "PYTHONPATH": str(TOP), **environment}
         quiet = subprocess.DEVNULL
         return subprocess.run(command, cwd=self._folder, env=how, stdout=quiet, stderr=quiet).returncode == 0
