@@ -1,4 +1,10 @@
-"""Run every check:  python -m tests     Only some tests:  python -m tests -k room     (arguments go to pytest)
+"""Check the program:
+
+    python -m tests             ruff, mypy, and all tests except the slow ones
+    python -m tests --all       the same with the slow tests: benchmarks, long torture, networks of several computers
+    python -m tests -k room     only some tests, slow or not (all other arguments go to pytest)
+
+A test is slow if it has the marker `slow`. CHAT_TORTURE=long makes the torture tests much longer.
 
 What the tests need is kept in a virtual environment in a hidden folder, one for each version of Python, so that
 nothing has to be installed by hand and nothing on the computer changes.
@@ -17,7 +23,8 @@ TOP = Path(__file__).resolve().parent.parent
 REQUIREMENTS = TOP / "requirements-dev.txt"
 HOME = TOP / ".venv-{}.{}".format(*sys.version_info)
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-SIDE_BY_SIDE = "3"  # tests at the same time: most of them wait most of the time
+SIDE_BY_SIDE = ["-n", "3", "--dist", "worksteal"]  # three tests at the same time: most of them wait most of the time
+SLOW = "the benchmarks, the long torture tests, and the networks of several computers"
 STAMP = HOME / "installed.txt"  # the requirements that were installed, word for word
 
 
@@ -31,17 +38,21 @@ def main(arguments: list[str]) -> int:
     except (CannotRun, OSError) as error:
         print(f"cannot run the tests: {error}", file=sys.stderr)
         return 1
+    everything = "--all" in arguments
+    some = [argument for argument in arguments if argument != "--all"]
     # The tools' caches live in the environment: different Pythons may run at the same time.
-    pytest = ["pytest", "-o", f"cache_dir={HOME / '.pytest_cache'}", *arguments]
-    if arguments:
-        return check("pytest", pytest)
-    pytest += ["-n", SIDE_BY_SIDE, "--dist", "loadfile"]
+    pytest = ["pytest", "-o", f"cache_dir={HOME / '.pytest_cache'}"]
+    if some:
+        return check("pytest", [*pytest, *some])
+    pytest += SIDE_BY_SIDE if everything else [*SIDE_BY_SIDE, "-m", "not slow"]
     checks = {
         "ruff": ["ruff", "check", "--cache-dir", str(HOME / ".ruff_cache"), "."],
         "mypy": ["mypy", "--cache-dir", str(HOME / ".mypy_cache")],
         "pytest": pytest,
     }
     failed = [name for name, command in checks.items() if check(name, command) != 0]
+    if not everything:
+        print(f"== left out: {SLOW} (python -m tests --all)", flush=True)
     print(f"== failed: {', '.join(failed)}" if failed else "== all checks passed", flush=True)
     return 1 if failed else 0
 

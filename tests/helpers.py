@@ -3,7 +3,7 @@
     until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
     Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
     Proxy                          a network between client and room that can break in every way that a real one does
-    Display, own_screen, pump_until, screenshot, window_box      windows
+    Display, own_screen, pump_until      windows
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -41,7 +40,6 @@ if TYPE_CHECKING:  # a Python without tkinter runs all the tests that need no wi
 T = TypeVar("T")
 Test = TypeVar("Test", bound=Callable[..., None])
 Message = dict[str, Any]
-Box = tuple[int, int, int, int]  # x, y, width, height
 
 # Seconds to wait for what should come at once. Only a test that fails waits so long; a slow computer may set it higher.
 LIMIT = float(os.environ.get("CHAT_TEST_LIMIT", "20"))
@@ -67,13 +65,6 @@ def needs_tls(test: Test) -> Test:
     newer = pytest.mark.skipif(sys.version_info < (3, 13), reason="a room password needs Python 3.13 or newer")
     marked: Test = newer(pytest.mark.usefixtures("pre_shared_keys")(test))
     return marked
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on (until somebody takes it: ask just before it is needed)."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return port_of(probe)
 
 
 def nobodys_port(stack: contextlib.ExitStack) -> int:
@@ -145,6 +136,16 @@ def message(kind: str, **fields: Any) -> Message:
 def messages_in(record: bytearray, kind: str) -> list[Message]:
     """The messages of this type that a proxy passed on, also between the bytes of files."""
     return [json.loads(line) for line in re.findall(rb'\{"type":"%s"[^\n]*\}\n' % kind.encode(), bytes(record))]
+
+
+class Clock:
+    """Time passes only when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0  # s
+
+    def __call__(self) -> float:
+        return self.now
 
 
 # A client of plain bytes ------------------------------------------------------
@@ -707,46 +708,3 @@ def pump_until(root: tkinter.Misc, condition: Callable[[], object], what: str, l
             raise AssertionError(f"not within {limit:g} s: {what}")
         time.sleep(0.005)
         root.update()
-
-
-def window_box(root: tkinter.Tk) -> Box:
-    """Where the window is on the screen, after all that it had to draw has arrived there."""
-    root.update()
-    root.winfo_pointerxy()  # a question to the X server, which answers after it has drawn what was sent before
-    return root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()
-
-
-def screenshot(display: Display, path: Path, box: Box | None = None) -> None:
-    """Save the screen, or the box on it (`window_box`), as a PNG file."""
-    assert display.file is not None, "a real screen is not looked at"
-    width, height, rows = _read_xwd(display.file.read_bytes())
-    x, y, wide, high = box or (0, 0, width, height)
-    assert 0 <= x <= x + wide <= width, f"{box} is not on the screen"
-    assert 0 <= y <= y + high <= height, f"{box} is not on the screen"
-    # Before each row PNG wants the number of the filter that it was packed with: 0, none.
-    pixels = b"".join(b"\0" + row[3 * x : 3 * (x + wide)] for row in list(rows)[y : y + high])
-    header = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)  # 8 bits for each of red, green and blue
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in chunks:
-            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
-
-
-def _read_xwd(data: bytes) -> tuple[int, int, Iterator[bytes]]:
-    """Width, height and rows (red, green and blue bytes) of the form in which Xvfb keeps its screen."""
-    header = struct.unpack(">25I", data[:100])
-    header_size, width, height, bits_per_pixel, row_size, colours = (header[i] for i in (0, 4, 5, 11, 12, 19))
-    little_endian = header[7] == 0
-    assert bits_per_pixel == 32, f"{bits_per_pixel} bits for each pixel"
-    begin = header_size + 12 * colours  # between header and pixels stands a table of colours that nobody uses
-
-    def rows() -> Iterator[bytes]:
-        for start in range(begin, begin + height * row_size, row_size):
-            row = data[start : start + 4 * width]
-            colour = bytearray(3 * width)
-            for i in range(3):  # in memory a pixel is blue, green, red, nothing; or the other way round
-                colour[i::3] = row[2 - i :: 4] if little_endian else row[1 + i :: 4]
-            yield bytes(colour)
-
-    return width, height, rows()

@@ -12,9 +12,10 @@ from tests.conftest import TOP
 from tests.helpers import LIMIT, needs_tls
 
 # They take a minute. Where several Pythons run the tests one after the other, the newest is enough.
-pytestmark = pytest.mark.skipif(
+in_ci_once = pytest.mark.skipif(
     os.environ.get("CI") == "true" and sys.version_info < (3, 13), reason="in CI Python 3.13 runs the benchmarks"
 )
+pytestmark = [pytest.mark.slow, in_ci_once]
 HELPERS = {"__init__", "rivals", "tools"}  # these are not benchmarks
 SLOWEST = 6 * LIMIT  # s; a benchmark that hangs fails its test, and the others still run
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it needs /proc and epoll")

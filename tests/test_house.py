@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ AT_THE_TOP = {*MODULES, "README.md", "requirements-dev.txt", "tests"}
 LONGEST_FUNCTION = 60  # lines, without its docstring: as many as fit on a screen
 
 
+@functools.cache
 def tree(module: str) -> ast.Module:
     return ast.parse((TOP / module).read_text(encoding="utf-8"))
 
@@ -74,12 +76,51 @@ def test_every_thread_has_a_name(module: str) -> None:
 
 def test_no_test_uses_a_private_name_of_the_program() -> None:
     """So the code inside can change, and the tests still say what it promises."""
-    private = re.compile(r"\b(?:net|chat_gui)\._(?!_)\w+")
+    of_the_program = {name for module in MODULES for name in private_definitions(tree(module))}
     used = []
-    for path in sorted((TOP / "tests").glob("*.py")):
-        lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        used += [f"{path.name}:{number}: {line.strip()}" for number, line in lines if private.search(line)]
+    for path in sorted((TOP / "tests").rglob("*.py")):
+        used += [f"{path.name}:{use}" for use in uses(ast.parse(path.read_text(encoding="utf-8")), of_the_program)]
     assert not used
+
+
+def test_a_private_name_is_noticed_in_every_disguise() -> None:
+    disguises = ("room.people[0]._x", "getattr(room, '_x')", "set('net._x', 1)", "from net import _x", "self._x")
+    for disguise in disguises:
+        assert list(uses(ast.parse(disguise), {"_x"})), disguise
+    for innocent in ("self._x = 1\nself._x", "def _x(): ...\n_x()", "net._y", "net.__x__"):
+        assert not list(uses(ast.parse(innocent), {"_x"})), innocent
+
+
+PRIVATE = re.compile(r"_[A-Za-z]\w*")
+
+
+def private_definitions(code: ast.Module) -> set[str]:
+    """The private names of functions, classes, variables and attributes that this code defines."""
+    found = set()
+    for node in ast.walk(code):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return {name for name in found if PRIVATE.fullmatch(name)}
+
+
+def uses(code: ast.Module, private: set[str]) -> Iterator[str]:
+    """Where the code uses one of these names, except on `self` where it defines that name as well."""
+    own = private_definitions(code)
+    for node in ast.walk(code):
+        names: list[str] = []
+        if isinstance(node, ast.Attribute):
+            is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") and node.attr in own
+            names = [] if is_own else [node.attr]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value.rpartition(".")[2]]  # as in monkeypatch.setattr(thing, "_name", ...)
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+        if private.intersection(names):
+            yield f"{getattr(node, 'lineno', 0)}: {ast.unparse(node)}"
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -9,16 +9,7 @@ import pytest
 
 import net
 from net import Trouble
-
-
-class Clock:
-    """Time passes only when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0  # s
-
-    def __call__(self) -> float:
-        return self.now
+from tests.helpers import Clock
 
 
 @pytest.fixture
@@ -74,6 +65,15 @@ def test_taking_may_make_a_debt_that_is_paid_after_the_time_it_returns(limit: ne
     clock.now += 4
     assert limit.wait("Ann", 0) == 0
     assert limit.try_take("Ann") == pytest.approx(0.5)
+
+
+def test_units_that_are_put_back_are_available_again(limit: net.RateLimit) -> None:
+    limit.take("Ann", 5)
+    limit.put_back("Ann", 3)
+    assert limit.try_take("Ann", 3) == 0
+    assert limit.try_take("Ann") == pytest.approx(0.5)
+    limit.put_back("Bob")  # who has all of them
+    assert limit.try_take("Bob", 6) > 0
 
 
 def test_asking_for_the_wait_takes_nothing(limit: net.RateLimit) -> None:

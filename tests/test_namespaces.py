@@ -1,7 +1,7 @@
 """Tests that need other addresses than this computer has: each has a network of its own, with nothing else in it.
 
-The functions whose names begin with `in_which_` run there, in a process of their own. It takes Linux, root and `ip`.
-What needs a second computer as well is in test_networks.py.
+A test with `in_a_network` runs there, in a process of its own. It takes Linux, root and `ip`. What needs a second
+computer as well is in test_networks.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import pytest
 
 import net
 from tests.conftest import TOP
-from tests.helpers import LIMIT, LOOPBACK, Wire, expect, skip_or_fail, until
+from tests.helpers import LIMIT, LOOPBACK, Clock, Wire, expect, skip_or_fail, until
 
+pytestmark = pytest.mark.slow
+
+Test = Callable[[], None]
 OWN = "10.77.0.1"  # an address of this computer that is not loopback, and on no network either
 LOOPBACK_UP = ["ip link set lo up"]
 ONE_ADDRESS = [*LOOPBACK_UP, f"ip addr add {OWN}/32 dev lo"]
@@ -45,26 +48,21 @@ def _namespaces() -> None:
         skip_or_fail("only root may make a network of its own")
 
 
-def run_in(commands: list[str], scenario: Callable[[], None]) -> None:
-    """Runs the function in a network that these commands set up."""
-    script = "\n".join(["set -e", *commands, 'exec "$0" -c "$1"'])
-    code = f"from tests import test_namespaces; test_namespaces.{scenario.__name__}()"
-    command = ["unshare", "-n", "sh", "-c", script, sys.executable, code]
-    result = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=3 * LIMIT, check=False)
-    assert result.returncode == 0, result.stderr
+def in_a_network(commands: list[str]) -> Callable[[Test], Test]:
+    """The test runs in a network that these commands set up."""
 
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        def run_there() -> None:
+            script = "\n".join(["set -e", *commands, 'exec "$0" -c "$1"'])
+            code = f"from tests import test_namespaces as t; t.{test.__name__}.__wrapped__()"
+            command = ["unshare", "-n", "sh", "-c", script, sys.executable, code]
+            result = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=3 * LIMIT, check=False)
+            assert result.returncode == 0, result.stderr
 
-class Clock:
-    """Time passes only when the test says so."""
+        return run_there
 
-    def __init__(self) -> None:
-        self._now = 1_000.0  # s
-
-    def __call__(self) -> float:
-        return self._now
-
-    def jump(self, seconds: float) -> None:
-        self._now += seconds
+    return decorate
 
 
 def open_room(clock: Clock | None = None) -> net.Server:
@@ -90,35 +88,26 @@ def answers(source: str, port: int, times: int, host: str = LOOPBACK) -> list[st
 # New people from one address -----------------------------------------------------------------------------------------
 
 
+@in_a_network(LOOPBACK_UP)
 def test_after_forty_new_people_from_an_address_the_next_must_wait_and_people_from_elsewhere_need_not() -> None:
-    run_in(LOOPBACK_UP, in_which_many_new_people_come)
-
-
-def in_which_many_new_people_come() -> None:
     clock = Clock()
     with open_room(clock) as room:
         assert answers(OTHERS[0], room.port, 42) == ["welcome"] * 40 + ["wait"] * 2
         assert answers(OTHERS[1], room.port, 1) == ["welcome"]
-        clock.jump(1)
+        clock.now += 1
         assert answers(OTHERS[0], room.port, 2) == ["welcome", "wait"]
 
 
+@in_a_network(ONE_ADDRESS)
 def test_all_addresses_of_the_rooms_own_computer_count_as_one() -> None:
-    run_in(ONE_ADDRESS, in_which_new_people_come_from_the_rooms_own_computer)
-
-
-def in_which_new_people_come_from_the_rooms_own_computer() -> None:
     with open_room(Clock()) as room:
         assert answers(OWN, room.port, 20, OWN) == ["welcome"] * 20
         assert answers(LOOPBACK, room.port, 21) == ["welcome"] * 20 + ["wait"]
         assert answers(OWN, room.port, 1, OWN) == ["wait"]
 
 
+@in_a_network(LOOPBACK_UP)
 def test_a_known_person_may_return_when_new_people_must_wait() -> None:
-    run_in(LOOPBACK_UP, in_which_a_known_person_returns)
-
-
-def in_which_a_known_person_returns() -> None:
     with open_room(Clock()) as room, Wire(room.port, source=OTHERS[0]) as ann:
         ann.join("Ann")
         assert answers(OTHERS[0], room.port, 40)[-1] == "wait"
@@ -126,18 +115,15 @@ def in_which_a_known_person_returns() -> None:
             again.join("Ann", ann.token)
 
 
+@in_a_network(LOOPBACK_UP)
 def test_a_client_that_is_told_to_wait_gets_in_automatically_when_the_time_is_over() -> None:
-    run_in(LOOPBACK_UP, in_which_somebody_waits)
-
-
-def in_which_somebody_waits() -> None:
     clock = Clock()
     events: net.Events = queue.Queue()
     with open_room(clock) as room:
         assert answers(LOOPBACK, room.port, 40) == ["welcome"] * 40
         with net.run_client(LOOPBACK, "Bob", events, port=room.port) as client:
             assert expect(events, net.Lost) == net.Lost(net.Trouble.WAIT, 1.0)
-            clock.jump(1)
+            clock.now += 1
             expect(events, net.Welcome)
         assert client.join(LIMIT)
 
@@ -153,11 +139,8 @@ def small_room() -> Iterator[net.Server]:
         yield room
 
 
+@in_a_network(LOOPBACK_UP)
 def test_when_connections_run_out_the_address_with_the_most_unjoined_ones_loses_its_oldest() -> None:
-    run_in(LOOPBACK_UP, in_which_connections_run_out)
-
-
-def in_which_connections_run_out() -> None:
     with small_room() as room, contextlib.ExitStack() as stack:
         few = [stack.enter_context(Wire(room.port, source=OTHERS[0])) for _ in range(3)]
         many = [stack.enter_context(Wire(room.port, source=OTHERS[1])) for _ in range(7)]
@@ -168,11 +151,8 @@ def in_which_connections_run_out() -> None:
             assert wire.hello()["type"] == "hello"
 
 
+@in_a_network(LOOPBACK_UP)
 def test_however_many_connections_come_people_in_the_room_keep_theirs() -> None:
-    run_in(LOOPBACK_UP, in_which_some_have_joined)
-
-
-def in_which_some_have_joined() -> None:
     with small_room() as room, contextlib.ExitStack() as stack:
         people = [stack.enter_context(Wire(room.port, source=OTHERS[0])) for _ in range(5)]
         for number, wire in enumerate(people):
@@ -189,11 +169,8 @@ def in_which_some_have_joined() -> None:
 # The host ------------------------------------------------------------------------------------------------------------
 
 
+@in_a_network(ONE_ADDRESS)
 def test_the_hosts_token_counts_at_every_address_of_the_rooms_own_computer() -> None:
-    run_in(ONE_ADDRESS, in_which_the_host_comes_from_an_address_of_the_rooms_computer)
-
-
-def in_which_the_host_comes_from_an_address_of_the_rooms_computer() -> None:
     with open_room() as room:
         for source in (OWN, LOOPBACK):
             with Wire(room.port, source, source) as wire:
@@ -203,24 +180,16 @@ def in_which_the_host_comes_from_an_address_of_the_rooms_computer() -> None:
 # This computer's address ---------------------------------------------------------------------------------------------
 
 
-def test_without_any_network_the_address_is_loopback() -> None:
-    run_in([], in_which_there_is_no_address)
+@in_a_network([])
+def test_without_any_other_network_the_address_is_loopback() -> None:
+    for loopback in ("down", "up"):
+        subprocess.run(f"ip link set lo {loopback}".split(), check=True)
+        assert net.local_addresses() == []
+        assert net.get_local_ip() == "127.0.0.1"
 
 
-def test_with_loopback_alone_the_address_is_loopback() -> None:
-    run_in(LOOPBACK_UP, in_which_there_is_no_address)
-
-
-def in_which_there_is_no_address() -> None:
-    assert net.local_addresses() == []
-    assert net.get_local_ip() == "127.0.0.1"
-
-
+@in_a_network([*LOOPBACK_UP, *adapter("lan", "10.77.0.1")])
 def test_without_a_default_route_the_address_is_found_nevertheless() -> None:
-    run_in([*LOOPBACK_UP, *adapter("lan", "10.77.0.1")], in_which_there_is_one_network)
-
-
-def in_which_there_is_one_network() -> None:
     assert net.local_addresses() == ["10.77.0.1"]
     assert net.get_local_ip() == "10.77.0.1"
 
@@ -228,42 +197,25 @@ def in_which_there_is_one_network() -> None:
 TWO_NETWORKS = [*LOOPBACK_UP, *adapter("first", "10.77.0.1"), *adapter("second", "10.88.0.1")]
 
 
-def test_the_default_routes_address_comes_first() -> None:
-    run_in([*TWO_NETWORKS, "ip route add default via 10.88.0.2"], in_which_the_second_network_is_the_default)
-    run_in([*TWO_NETWORKS, "ip route add default via 10.77.0.2"], in_which_the_first_network_is_the_default)
+@in_a_network(TWO_NETWORKS)
+def test_the_default_routes_address_comes_first_and_looking_for_it_sends_nothing() -> None:
+    for address, other in (("10.88.0.1", "10.77.0.1"), ("10.77.0.1", "10.88.0.1")):
+        subprocess.run(f"ip route replace default via {address[:-1]}2".split(), check=True)
+        before = packets_sent()
+        assert net.local_addresses() == [address, other]
+        assert net.get_local_ip() == address
+        assert packets_sent() == before
 
 
-def in_which_the_second_network_is_the_default() -> None:
-    assert net.local_addresses() == ["10.88.0.1", "10.77.0.1"]
-    assert net.get_local_ip() == "10.88.0.1"
+NOWHERE = [*adapter("docker0", "10.99.0.1"), *adapter("tun0", "10.8.0.1"), *adapter("alone", "169.254.7.7")]
 
 
-def in_which_the_first_network_is_the_default() -> None:
-    assert net.local_addresses() == ["10.77.0.1", "10.88.0.1"]
-
-
-def test_addresses_that_lead_nowhere_come_last() -> None:
-    """Adapters of virtual machines, and addresses that a computer gave itself because no server gave it one."""
-    run_in(
-        [*adapter("docker0", "10.99.0.1"), *adapter("alone", "169.254.7.7"), *TWO_NETWORKS],
-        in_which_there_are_virtual_adapters,
-    )
-
-
-def in_which_there_are_virtual_adapters() -> None:
+@in_a_network([*NOWHERE, *TWO_NETWORKS, "ip route add default via 10.8.0.2"])
+def test_addresses_that_lead_nowhere_come_last_even_with_the_default_route() -> None:
+    """Adapters of virtual machines and tunnels, and addresses that a computer gave itself because no server did."""
     addresses = net.local_addresses()
     assert set(addresses[:2]) == {"10.77.0.1", "10.88.0.1"}
-    assert set(addresses[2:]) == {"10.99.0.1", "169.254.7.7"}
-
-
-def test_looking_for_the_address_sends_nothing() -> None:
-    run_in([*TWO_NETWORKS, "ip route add default via 10.88.0.2"], in_which_what_is_sent_is_counted)
-
-
-def in_which_what_is_sent_is_counted() -> None:
-    before = packets_sent()
-    net.get_local_ip()
-    assert packets_sent() == before
+    assert addresses[2:] == ["10.8.0.1", "10.99.0.1", "169.254.7.7"]
 
 
 def packets_sent() -> int:
@@ -275,19 +227,13 @@ def packets_sent() -> int:
 # No way there --------------------------------------------------------------------------------------------------------
 
 
+@in_a_network(LOOPBACK_UP)
 def test_without_a_network_the_trouble_is_that_there_is_none() -> None:
-    run_in(LOOPBACK_UP, in_which_there_is_no_way)
-
-
-def in_which_there_is_no_way() -> None:
     assert trouble_with("192.0.2.1") is net.Trouble.NO_NETWORK
 
 
+@in_a_network(adapter("lan", "10.77.0.1"))
 def test_where_there_is_no_computer_nothing_answers() -> None:
-    run_in(adapter("lan", "10.77.0.1"), in_which_nobody_is_at_an_address)
-
-
-def in_which_nobody_is_at_an_address() -> None:
     net.CONNECT_TIME = 0.3
     assert trouble_with("10.77.0.99") is net.Trouble.NO_ANSWER
 

@@ -38,26 +38,22 @@ from tests.helpers import (
     Proxy,
     Wire,
     expect,
-    free_port,
     message,
-    needs_tls,
     skip_or_fail,
+    srp_hex,
     until,
 )
 
 Kind = TypeVar("Kind")
 
+NEEDS_TLS = pytest.mark.skipif(not net.CAN_ENCRYPT, reason="this Python cannot encrypt a room")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these limits")
 
 
 class Member(Wire):
     """Somebody in the room who speaks the bare protocol."""
 
-    def __init__(self, port: int, name: str) -> None:
-        super().__init__(port)
-        self.port = port
-        self.last_id = 0
-        self.join(name)
+    last_id = 0
 
     def says(self, text: str) -> None:
         self.last_id += 1
@@ -67,19 +63,28 @@ class Member(Wire):
         while self.receive_until("said")["text"] != text:
             pass
 
-    def next(self) -> Message:
-        received = self.receive()
-        assert received is not None, "the connection ended"
-        return received
-
 
 Enter = Callable[[int, str], Member]
+PersonEnters = Callable[..., "Person"]
 
 
 @pytest.fixture
 def enter(stack: contextlib.ExitStack) -> Enter:
-    """Lets people in: enter(port, name)."""
-    return lambda port, name: stack.enter_context(contextlib.closing(Member(port, name)))
+    """Lets people in who speak the bare protocol: enter(port, name)."""
+
+    def come_in(port: int, name: str) -> Member:
+        member = Member(port)
+        stack.enter_context(member)
+        member.join(name)
+        return member
+
+    return come_in
+
+
+@pytest.fixture
+def person_enters(stack: contextlib.ExitStack) -> PersonEnters:
+    """Lets people in who have the program."""
+    return lambda *who, **how: stack.enter_context(contextlib.closing(Person(*who, **how)))
 
 
 # Bad networks --------------------------------------------------------------------------------------------------------
@@ -95,7 +100,6 @@ class Person:
         self.lines: list[net.Said] = []
         self.room = ""
         self.lines_here: list[net.Said] = []  # in this room
-        self.said = 0  # lines
         self.answered: list[int] = []  # ids
         self.returned: dict[int, str] = {}  # ids of rejected lines, and the codes
         self.own_ids: list[int] = []
@@ -106,24 +110,21 @@ class Person:
         """The next event."""
         event = self.events.get(timeout=LIMIT)
         self.seen.append(event)
-        if isinstance(event, net.Welcome) and event.room != self.room:
-            self.room, self.lines_here = event.room, []
-        if isinstance(event, net.Said):
-            self.lines.append(event)
-            self.lines_here.append(event)
+        match event:
+            case net.Welcome(room=room) if room != self.room:
+                self.room, self.lines_here = room, []
+            case net.Said():
+                self.lines.append(event)
+                self.lines_here.append(event)
+            case net.Sending(id=number):
+                self.own_ids.append(number)
+            case net.Rejected(id=number, code=code):
+                self.returned[number] = code
         if isinstance(event, net.Numbered):
             self.number = event.number
-        if isinstance(event, net.Sending):
-            self.own_ids.append(event.id)
-        if isinstance(event, net.Rejected):
-            self.returned[event.id] = event.code
         if isinstance(event, net.Rejected | net.Settled) or (isinstance(event, net.Said) and event.name == self.name):
             self.answered.append(event.id)
         return event
-
-    def all(self, kind: type[Kind]) -> list[Kind]:
-        """What happened of this kind."""
-        return [event for event in self.seen if isinstance(event, kind)]
 
     def hears(self, text: str) -> None:
         """Waits for a line with this text, unless it has come already."""
@@ -143,39 +144,35 @@ class Person:
         assert self.client.join(LIMIT)
 
 
-class BadWeather:
-    """A thread that does something to the network every few milliseconds: it cuts, stalls, splits, delays."""
+@contextlib.contextmanager
+def bad_weather(proxy: Proxy, chance: random.Random, mean_bytes: int) -> Iterator[None]:
+    """Something happens to the network every few milliseconds: connections are cut, stalled, split and delayed."""
+    over = threading.Event()
+    private = random.Random(chance.random())  # of the thread
 
-    def __init__(self, proxy: Proxy, chance: random.Random, mean_bytes: int) -> None:
-        self._proxy = proxy
-        self._chance = random.Random(chance.random())
-        proxy.storm(chance.randrange(2**32), mean_bytes)
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bad weather")
-        self._thread.start()
+    def change() -> None:
+        while not over.wait(private.uniform(0, 0.05)):
+            kind = private.choice(["stall", "split", "delay"])
+            if kind == "stall":
+                proxy.silence()
+                over.wait(private.uniform(0, 0.1))
+                proxy.speak(drop=private.random() < 0.2)
+            elif kind == "split":
+                proxy.chop(private.choice([7, 100, 1500, 65536]))
+            else:
+                proxy.delay(private.choice([0.0, 0.001, 0.01, 0.05]))
 
-    def _run(self) -> None:
-        while not self._ending.wait(self._chance.uniform(0, 0.05)):
-            self._chance.choice([self._stall, self._split, self._delay])()
-
-    def _stall(self) -> None:
-        self._proxy.silence()
-        self._ending.wait(self._chance.uniform(0, 0.1))
-        self._proxy.speak(drop=self._chance.random() < 0.2)
-
-    def _split(self) -> None:
-        self._proxy.chop(self._chance.choice([7, 100, 1500, 65536]))
-
-    def _delay(self) -> None:
-        self._proxy.delay(self._chance.choice([0.0, 0.001, 0.01, 0.05]))
-
-    def close(self) -> None:
-        """The network is good again."""
-        self._ending.set()
-        self._thread.join(LIMIT)
-        self._proxy.chop()
-        self._proxy.delay()
-        self._proxy.calm()
+    proxy.storm(chance.randrange(2**32), mean_bytes)
+    thread = threading.Thread(target=change, name="bad weather")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(LIMIT)
+        proxy.chop()
+        proxy.delay()
+        proxy.calm()
 
 
 @pytest.fixture
@@ -185,7 +182,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CLASS = 30  # people
-LINES = 200 if LONG else 20  # of each
+LINES = 200 if LONG else 12  # of each
 Record = list[net.Numbered]
 
 
@@ -209,7 +206,7 @@ def talk_in_bad_weather(
     """A class in which everyone writes LINES lines, and then learns what happened, or how much is missing."""
     proxy = stack.enter_context(Proxy(room.port))
     people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", proxy.port))) for i in range(CLASS)]
-    with contextlib.closing(BadWeather(proxy, chance, mean_bytes=CLASS * LINES * 20)):
+    with bad_weather(proxy, chance, mean_bytes=CLASS * LINES * 20):
         for number in range(LINES):
             for person in people:
                 person.client.say(f"{person.name}: {number}")
@@ -246,6 +243,7 @@ def test_in_a_storm_no_line_is_lost_doubled_or_swapped(
 SHORT = 40  # events
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_in_a_storm_a_room_that_forgets_tells_everyone_exactly_how_much_they_missed(
     open_room: OpenRoom, stack: contextlib.ExitStack, record: Record, chance: random.Random
@@ -284,11 +282,9 @@ def test_a_client_that_never_reads_costs_the_others_nothing(
     left: Message = {}
     for number in range(10_000):  # 40 MB: more than any system buffers
         alice.says(f"{number} " + "x" * 3900)
-        while (event := alice.next())["type"] != "said":
+        while (event := alice.receive() or {})["type"] != "said":
             left = event if event["type"] == "left" else left
-        while (heard := bob.next())["type"] != "said":
-            pass
-        assert heard["text"] == event["text"]
+        assert bob.receive_until("said")["text"] == event["text"]
         if left:
             break
     assert (left["name"], left["reason"]) == ("Stuck", "lost")
@@ -311,13 +307,13 @@ def test_what_waits_for_a_client_that_writes_but_never_reads_has_a_limit(
     assert (left["name"], left["reason"]) == ("Stuck", "lost")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_person_disconnected_for_being_slow_comes_back_and_learns_how_much_is_missing(
-    open_room: OpenRoom, stack: contextlib.ExitStack, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, enter: Enter, person_enters: PersonEnters
 ) -> None:
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
     room = open_room(history=10)
     proxy = stack.enter_context(Proxy(room.port))
-    bob = stack.enter_context(contextlib.closing(Person("Bob", proxy.port)))
+    bob = person_enters("Bob", proxy.port)
     expect(bob.events, net.Joined)
     alice = enter(room.port, "Alice")
     proxy.silence()
@@ -333,11 +329,11 @@ def test_a_person_disconnected_for_being_slow_comes_back_and_learns_how_much_is_
 # Many ----------------------------------------------------------------------------------------------------------------
 
 
-ROUNDS = 1000 if LONG else 200
+ROUNDS = 1000 if LONG else 50
 
 
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="only Linux lists a process's descriptors")
-def test_hundreds_of_rooms_with_somebody_in_them_leave_nothing_behind(disk: Path) -> None:
+def test_many_rooms_with_somebody_in_them_leave_nothing_behind(disk: Path) -> None:
     """No thread, no descriptor, no file."""
     threads, descriptors = threading.active_count(), len(os.listdir(DESCRIPTORS))
     for _ in range(ROUNDS):
@@ -361,7 +357,7 @@ def open_a_room() -> None:
 
 
 def come_in() -> None:
-    with net.run_client(LOOPBACK, "Ann", queue.Queue(), port=free_port()) as client:
+    with net.run_client(LOOPBACK, "Ann", queue.Queue(), port=1) as client:
         pass
     assert client.join(LIMIT)
 
@@ -372,13 +368,54 @@ def look_for_rooms() -> None:
     assert finder.join(LIMIT)
 
 
-EVERYTHING = pytest.mark.parametrize("begin", [open_a_room, come_in, look_for_rooms])
+Leaving = Callable[[int], contextlib.AbstractContextManager[None]]
 
 
-def fails_until_there_is_enough(
-    begin: Callable[[], None], leaving: Callable[[int], contextlib.AbstractContextManager[None]]
+@contextlib.contextmanager
+def leaving_threads(count: int) -> Iterator[None]:
+    """No more threads than so many start."""
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) >= count:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        really_start(thread)
+
+    started: list[threading.Thread] = []
+    really_start = threading.Thread.start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        yield
+
+
+@contextlib.contextmanager
+def leaving_descriptors(count: int) -> Iterator[None]:
+    """This process can open so many more files and sockets."""
+    import resource
+
+    def refuse(*_limit: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        taken = [stack.enter_context(open(os.devnull))]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 100, hard))
+        patch.setattr(resource, "setrlimit", refuse)  # a room would raise the limit, as far as it may
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(stack.enter_context(open(os.devnull)))
+        for file in taken[-count:] if count else []:
+            file.close()
+        yield
+
+
+@pytest.mark.parametrize("leaving", [leaving_threads, pytest.param(leaving_descriptors, marks=posix)])
+@pytest.mark.parametrize("begin", [open_a_room, come_in, look_for_rooms])
+def test_without_threads_or_descriptors_nothing_begins_and_nothing_is_left_behind(
+    begin: Callable[[], None], leaving: Leaving, disk: Path
 ) -> None:
-    """With nothing left, one left, two ...: it fails with a sentence and leaves nothing behind, until it succeeds."""
+    """With none left, one left, two ...: it fails with a sentence and leaves nothing behind, until it succeeds."""
     threads, count = set(threading.enumerate()), 0
     error: OSError | None = OSError()
     while error is not None:
@@ -392,75 +429,22 @@ def fails_until_there_is_enough(
         assert error is None or error.strerror
         assert set(threading.enumerate()) <= threads
         assert open_sockets() <= sockets
+        assert list(disk.iterdir()) == []
         count += 1
     assert count > 1
 
 
-@EVERYTHING
-def test_without_threads_nothing_begins_and_nothing_is_left_behind(
-    begin: Callable[[], None], disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextlib.contextmanager
-    def leaving(count: int) -> Iterator[None]:
-        def start(thread: threading.Thread) -> None:
-            if len(started) >= count:
-                raise RuntimeError("can't start new thread")
-            started.append(thread)
-            really_start(thread)
-
-        started: list[threading.Thread] = []
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", start)
-            yield
-
-    really_start = threading.Thread.start
-    fails_until_there_is_enough(begin, leaving)
-    assert list(disk.iterdir()) == []
-
-
 @posix
-@EVERYTHING
-def test_without_descriptors_nothing_begins_and_nothing_is_left_behind(
-    begin: Callable[[], None], disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import resource
-
-    def refuse(*_limit: object) -> None:
-        raise ValueError("not allowed to raise maximum limit")
-
-    set_limit = resource.setrlimit
-
-    @contextlib.contextmanager
-    def leaving(count: int) -> Iterator[None]:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.ExitStack() as stack:
-            stack.callback(set_limit, resource.RLIMIT_NOFILE, (soft, hard))
-            taken = [stack.enter_context(open(os.devnull))]
-            set_limit(resource.RLIMIT_NOFILE, (taken[0].fileno() + 100, hard))
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(stack.enter_context(open(os.devnull)))
-            for file in taken[-count:] if count else []:
-                file.close()
-            yield
-
-    monkeypatch.setattr(resource, "setrlimit", refuse)  # a room would raise the limit, as far as it may
-    fails_until_there_is_enough(begin, leaving)
-    open_a_room()
-    assert list(disk.iterdir()) == []
-
-
-@posix
+@pytest.mark.usefixtures("impatient")
 def test_without_descriptors_a_client_tries_again_and_gets_in_once_there_are_some(
-    open_room: OpenRoom, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, person_enters: PersonEnters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_how: object, **_more: object) -> socket.socket:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
     room = open_room()
     proxy = stack.enter_context(Proxy(room.port))
-    ann = stack.enter_context(contextlib.closing(Person("Ann", proxy.port)))
+    ann = person_enters("Ann", proxy.port)
     expect(ann.events, net.Joined)
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", refuse)
@@ -471,64 +455,57 @@ def test_without_descriptors_a_client_tries_again_and_gets_in_once_there_are_som
     expect(ann.events, net.Said)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_clock_that_is_set_back_an_hour_changes_nothing_but_the_times_that_are_shown(
     open_room: OpenRoom,
+    person_enters: PersonEnters,
     stack: contextlib.ExitStack,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """People who are in go on, also after a break; the host's window opens again; others come, and save files."""
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01))
     # Both take the clock once, when they are defined: here they look at the one that the test sets.
     monkeypatch.setattr(net, "Room", functools.partial(net.Room, now=lambda: time.time()))
     monkeypatch.setattr(net, "Outbox", functools.partial(net.Outbox, clock=lambda: time.time()))
     room = open_room(rate=net.RATE)
     proxy = stack.enter_context(Proxy(room.port))
-    ann = stack.enter_context(contextlib.closing(Person("Ann", proxy.port)))
-    host = stack.enter_context(contextlib.closing(Person("Host", room.port, token=room.token)))
-    for person in (ann, host):
-        person.client.say(f"{person.name}, before")
-        ann.hears(f"{person.name}, before")
+    ann, host = person_enters("Ann", proxy.port), person_enters("Host", room.port, token=room.token)
+    ann.client.say("before")
+    host.hears("before")
     host.close()
-    with monkeypatch.context() as patch:
-        set_clock(patch, -3600)
-        host = stack.enter_context(contextlib.closing(Person("Host", room.port, token=room.token)))
-        bob = stack.enter_context(contextlib.closing(Person("Bob", room.port)))
-        for person in (ann, bob, host):
-            while not any(isinstance(event, net.Welcome) for event in person.seen):
-                person.take()
-            person.client.say(f"{person.name}, after")
-            ann.hears(f"{person.name}, after")
-        proxy.cut()
-        ann.client.say("Ann, after a break")
-        for person in (bob, host):
-            person.hears("Ann, after a break")
-            assert [line.text for line in person.lines] == [
-                *("Ann, before", "Host, before", "Ann, after", "Bob, after", "Host, after", "Ann, after a break"),
-            ]
-            assert person.lines[0].time - person.lines[5].time > 3500
-            assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
-        bob.client.share(__file__)
-        ann.client.save(expect(ann.events, net.Shared), str(tmp_path / "saved"))
-        expect(ann.events, net.Saved)
-
-
-def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     clock, fine_clock = time.time, time.time_ns
-    monkeypatch.setattr(time, "time", lambda: clock() + seconds)
-    monkeypatch.setattr(time, "time_ns", lambda: fine_clock() + seconds * 10**9)
+    monkeypatch.setattr(time, "time", lambda: clock() - 3600)
+    monkeypatch.setattr(time, "time_ns", lambda: fine_clock() - 3600 * 10**9)
+    host, bob = person_enters("Host", room.port, token=room.token), person_enters("Bob", room.port)
+    for person in (ann, bob, host):
+        while not person.room:
+            person.take()
+        person.client.say(person.name)
+        ann.hears(person.name)
+    proxy.cut()
+    ann.client.say("after a break")
+    for person in (bob, host):
+        person.hears("after a break")
+        assert [line.text for line in person.lines] == ["before", "Ann", "Bob", "Host", "after a break"]
+        assert person.lines[0].time - person.lines[4].time > 3500
+        assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
+    bob.client.share(__file__)
+    ann.client.save(expect(ann.events, net.Shared), str(tmp_path / "saved"))
+    expect(ann.events, net.Saved)
 
 
 # A room in a process of its own --------------------------------------------------------------------------------------
 
 
 class RoomProcess:
-    """Runs one of the functions below in a process of its own, and speaks with it line by line."""
+    """Runs `serve`, or another function below, in a process of its own, and speaks with it line by line."""
 
-    def __init__(self, serve: Callable[[int], None], port: int = 0, inside: Sequence[str] = ()) -> None:
-        command = [*inside, sys.executable, "-c", f"from tests import test_torture as t; t.{serve.__name__}({port})"]
+    def __init__(self, *arguments: object, function: str = "serve", inside: Sequence[str] = ()) -> None:
+        code = f"from tests import test_torture as t; t.{function}(*{arguments})"
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, cwd=TOP, stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen(
+            [*inside, sys.executable, "-c", code], cwd=TOP, stdin=pipe, stdout=pipe, text=True
+        )
         self._end = threading.Timer(3 * LIMIT, self.process.kill)  # so that nothing waits for its words forever
         self._end.start()
         self.port = int(self.hears(""))
@@ -552,20 +529,32 @@ class RoomProcess:
         self.process.communicate()
 
 
-def serve(port: int) -> None:
-    with net.run_server("Room", host=LOOPBACK, port=port, rate=None) as room:
-        print(room.port, flush=True)
-        input()
+Start = Callable[..., RoomProcess]
 
 
-def serve_with_few_files(port: int) -> None:
+@pytest.fixture
+def start(stack: contextlib.ExitStack) -> Start:
+    return lambda *arguments, **how: stack.enter_context(contextlib.closing(RoomProcess(*arguments, **how)))
+
+
+def serve(port: int = 0, rate: float | None = None, password: str | None = None, history: int = 2000) -> None:
+    """A room with its host, until the process is killed."""
+    net.FIRST_MESSAGE = 60.0
+    room = net.run_server("Room", host=LOOPBACK, port=port, rate=rate, password=password, history=history)
+    net.run_client(LOOPBACK, "Host", queue.Queue(), port=room.port, token=room.token, password=password)
+    print(room.port, flush=True)
+    input()
+
+
+def serve_with_few_files() -> None:
     """Takes all remaining descriptors when it is told to, and gives them back when it is told to."""
     import resource
 
     logging.basicConfig(stream=sys.stdout)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    with net.run_server("Room", host=LOOPBACK, port=port, rate=None) as room:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))
+    with net.run_server("Room", host=LOOPBACK, port=0, rate=None) as room:
         print(room.port, flush=True)
+        print("limit", resource.getrlimit(resource.RLIMIT_NOFILE)[0], flush=True)
         input()
         taken = []
         with contextlib.suppress(OSError):
@@ -587,17 +576,10 @@ def lasting_port() -> int:
             return port
 
 
-@pytest.fixture
-def start(stack: contextlib.ExitStack) -> Callable[..., RoomProcess]:
-    return lambda *what: stack.enter_context(contextlib.closing(RoomProcess(*what)))
-
-
 @posix
-def test_two_hundred_people_who_arrive_at_once_all_get_in(
-    start: Callable[..., RoomProcess], stack: contextlib.ExitStack
-) -> None:
+def test_two_hundred_people_who_arrive_at_once_all_get_in(start: Start, stack: contextlib.ExitStack) -> None:
     """The room's process is stopped meanwhile, so it accepts none of them before the last has connected."""
-    room = start(serve)
+    room = start()
     os.kill(room.process.pid, signal.SIGSTOP)
     people = [stack.enter_context(Wire(room.port)) for _ in range(200)]
     for wire in people:
@@ -608,10 +590,11 @@ def test_two_hundred_people_who_arrive_at_once_all_get_in(
 
 
 @posix
-def test_without_descriptors_the_people_in_a_room_go_on_and_others_get_in_later(
-    start: Callable[..., RoomProcess], enter: Enter, stack: contextlib.ExitStack
+def test_a_room_raises_its_limit_of_open_files_and_without_any_the_people_in_it_go_on_and_others_get_in_later(
+    start: Start, enter: Enter, stack: contextlib.ExitStack
 ) -> None:
-    room = start(serve_with_few_files)
+    room = start(function="serve_with_few_files")
+    assert room.hears("limit") == "limit 256\n"
     alice, bob = enter(room.port, "Alice"), enter(room.port, "Bob")
     room.tell("take them")
     room.hears("none left")
@@ -624,229 +607,135 @@ def test_without_descriptors_the_people_in_a_room_go_on_and_others_get_in_later(
     alice.receive_until("joined")
 
 
-def serve_on_a_small_disk(port: int) -> None:
-    """Does what it is told: fills the disk, empties it, or saves the last file there."""
-    events: net.Events = queue.Queue()
-    filler, saved = (Path(tempfile.gettempdir()) / name for name in ("filler", "saved"))
-    with (
-        net.run_server("Room", host=LOOPBACK, port=port, rate=None) as room,
-        net.run_client(LOOPBACK, "Host", events, port=room.port, token=room.token) as client,
-    ):
+def serve_on_a_small_disk() -> None:
+    """Fills the disk when it is told to, and empties it when it is told to."""
+    filler = Path(tempfile.gettempdir(), "filler")
+    with net.run_server("Room", host=LOOPBACK, port=0, rate=None) as room:
         print(room.port, flush=True)
-        while wish := input():
-            if wish == "fill":
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                    while file.write(bytes(4096)):
-                        pass
-                print("filled", shutil.disk_usage(saved.parent).free, flush=True)
-            elif wish == "empty":
-                filler.unlink()
-                print("emptied", flush=True)
-            elif wish == "save":
-                client.save(expect(events, net.Shared), str(saved))
-                end = expect(events, object, lambda event: isinstance(event, net.Saved | net.Failed))
-                print("end:", getattr(end, "code", "saved"), sorted(saved.parent.glob("saved*")), flush=True)
+        while True:
+            input()
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            print("filled", shutil.disk_usage(filler.parent).free, flush=True)
+            input()
+            filler.unlink()
+            print("emptied", flush=True)
 
 
 SMALL_DISK = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m none "$TMPDIR" && exec "$0" "$@"']
 
 
+@pytest.mark.slow
 @posix
-def test_on_a_full_disk_files_fail_with_a_reason_and_chat_continues(
-    start: Callable[..., RoomProcess], enter: Enter
-) -> None:
-    """A real disk: a file that arrives, a file that is saved, and both again when there is space."""
+def test_on_a_full_disk_a_file_fails_with_a_reason_and_chat_continues(start: Start, enter: Enter) -> None:
+    """A real disk; test_transfers fills one for files that are saved."""
     if subprocess.run([*SMALL_DISK, "true"], capture_output=True, check=False).returncode != 0:
         skip_or_fail("a small disk of one's own needs Linux, root and unshare")
-    room = start(serve_on_a_small_disk, 0, SMALL_DISK)
-    ann, bob = enter(room.port, "Ann"), enter(room.port, "Bob")
-    data = secrets.token_bytes(2**20)
-    assert give_file(ann, data)["type"] == "stored"
+    room = start(function="serve_on_a_small_disk", inside=SMALL_DISK)
+    ann = enter(room.port, "Ann")
 
     def fill() -> None:
         room.tell("fill")
         room.hears("filled 0")
 
-    answer = give_file(ann, data, meanwhile=fill)
+    answer = give_file(room.port, ann, meanwhile=fill)
     assert (answer["type"], answer["code"]) == ("refused", "space")
     ann.says("still here")
-    bob.hears("still here")
-    room.tell("save")
-    assert room.hears("end:") == "end: disk_full []\n"
+    ann.hears("still here")
     room.tell("empty")
     room.hears("emptied")
-    assert give_file(ann, data)["type"] == "stored"
-    room.tell("save")
-    assert room.hears("end:").startswith("end: saved [")
+    assert give_file(room.port, ann)["type"] == "stored"
 
 
-def give_file(member: Member, data: bytes, meanwhile: Callable[[], None] = lambda: None) -> Message:
-    """Shares the data, with something else in the middle of it; returns the room's last answer."""
-    half = len(data) // 2
-    with Wire(member.port) as wire:
-        assert wire.begin_upload(member.token, len(data), "map.png")["type"] == "ready"
-        wire.send_bytes(data[:half])
+def give_file(port: int, member: Member, meanwhile: Callable[[], None] = lambda: None) -> Message:
+    """Shares a file, with something else in the middle of it; returns the room's last answer."""
+    half = secrets.token_bytes(2**19)
+    with Wire(port) as wire:
+        assert wire.begin_upload(member.token, 2**20, "map.png")["type"] == "ready"
+        wire.send_bytes(half)
         meanwhile()
-        wire.send_bytes(data[half:])
-        wire.send(message("sent", sha256=hashlib.sha256(data).hexdigest()))
+        wire.send_bytes(half)
+        wire.send(message("sent", sha256=hashlib.sha256(half + half).hexdigest()))
         return wire.receive_all()[-1]
 
 
 @posix
 def test_a_room_opened_again_after_a_crash_has_the_same_port(
-    start: Callable[..., RoomProcess],
-    enter: Enter,
-    open_room: OpenRoom,
-    monkeypatch: pytest.MonkeyPatch,
+    start: Start, enter: Enter, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = lasting_port()
-    room = start(serve, port)
-    alice, bob = enter(port, "Alice"), enter(port, "Bob")
-    bob.says("hello")
-    alice.hears("hello")
+    room = start(port)
+    enter(port, "Ann")
     room.process.kill()
     room.process.wait(LIMIT)
     monkeypatch.setattr(net, "PORTS", range(port, port + 2))  # it might go to the next one
     assert open_room(port=port).port == port
-    enter(port, "Alice")
-
-
-PASSWORD = "open sesame"
-
-
-def serve_with_limits(port: int, password: str | None = None) -> None:
-    net.FIRST_MESSAGE = 60.0
-    with net.run_server("Room", host=LOOPBACK, port=port, password=password) as room:
-        print(room.port, flush=True)
-        input()
-
-
-def serve_encrypted_with_limits(port: int) -> None:
-    serve_with_limits(port, PASSWORD)
-
-
-@posix
-def test_while_some_try_everything_to_slow_a_room_down_the_others_get_everything(
-    start: Callable[..., RoomProcess], stack: contextlib.ExitStack
-) -> None:
-    """500 idle connections, a person who does not read, and one who floods."""
-    check_that_the_others_get_everything(start(serve_with_limits).port, None, stack)
-
-
-@posix
-@needs_tls
-def test_while_some_slow_an_encrypted_room_down_the_others_get_everything(
-    start: Callable[..., RoomProcess], stack: contextlib.ExitStack
-) -> None:
-    """The same, and 50 handshakes that begin and never end."""
-    check_that_the_others_get_everything(start(serve_encrypted_with_limits).port, PASSWORD, stack)
+    enter(port, "Ann")
 
 
 IDLE, HALF_OPEN = 500, 50  # connections
 
 
-def begin_handshake(wire: Wire) -> None:
-    """As far as the first bytes of a TLS record."""
-    wire.hello(tls=True, a=f"{secrets.randbits(2_000) + 2:0512x}")
-    wire.send_bytes(b"\x16\x03\x01")
-
-
-def join(port: int, name: str, password: str | None) -> net.Connection:
-    """A connection of somebody who is in the room, and on which nobody reads."""
-    dialer = net.Dialer(LOOPBACK, port, password)
-    connection = dialer.connect(lambda: True)
-    dialer.exchange_hellos(connection, net.Deadline(LIMIT))
-    connection.send_unjoined(net.Join(name, secrets.token_hex(16), None, 0))
-    connection.wait_for_line(net.Deadline(LIMIT))
-    return connection
-
-
-class Flood:
-    """Somebody who writes as fast as the room reads."""
-
-    def __init__(self, port: int, password: str | None) -> None:
-        self._connection = join(port, "Flood", password)
-        self._ending = threading.Event()
-        self._threads = [threading.Thread(target=work, name="flood") for work in (self._write, self._read)]
-        for thread in self._threads:
-            thread.start()
-
-    def _deadline(self) -> net.Deadline:
-        return net.Deadline(10 * LIMIT, is_wanted=lambda: not self._ending.is_set())
-
-    def _write(self) -> None:
-        with contextlib.suppress(net.ConnectionLost):
-            for first in range(1, 10**9, 100):
-                lines = [net.encode(net.Say(number, "flood")) for number in range(first, first + 100)]
-                self._connection.send_bytes(b"".join(lines), self._deadline())
-
-    def _read(self) -> None:
-        with contextlib.suppress(net.ConnectionLost):
-            while True:
-                self._connection.next_bytes(net.MAX_PIECE, self._deadline())
-
-    def close(self) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
-        self._connection.close()
-
-
-def check_that_the_others_get_everything(port: int, password: str | None, stack: contextlib.ExitStack) -> None:
+@pytest.mark.slow
+@posix
+@pytest.mark.parametrize("password", [None, pytest.param("open sesame", marks=NEEDS_TLS)])
+def test_while_some_try_everything_to_slow_a_room_down_the_others_get_everything(
+    start: Start, stack: contextlib.ExitStack, person_enters: PersonEnters, password: str | None
+) -> None:
+    """500 idle connections, 50 handshakes that never end, a person who does not read, and one who floods."""
+    port = start(0, net.RATE, password).port
     for _ in range(IDLE):
         stack.enter_context(socket.create_connection((LOOPBACK, port)))
-    if password is not None:
-        for number in range(HALF_OPEN):  # from elsewhere: they use up what newcomers of their address may do
-            begin_handshake(stack.enter_context(Wire(port, source=f"127.0.0.{2 + number % 5}")))
-    stuck = stack.enter_context(contextlib.closing(join(port, "Stuck", password)))
-    stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stack.enter_context(contextlib.closing(Flood(port, password)))
-    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", port, password=password))) for i in range(5)]
+    for number in range(HALF_OPEN if password else 0):  # from elsewhere: newcomers of one address are limited
+        wire = stack.enter_context(Wire(port, source=f"127.0.0.{2 + number % 5}"))
+        wire.hello(tls=True, a=srp_hex(secrets.randbits(2_000) + 2))
+        wire.send_bytes(b"\x16\x03\x01")  # the first bytes of a TLS record
+    proxy = stack.enter_context(Proxy(port))
+    expect(person_enters("Stuck", proxy.port, password=password).events, net.Welcome)
+    proxy.silence()
+    flood = person_enters("Flood", port, password=password)
+    for _ in range(10_000):
+        flood.client.say("flood")
+    people = [person_enters(f"Person {number}", port, password=password) for number in range(5)]
     for number in range(10):
         for person in people:
             person.client.say(f"{person.name}: {number}")
         for person in people:
             people[0].hears(f"{person.name}: {number}")
+    people[0].hears("flood")
     people[0].client.say("the end")
     for person in people:
         person.hears("the end")
         assert person.lines == people[0].lines
         assert [line.text for line in people[0].lines if line.name == person.name][:10] == own_lines(person)[:10]
         assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
-    assert any(line.name == "Flood" for line in people[0].lines)
 
 
 CRASHES = 20 if LONG else 3
 LINES_BETWEEN_CRASHES = 20  # of each
 
 
-def serve_with_host(port: int) -> None:
-    with (
-        net.run_server("Room", host=LOOPBACK, port=port, rate=None, history=10**5) as room,
-        net.run_client(LOOPBACK, "Host", queue.Queue(), port=room.port, token=room.token),
-    ):
-        print(room.port, flush=True)
-        input()
-
-
+@pytest.mark.slow
 @posix
 @pytest.mark.usefixtures("impatient")
 def test_when_rooms_crash_and_open_again_each_line_gets_one_answer_and_none_appears_in_another_room(
-    stack: contextlib.ExitStack, chance: random.Random
+    stack: contextlib.ExitStack, person_enters: PersonEnters, chance: random.Random
 ) -> None:
     """Everyone is back automatically. A line belongs to its room: it was said there, or it returns to its author."""
     port = lasting_port()
-    room = RoomProcess(serve_with_host, port)
+    room = RoomProcess(port, None, None, 10**5)
     stack.callback(lambda: room.close())
-    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", port))) for i in range(CLASS)]
+    people = [person_enters(f"Person {number}", port) for number in range(CLASS)]
     for person in people:
         while not person.number:
             person.take()
+    said = dict.fromkeys(people, 0)  # lines
     for crash in range(1, CRASHES + 1):
         for _ in range(LINES_BETWEEN_CRASHES):
             for person in people:
-                person.client.say(f"{person.name}: {person.said}")
-                person.said += 1
+                person.client.say(f"{person.name}: {said[person]}")
+                said[person] += 1
         witness = chance.choice(people)
         heard = chance.randrange(len(witness.answered), LINES_BETWEEN_CRASHES * crash)
         while len(witness.answered) <= heard:
@@ -854,10 +743,10 @@ def test_when_rooms_crash_and_open_again_each_line_gets_one_answer_and_none_appe
         room.process.kill()
         room.process.wait(LIMIT)
         room.close()
-        room = RoomProcess(serve_with_host, port)
-    observer = stack.enter_context(contextlib.closing(Person("Observer", port)))
+        room = RoomProcess(port, None, None, 10**5)
+    observer = person_enters("Observer", port)
     for person in people:
-        while len(person.answered) < person.said or not person.is_in(observer):
+        while len(person.answered) < said[person] or not person.is_in(observer):
             person.take()
     observer.client.say("the end")
     for person in [observer, *people]:
@@ -874,39 +763,18 @@ def test_when_rooms_crash_and_open_again_each_line_gets_one_answer_and_none_appe
     assert len({line.text for line in observer.lines}) == len(observer.lines)
 
 
-@posix
-def test_the_room_raises_its_limit_of_open_files(start: Callable[..., RoomProcess]) -> None:
-    soft = int(start(serve_after_lowering_the_limit).hears("").split()[0])
-    assert soft > 256
-
-
-def serve_after_lowering_the_limit(port: int) -> None:
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    with net.run_server("Room", host=LOOPBACK, port=port) as room:
-        print(room.port)
-        print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], flush=True)
-        input()
-
-
+@pytest.mark.usefixtures("impatient")
 def test_rooms_opened_and_closed_while_people_try_to_get_in_never_hang(
-    open_room: OpenRoom, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, person_enters: PersonEnters
 ) -> None:
     """Connections in every stage of getting in meet a room that closes."""
-    monkeypatch.setattr(net, "RETRIES", (0.0,))
     proxy = stack.enter_context(Proxy(open_room().port))
-    people = [stack.enter_context(contextlib.closing(Person(f"Person {i}", proxy.port))) for i in range(5)]
-    for person in people:
+    for person in [person_enters(f"Person {number}", proxy.port) for number in range(5)]:
         expect(person.events, net.Welcome)
     for _ in range(20):
         room = net.run_server("Room", host=LOOPBACK, port=0)
         proxy.port_behind = room.port
         proxy.cut()
         room.close()
-    room = open_room()
-    proxy.port_behind = room.port
-    newcomer = stack.enter_context(contextlib.closing(Person("Newcomer", proxy.port)))
-    until(lambda: not newcomer.events.empty(), "the newcomer hears something")
-    expect(newcomer.events, net.Welcome)
+    proxy.port_behind = open_room().port
+    expect(person_enters("Newcomer", proxy.port).events, net.Welcome)

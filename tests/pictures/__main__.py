@@ -5,16 +5,18 @@ Every change of a colour adds all of them to the history, so there are few: no m
 
 from __future__ import annotations
 
+import struct
 import sys
 import tempfile
 import time
 import tkinter as tk
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import chat_gui
 import net
-from tests.helpers import Display, own_screen, screenshot, stay_at_home, window_box
+from tests.helpers import Display, own_screen, stay_at_home
 from tests.windows import Person
 
 HERE = Path(__file__).parent
@@ -184,8 +186,36 @@ def take(display: Display, person: Person, name: str) -> None:
     hide_pointer(person.root)
     person.settle(0.2)
     path = HERE / f"{name}.png"
-    screenshot(display, path, window_box(person.root))
+    save(display, person.root, path)
     print(path)
+
+
+def save(display: Display, root: tk.Tk, path: Path) -> None:
+    """Write what the window shows to a PNG file."""
+    root.update()
+    root.winfo_pointerxy()  # a question to the X server, which answers after it has drawn what was sent before
+    assert display.file is not None
+    rows = list(rows_of_screen(display.file.read_bytes()))
+    x, y, width, height = root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()
+    # Before each row PNG expects the number of the filter that it was packed with: 0, none.
+    pixels = b"".join(b"\0" + row[3 * x : 3 * (x + width)] for row in rows[y : y + height])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits for each of red, green and blue
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")):
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def rows_of_screen(data: bytes) -> Iterator[bytes]:
+    """Rows of red, green and blue bytes, from the format in which Xvfb keeps its screen."""
+    header = struct.unpack(">25I", data[:100])
+    header_size, width, height, row_size, colours = (header[i] for i in (0, 4, 5, 12, 19))
+    begin = header_size + 12 * colours  # between header and pixels is a table of colours that nobody uses
+    for start in range(begin, begin + height * row_size, row_size):
+        row = data[start : start + 4 * width]
+        colour = bytearray(3 * width)
+        colour[0::3], colour[1::3], colour[2::3] = row[2::4], row[1::4], row[0::4]
+        yield bytes(colour)
 
 
 def make(display: Display) -> None:
