@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import json
 import queue
 import re
 import socket
@@ -19,6 +20,7 @@ import time
 import types
 import unicodedata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,7 @@ from tests.strangers import (
     A,
     B,
     OtherRoom,
+    OtherTls,
     Stranger,
     fake_room,
     key_of_room,
@@ -326,6 +329,82 @@ def test_a_client_without_a_password_gets_the_salt_and_nothing_to_guess_with(ope
 # An impostor ------------------------------------------------------------------
 
 
+# A recording ------------------------------------------------------------------
+
+DICTIONARY = ["password", "chemistry", BARE, "letmein"]
+
+
+def fits(key: bytes, proof: bytes) -> bool:
+    """Whether this key made the proof: anyone who has recorded it can check that."""
+    try:
+        OtherTls(ssl.PROTOCOL_TLS_SERVER, key).handshake_step(proof)
+    except ssl.SSLError as error:
+        return error.reason != "BINDER_DOES_NOT_VERIFY"
+    return True
+
+
+def secrets_without_exponents(x: int, public_a: int, public_b: int) -> list[int]:
+    """What a word of the dictionary gives to someone who knows neither a nor b, from the formulas of S.
+
+    With 0 and 1 in place of the exponents, and with the public values in place of what they hide.
+    """
+    v = srp_public(x)
+    hidden = (public_b - srp_public_b(0, x) + 1) % SRP_PRIME  # g^b, if the word is right
+    found = [srp_client_secret(a, x, public_b) for a in (0, 1)] + [srp_room_secret(b, x, public_a) for b in (0, 1)]
+    return [*found, v, public_a, public_b, hidden, public_a * v % SRP_PRIME, public_a * hidden % SRP_PRIME]
+
+
+@needs_tls
+def test_nobody_can_find_the_password_from_a_recording(open_room: OpenRoom) -> None:
+    with Proxy(open_room(password=PASSWORD).port) as proxy:
+        with Stranger(proxy.port) as stranger:
+            stranger.join("Ann")
+        until(lambda: proxy.connections == 0, "all has been recorded")
+        sent, received = bytes(proxy.to_room), bytes(proxy.from_room)
+    hello, answer = (recording.partition(b"\n")[0] + b"\n" for recording in (sent, received))
+    public_a, public_b = int(json.loads(hello)["a"], 16), int(json.loads(answer)["b"], 16)
+    salt = json.loads(answer)["salt"]
+    record = sent.partition(b"\n")[2]
+    proof = record[: 5 + int.from_bytes(record[3:5], "big")]
+    assert fits(stranger.key, proof), "with the right key, the attack would succeed"
+    for word in DICTIONARY:
+        x = srp_x(word, salt)
+        for secret in secrets_without_exponents(x, public_a, public_b):
+            assert not fits(srp_key(secret, hello, answer), proof)
+        # Every word explains B equally well: g generates the whole group, so some b leads from this word to this B.
+        assert (public_b - srp_public_b(0, x) + 1) % SRP_PRIME != 0
+
+
+@needs_tls
+@pytest.mark.parametrize(("bet", "found"), [(BARE, [BARE]), ("chemistry", [])], ids=["the right word", "a wrong word"])
+def test_an_impostor_can_test_one_word_with_each_attempt_to_join(stack: Stack, bet: str, found: list[str]) -> None:
+    """It bets on a word, takes the client's proof, and checks the whole dictionary against it: only the bet counts."""
+    exchanged: list[tuple[bytes, bytes, bytes]] = []  # client's hello, own hello, proof
+
+    def serve(sock: socket.socket) -> None:
+        hello = read_line(sock)
+        answer = password_hello(SALT, srp_hex(srp_public_b(B, srp_x(bet, SALT))))
+        sock.sendall(answer)
+        proof = sock.recv(5, socket.MSG_WAITALL)
+        proof += sock.recv(int.from_bytes(proof[3:], "big"), socket.MSG_WAITALL)
+        exchanged.append((hello, answer, proof))
+        say_wrong(sock)
+
+    assert visit(stack, stack.enter_context(fake_room(serve))).is_refused() == "wrong"
+    ((hello, answer, proof),) = exchanged
+    public_a, public_b = int(json.loads(hello)["a"], 16), int(json.loads(answer)["b"], 16)
+    u = int.from_bytes(hashlib.sha256(bytes.fromhex(srp_hex(public_a) + srp_hex(public_b))).digest(), "big")
+    fitting = []
+    for word in DICTIONARY:
+        secret = pow(public_a * pow(srp_public(srp_x(word, SALT)), u, SRP_PRIME) % SRP_PRIME, B, SRP_PRIME)
+        if fits(srp_key(secret, hello, answer), proof):
+            fitting.append(word)
+    assert fitting == found
+
+
+# An impostor ------------------------------------------------------------------
+
+
 class Impostor:
     """A room that does not know the password: it takes the client's proof, and does `ending`."""
 
@@ -578,6 +657,44 @@ def readers() -> int:
 
 
 # Both proofs ------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@needs_tls
+def test_three_hundred_join_while_others_talk_and_everything_arrives(
+    open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "FIRST_MESSAGE", 6 * LIMIT)  # however slow this computer is
+    room = open_room(password=PASSWORD)
+    ann, bob = visit(stack, room.port, "Ann"), visit(stack, room.port, "Bob")
+    ann.is_in()
+    bob.is_in()
+    all_in = threading.Event()
+    said: list[str] = []
+
+    def talk() -> None:
+        while not all_in.wait(0.05):
+            said.append(f"{len(said)}")
+            ann.client.say(said[-1])
+
+    def join(number: int) -> str:
+        with Stranger(room.port, source=f"127.0.{1 + number // 30}.1") as stranger:
+            stranger.socket.settimeout(6 * LIMIT)
+            name: str = stranger.join(f"Pupil {number}")["name"]
+            stranger.leave()
+            return name
+
+    talker = threading.Thread(target=talk, name="talker")
+    talker.start()
+    try:
+        with ThreadPoolExecutor(30, thread_name_prefix="pupil") as pool:
+            names = list(pool.map(join, range(300)))
+    finally:
+        all_in.set()
+        talker.join()
+    assert names == [f"Pupil {number}" for number in range(300)]
+    assert said
+    bob.hears(*said)
 
 
 @needs_tls
