@@ -336,9 +336,10 @@ def test_every_field_has_a_test_of_its_limit() -> None:
 
 
 def test_a_message_without_a_field_that_it_needs_is_a_protocol_error() -> None:
+    impossible: list[object] = [..., {}, [[]]]
     needed = [name for name, field in EVERY_FIELD.items() if field.default is dataclasses.MISSING]
     for kind, name in (each.split(".") for each in needed):
-        for value in (..., {}, [[]]):
+        for value in impossible:
             with pytest.raises(net.ProtocolError, match=f"{kind} has a missing or wrong '{name}'"):
                 net.decode(changed(line_of(kind), **{name: value}), ALL_TYPES)
 
