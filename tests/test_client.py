@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -22,145 +22,53 @@ from tests.helpers import (
     LOOPBACK,
     Message,
     Proxy,
-    Wire,
     drain,
-    expect,
     message,
     needs_tls,
     nobodys_port,
     port_of,
     until,
+    welcome,
 )
+from tests.helpers import FakeRoom as FakeRoom
+from tests.helpers import Guest as Guest
+from tests.helpers import Person as Person
 
-T = TypeVar("T")
 RETRIES = net.RETRIES  # as they are, before the tests shorten them
 PASSWORD = "open sesame"
 
 
-def welcome(**changed: object) -> Message:
-    """The first message of a room in which Ann is number 2."""
-    fields: dict[str, Any] = {
-        "room": "r1",
-        "title": "Room 7",
-        "who": 2,
-        "name": "Ann",
-        "host": 1,
-        "people": [[1, "Host"], [2, "Ann"]],
-        "files": 0,
-        "missed": 0,
-        "history": 0,
-        "last_id": 0,
-        "muted": False,
-        "paused": False,
-        "max_file": 0,
-    }
-    return message("welcome", **{**fields, **changed})
-
-
-def said(number: int, text: str = "x", **changed: object) -> Message:
+def said(number: int, text: str = "x", **changed: Any) -> Message:
     """Eve says this, unless `who` is somebody else."""
     fields: dict[str, Any] = {"number": number, "time": 1.5, "who": 3, "name": "Eve", "id": 1, "text": text}
     return message("said", **{**fields, **changed})
 
 
-def joined(number: int, who: int, name: str = "Eve") -> Message:
-    return message("joined", number=number, time=1.5, who=who, name=name)
+def joined(number: int, who: int) -> Message:
+    return message("joined", number=number, time=1.5, who=who, name="Eve")
 
 
-def shared(number: int, filename: str = "sheet.pdf") -> Message:
+def shared(number: int) -> Message:
     """Eve's file."""
-    fields = {"file": "ab" * 16, "filename": filename, "size": 5, "sha256": "0" * 64}
+    fields = {"file": "ab" * 16, "filename": "sheet.pdf", "size": 5, "sha256": "0" * 64}
     return message("shared", number=number, time=1.5, who=3, name="Eve", **fields)
 
 
-class Person:
-    """Somebody with the program: a client, and the events that its window would show."""
-
-    def __init__(
-        self, name: str, port: int, *, address: str = LOOPBACK, token: str | None = None, password: str | None = None
-    ) -> None:
-        self.events: net.Events = queue.Queue()
-        self.client = net.run_client(address, name, self.events, port=port, token=token, password=password)
-
-    def expects(self, kind: type[T], where: Callable[[T], object] = lambda _event: True) -> T:
-        return expect(self.events, kind, where)
-
-    def hears(self, text: str) -> net.Said:
-        return self.expects(net.Said, lambda said: said.text == text)
-
-    def says(self, text: str) -> int:
-        """The id that the line got."""
-        self.client.say(text)
-        return self.expects(net.Sending, lambda sending: sending.text == net.clean_text(text)).id
-
-    def gets_back(self, number: int) -> str:
-        """The code with which the line with this id returned."""
-        return self.expects(net.Rejected, lambda rejected: rejected.id == number).code
-
-    def close(self) -> None:
-        self.client.close()
-        assert self.client.join(LIMIT), "the client does not end"
-
-
-class Guest(Wire):
-    """A client's connection, as the room sees it; the test plays the room."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self.socket.settimeout(LIMIT)
-        self._received = b""
-
-    def expects(self, kind: str) -> Message:
-        received = self.receive()
-        assert received is not None, f"the connection ended instead of {kind!r}"
-        assert received["type"] == kind
-        return received
-
-    def says_hello(self, **other: object) -> None:
-        """The room's hello line. `other`: fields that differ from an open room's."""
-        self.send(message("hello", **{"protocol": net.PROTOCOL, "tls": False, **other}))
-
-    def refuses(self, code: str, reason: str = "because", **other: object) -> None:
-        self.send(message("refused", code=code, reason=reason, **other))
-
-    def lets_in(self, *events: Message, **changed: object) -> Message:
-        """Exchange hello lines, and welcome with these events as the history; returns the `join`."""
-        self.expects("hello")
-        self.says_hello()
-        join = self.expects("join")
-        self.send(welcome(**{"history": len(events), **changed}))
-        for event in events:
-            self.send(event)
-        return join
-
-
-class FakeRoom:
-    """A listening socket. The test decides what the room there says."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server((LOOPBACK, 0))
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # soon full if nobody reads
-        self._listener.settimeout(LIMIT)
-        self.port = port_of(self._listener)
-        self._guests: list[Guest] = []
-
-    def accepts(self) -> Guest:
-        self._guests.append(Guest(self._listener.accept()[0]))
-        return self._guests[-1]
-
-    def close(self) -> None:
-        for guest in self._guests:
-            guest.close()
-        self._listener.close()
-
-
 Come = Callable[..., Person]
+Visit = tuple[Person, Guest]  # somebody, and the room's end of their connection
 
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between two attempts are a hundredth of the real ones."""
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02, 0.04, 0.05))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads look at the clock often, and a connection without messages soon gets a ping."""
+    monkeypatch.setattr(net, "TICK", 0.02)
+    monkeypatch.setattr(net, "PING_AFTER", 0.1)
 
 
 @pytest.fixture
@@ -182,6 +90,16 @@ def fake(open_fake: Callable[[], FakeRoom]) -> FakeRoom:
 
 
 @pytest.fixture
+def visit(fake: FakeRoom, come: Come) -> Visit:
+    """Somebody in the fake room, and the room's end of their connection."""
+    ann = come("Ann", fake.port)
+    guest = fake.accepts()
+    guest.lets_in()
+    ann.expects(net.Welcome)
+    return ann, guest
+
+
+@pytest.fixture
 def room(open_room: OpenRoom) -> net.Server:
     return open_room()
 
@@ -190,13 +108,6 @@ def room(open_room: OpenRoom) -> net.Server:
 def proxy(stack: contextlib.ExitStack, room: net.Server) -> Proxy:
     """A network between Ann and the room."""
     return stack.enter_context(Proxy(room.port))
-
-
-@pytest.fixture
-def host(room: net.Server, come: Come) -> Person:
-    host = come("Host", room.port, token=room.token)
-    host.expects(net.Welcome)
-    return host
 
 
 @pytest.fixture
@@ -217,69 +128,51 @@ def ann(proxy: Proxy, come: Come) -> Person:
 # In the room ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_newcomer_is_welcomed_and_sees_the_history(room: net.Server, bob: Person, come: Come) -> None:
+def test_a_newcomer_is_welcomed_and_sees_the_history_and_everyone_sees_the_same_lines(
+    room: net.Server, bob: Person, come: Come
+) -> None:
     bob.says("hello")
     bob.hears("hello")
     ann = come("Ann", room.port)
     arrival = ann.expects(net.Welcome)
     assert (arrival.title, arrival.name, arrival.people) == ("Room 7", "Ann", ((2, "Bob"), (3, "Ann")))
-    assert ann.expects(net.Joined).number == 1
-    assert ann.expects(net.Said).number == 2
-    assert ann.expects(net.Joined).number == 3
-
-
-def test_a_line_is_being_sent_and_then_said(room: net.Server, bob: Person, come: Come) -> None:
-    ann = come("Ann", room.port)
-    who = ann.expects(net.Welcome).who
-    number = ann.says("hello")
-    line = ann.hears("hello")
-    assert (line.who, line.id) == (who, number)
-    assert bob.hears("hello") == line
-
-
-def test_lines_are_heard_in_the_order_in_which_they_were_said(ann: Person, bob: Person) -> None:
-    texts = [str(number) for number in range(200)]
-    for text in texts:
-        ann.client.say(text)
-    assert [bob.expects(net.Said).text for _ in texts] == texts
+    events = [ann.events.get(timeout=LIMIT) for _ in range(3)]
+    assert [event.number for event in events if isinstance(event, net.Numbered)] == [1, 2, 3]
+    number = ann.says("hi")
+    line = ann.hears("hi")
+    assert (line.who, line.id) == (arrival.who, number)
+    assert bob.hears("hi") == line
 
 
 @pytest.mark.parametrize(
     ("text", "code"), [("", "empty"), (" \n", "empty"), ("x" * 4001, "long"), ("\n" * 100, "long")]
 )
 def test_a_line_that_the_room_would_reject_is_rejected_by_the_client_and_never_sent(
-    fake: FakeRoom, come: Come, text: str, code: str
+    visit: Visit, text: str, code: str
 ) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
-    number = ann.says(text)
-    assert ann.gets_back(number) == code
+    ann, guest = visit
+    assert ann.gets_back(ann.says(text)) == code
     ann.says("marker")
     assert guest.expects("say")["text"] == "marker"
 
 
-def test_a_line_written_before_the_welcome_is_sent_after_it(room: net.Server, bob: Person, come: Come) -> None:
-    ann = come("Ann", room.port)
-    ann.client.say("already")
-    bob.hears("already")
-    ann.hears("already")
-
-
-def test_a_client_with_nothing_to_say_pings(fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "TICK", 0.02)
-    monkeypatch.setattr(net, "PING_AFTER", 0.1)
-    come("Ann", fake.port)
+def test_nothing_more_is_sent_before_the_rooms_hello(fake: FakeRoom, come: Come) -> None:
+    ann = come("Ann", fake.port)
+    ann.client.say("one")
     guest = fake.accepts()
-    guest.lets_in()
-    for _ in range(3):
-        guest.receive_until("ping")
+    guest.expects("hello")
+    guest.refuses("bad")
+    assert guest.receive() is None
 
 
-def test_a_room_that_closes_ends_the_visit(room: net.Server, ann: Person) -> None:
+def test_a_room_that_closes_ends_the_visit_and_later_lines_return_unsent(
+    room: net.Server, ann: Person, fake: FakeRoom
+) -> None:
     room.close("The lesson is over.")
     assert ann.client.join(LIMIT)
+    ann.client.move(LOOPBACK, fake.port)  # this does nothing any more
     assert drain(ann.events)[-1] == net.Closed("The lesson is over.")
+    assert ann.gets_back(ann.says("too late")) == "unsent"
 
 
 def test_a_second_client_of_the_same_person_ends_the_first(room: net.Server, come: Come) -> None:
@@ -294,19 +187,19 @@ def test_a_second_client_of_the_same_person_ends_the_first(room: net.Server, com
     again.hears("marker")
 
 
-def test_a_line_written_after_the_end_of_the_visit_returns_unsent(room: net.Server, ann: Person) -> None:
-    room.close()
-    assert ann.client.join(LIMIT)
-    number = ann.says("too late")
-    assert ann.expects(net.Rejected).id == number
-
-
-def test_an_empty_address_or_an_impossible_port_is_the_callers_mistake() -> None:
-    with pytest.raises(ValueError, match="address"):
-        net.run_client(" ", "Ann", queue.Queue())
-    for port in (0, 65536, -1):
-        with pytest.raises(ValueError, match="port"):
-            net.run_client(LOOPBACK, "Ann", queue.Queue(), port=port)
+@pytest.mark.parametrize(
+    ("address", "port", "wrong"),
+    [("", 5252, "address"), (" ", 5252, "address"), (LOOPBACK, 0, "port"), (LOOPBACK, 65536, "port")],
+)
+def test_an_empty_address_or_an_impossible_port_is_the_callers_mistake(
+    ann: Person, address: str, port: int, wrong: str
+) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        net.run_client(address, "Ann", queue.Queue(), port=port)
+    with pytest.raises(ValueError, match=wrong):
+        ann.client.move(address, port)
+    ann.says("still here")
+    ann.hears("still here")
 
 
 # Events and their numbers --------------------------------------------------------------------------------------------
@@ -318,48 +211,32 @@ def test_a_number_that_is_not_above_the_last_is_ignored(fake: FakeRoom, come: Co
     assert [ann.expects(net.Said).text for _ in range(3)] == ["x", "x", "marker"]
 
 
-def test_a_gap_in_the_numbers_is_a_lost_connection(fake: FakeRoom, come: Come) -> None:
+def test_a_gap_in_the_numbers_is_a_lost_connection_and_the_same_person_comes_back_for_the_rest(
+    fake: FakeRoom, come: Come
+) -> None:
     ann = come("Ann", fake.port)
-    fake.accepts().lets_in(said(1), said(3, "too early"))
+    first = fake.accepts().lets_in(said(1), said(3, "too early"))
     assert ann.expects(net.Said).number == 1
     assert ann.expects(net.Lost).reason is Trouble.GAP
-    join = fake.accepts().lets_in(said(2), said(3, "in its turn"))
-    assert (join["room"], join["after"]) == ("r1", 1)
+    second = fake.accepts().lets_in(said(2), said(3, "in its turn"))
     assert [ann.expects(net.Said).text for _ in range(2)] == ["x", "in its turn"]
+    assert (first["room"], first["after"]) == (None, 0)
+    assert (second["room"], second["after"]) == ("r1", 1)
+    assert first["token"] == second["token"]
 
 
 def test_an_unknown_type_is_ignored_but_its_number_counts(fake: FakeRoom, come: Come) -> None:
     ann = come("Ann", fake.port)
     guest = fake.accepts()
-    guest.lets_in(said(1), message("confetti", number=2, colour="red"), said(3, "after"))
-    guest.send(message("balloons"))
-    guest.send(message("balloons", number="4"))
-    guest.send(said(4, "marker"))
-    ann.hears("after")
-    ann.hears("marker")
-    assert drain(ann.events) == []
-
-
-def test_an_unknown_type_is_ignored_before_the_welcome_too(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
     guest.says_hello()
-    guest.expects("hello")
-    guest.expects("join")
+    for kind in ("hello", "join"):
+        guest.expects(kind)
     guest.send(message("confetti"))
     guest.send(welcome())
+    for each in (said(1), message("confetti", number=2), said(3), message("confetti", number="4"), said(4, "marker")):
+        guest.send(each)
     assert isinstance(ann.events.get(timeout=LIMIT), net.Welcome)
-
-
-def test_a_client_joins_with_the_same_token_each_time(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    first = guest.lets_in()
-    guest.close()
-    ann.expects(net.Lost)
-    second = fake.accepts().lets_in()
-    assert first["token"] == second["token"]
-    assert (first["room"], second["room"]) == (None, "r1")
+    assert [ann.expects(net.Said).number for _ in range(3)] == [1, 3, 4]
 
 
 # Breaks --------------------------------------------------------------------------------------------------------------
@@ -409,19 +286,13 @@ def test_a_room_that_drops_everyone_after_one_message_is_not_tried_again_and_aga
     assert waits == [0.0, 0.01, 1.5, 0.0]  # before the fourth break it has waited
 
 
-def test_a_client_that_has_never_been_in_waits_before_its_second_attempt(
+def test_where_nobody_listens_a_client_that_has_never_been_in_waits_before_its_second_attempt(
     come: Come, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02))
     ann = come("Ann", nobodys_port(stack))
-    assert [ann.expects(net.Lost).retry_in for _ in range(3)] == [0.01, 0.02, 0.02]
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All threads look at the clock often, and a connection without messages soon gets a ping."""
-    monkeypatch.setattr(net, "TICK", 0.02)
-    monkeypatch.setattr(net, "PING_AFTER", 0.1)
+    for retry_in in (0.01, 0.02, 0.02):
+        assert ann.expects(net.Lost) == net.Lost(Trouble.NOBODY_LISTENS, retry_in)
 
 
 @pytest.mark.usefixtures("quick")
@@ -444,48 +315,27 @@ def test_a_pulled_cable_is_noticed_and_nothing_is_missing_when_it_is_back(
     assert ann.hears("marker").number == 5  # so "into the dark" was said only once
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_short_pause_of_the_network_is_no_break(proxy: Proxy, ann: Person) -> None:
-    proxy.silence()
-    number = ann.says("a little later")
-    proxy.speak()
-    assert ann.hears("a little later").id == number
-    assert proxy.connections == 1
-
-
-def test_a_line_that_was_sent_but_not_answered_is_not_sent_again_if_the_room_has_it(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
-    one, two = ann.says("one"), ann.says("two")
-    assert [guest.expects("say")["id"] for _ in range(2)] == [one, two]
-    guest.close()
-    guest = fake.accepts()
-    guest.lets_in(said(1, "one", who=2, name="Ann", id=one), last_id=one)
-    assert guest.expects("say")["id"] == two
-    assert ann.hears("one").id == one
-
-
-def test_a_line_that_the_room_has_but_no_longer_keeps_is_settled(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
-    number = ann.says("one")
-    guest.expects("say")
-    guest.close()
-    guest = fake.accepts()
-    guest.lets_in(said(4, "much later"), missed=3, last_id=number)
-    assert ann.expects(net.Settled).id == number
-    ann.says("two")
-    assert guest.expects("say")["text"] == "two"
-
-
-def test_a_line_is_settled_even_if_the_connection_breaks_again_before_everything_missed_has_come(
-    fake: FakeRoom, come: Come
+def test_lines_that_were_said_or_rejected_are_answered_once_and_the_others_sent_again(
+    fake: FakeRoom, visit: Visit
 ) -> None:
-    ann = come("Ann", fake.port)
+    ann, guest = visit
+    rejected, taken, new = (ann.says(text) for text in ("rejected", "taken", "new"))
+    assert [guest.expects("say")["id"] for _ in range(3)] == [rejected, taken, new]
+    guest.send(message("rejected", id=rejected, code="muted", reason="You are muted."))
+    assert ann.expects(net.Rejected) == net.Rejected(rejected, "muted", "You are muted.")
+    guest.close()
     guest = fake.accepts()
-    guest.lets_in()
+    guest.lets_in(said(1, "taken", who=2, name="Ann", id=taken), last_id=taken)
+    assert guest.expects("say")["id"] == new
+    answers = [event for event in drain(ann.events) if isinstance(event, net.Said | net.Rejected | net.Settled)]
+    assert [(type(answer), answer.id) for answer in answers] == [(net.Said, taken)]
+
+
+def test_a_line_whose_answer_was_lost_is_settled_if_events_were_missed_and_otherwise_rejected(
+    fake: FakeRoom, visit: Visit
+) -> None:
+    """It makes no difference if the connection breaks again before everything missed has come."""
+    ann, guest = visit
     number = ann.says("one")
     guest.expects("say")
     guest.close()
@@ -496,81 +346,60 @@ def test_a_line_is_settled_even_if_the_connection_breaks_again_before_everything
     guest = fake.accepts()
     guest.lets_in(said(5, "later still"), last_id=number)
     assert ann.expects(net.Settled).id == number
-    two = ann.says("two")
+    number = ann.says("two")
     guest.expects("say")
     guest.close()
-    fake.accepts().lets_in(last_id=two)  # this time nothing was missed
-    assert ann.expects(net.Rejected).code == "unknown"
+    fake.accepts().lets_in(last_id=number)  # this time nothing was missed
+    assert ann.gets_back(number) == "unknown"
 
 
-def test_a_line_whose_rejection_was_lost_is_rejected_nevertheless(fake: FakeRoom, come: Come) -> None:
+@pytest.mark.parametrize(("event", "counts"), [(said(1), {"history": 1}), (shared(3), {"files": 1, "missed": 5})])
+def test_what_was_missed_comes_before_what_is_sent(
+    fake: FakeRoom, come: Come, event: Message, counts: dict[str, int]
+) -> None:
     ann = come("Ann", fake.port)
+    ann.client.say("one")
     guest = fake.accepts()
-    guest.lets_in()
-    number = ann.says("one")
-    guest.expects("say")
-    guest.close()
-    fake.accepts().lets_in(last_id=number)
-    rejected = ann.expects(net.Rejected)
-    assert (rejected.id, rejected.code) == (number, "unknown")
-
-
-def test_a_rejected_line_is_not_sent_again(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
-    number = ann.says("one")
-    guest.send(message("rejected", id=guest.expects("say")["id"], code="muted", reason="You are muted."))
-    assert ann.expects(net.Rejected) == net.Rejected(number, "muted", "You are muted.")
-    guest.close()
-    guest = fake.accepts()
-    guest.lets_in()
-    ann.says("two")
-    assert guest.expects("say")["text"] == "two"
-
-
-def test_what_was_missed_comes_before_what_is_sent_again(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in(history=2)
-    ann.says("one")
+    guest.lets_in(**counts)
+    ann.expects(net.Welcome)
     guest.ping()
-    guest.send(said(1))
-    ann.hears("x")
     guest.socket.setblocking(False)
     with pytest.raises(BlockingIOError):
         guest.socket.recv(1)
     guest.socket.settimeout(LIMIT)
-    guest.send(said(2))
+    guest.send(event)
     assert guest.expects("say")["text"] == "one"
 
 
 def test_ids_rise_above_what_the_room_has_of_another_client_of_this_person(fake: FakeRoom, come: Come) -> None:
     ann = come("Ann", fake.port)
-    far_ahead = 2**51
-    fake.accepts().lets_in(last_id=far_ahead)
-    ann.expects(net.Welcome)
-    assert ann.says("one") > far_ahead
-
-
-def test_a_line_under_an_id_that_the_room_has_of_another_client_is_not_called_sent(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
     number = ann.says("one")
-    fake.accepts().lets_in(last_id=2**52)
-    rejected = ann.expects(net.Rejected)
-    assert (rejected.id, rejected.code) == (number, "unsent")
+    fake.accepts().lets_in(last_id=2**51)
+    assert ann.gets_back(number) == "unsent"
+    assert ann.says("two") > 2**51
 
 
-# A line belongs to its room -------------------------------------------------------------------------------------------
+def test_a_room_that_uses_up_all_ids_spoils_them_only_for_itself(fake: FakeRoom, come: Come) -> None:
+    ann = come("Ann", fake.port)
+    with contextlib.closing(fake.accepts()) as guest:
+        guest.lets_in(last_id=net.MAX_SAY_ID)
+        ann.expects(net.Welcome)
+        assert ann.gets_back(ann.says("nobody can say this")) == "unsent"
+    guest = fake.accepts()
+    guest.lets_in(room="r2")
+    ann.expects(net.Welcome)
+    ann.says("one")
+    assert guest.expects("say")["text"] == "one"
+
+
+# Another room, and another address -----------------------------------------------------------------------------------
 
 
 def test_in_another_room_at_the_same_address_lines_not_yet_answered_return_to_their_author(
-    fake: FakeRoom, come: Come
+    fake: FakeRoom, visit: Visit
 ) -> None:
-    """It makes no difference that the room has the same title and the same host."""
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
+    """Even if the room has the same title and host. They return before the welcome, so the window knows where."""
+    ann, guest = visit
     sent = ann.says("sent")
     guest.expects("say")
     guest.close()
@@ -578,43 +407,12 @@ def test_in_another_room_at_the_same_address_lines_not_yet_answered_return_to_th
     unsent = ann.says("not sent")
     guest = fake.accepts()
     guest.lets_in(room="r2")
-    assert ann.gets_back(sent) == "unanswered"
-    assert ann.gets_back(unsent) == "unsent"
+    events = [ann.events.get(timeout=LIMIT) for _ in range(3)]
+    returned = [(event.id, event.code) for event in events if isinstance(event, net.Rejected)]
+    assert returned == [(sent, "unanswered"), (unsent, "unsent")]
+    assert isinstance(events[2], net.Welcome)
     ann.says("meant for this room")
     assert guest.expects("say")["text"] == "meant for this room"
-
-
-def test_a_room_that_was_opened_again_gets_no_line_that_was_written_in_the_old_one(
-    proxy: Proxy, ann: Person, open_room: OpenRoom
-) -> None:
-    proxy.refuse()
-    proxy.cut()
-    ann.expects(net.Lost)
-    number = ann.says("kept")
-    again = open_room()
-    proxy.port_behind = again.port
-    proxy.refuse(False)
-    assert ann.gets_back(number) == "unsent"
-    assert ann.expects(net.Welcome).room == again.id
-    ann.says("meant for this room")
-    assert ann.expects(net.Said).text == "meant for this room"
-
-
-def test_a_line_returns_before_the_welcome_of_the_other_room(fake: FakeRoom, come: Come) -> None:
-    """So the window can show it where it was written."""
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
-    ann.expects(net.Welcome)
-    ann.says("one")
-    guest.expects("say")
-    guest.close()
-    fake.accepts().lets_in(room="r2")
-    ann.expects(net.Lost)
-    assert [type(ann.events.get(timeout=LIMIT)) for _ in range(2)] == [net.Rejected, net.Welcome]
-
-
-# The room moved ------------------------------------------------------------------------------------------------------
 
 
 def test_after_a_move_from_an_open_room_the_client_is_a_new_person_and_its_lines_return(
@@ -631,8 +429,7 @@ def test_after_a_move_from_an_open_room_the_client_is_a_new_person_and_its_lines
     assert ann.gets_back(number) == "unanswered"
     guest.receive_all()  # the old connection ends
     guest = elsewhere.accepts()
-    after = guest.lets_in()
-    assert after["token"] != before["token"]
+    assert guest.lets_in()["token"] != before["token"]
     ann.says("two")
     assert guest.expects("say")["text"] == "two"
 
@@ -646,8 +443,8 @@ def test_after_a_move_from_a_room_with_a_password_the_visit_goes_on_where_it_was
     bob = come("Bob", room.port, password=PASSWORD)
     bob.expects(net.Welcome)
     ann = come("Ann", old.port, password=PASSWORD)
-    bob.expects(net.Joined, lambda joined: joined.name == "Ann")
-    ann.expects(net.Joined, lambda joined: joined.name == "Ann")
+    for person in (bob, ann):
+        person.expects(net.Joined, lambda joined: joined.name == "Ann")
     old.silence()
     number = ann.says("kept")
     bob.says("meanwhile")
@@ -684,66 +481,16 @@ def test_a_move_ends_an_attempt_at_the_old_address(
     assert guest.receive_all() == []
 
 
-@pytest.mark.parametrize("address", ["", " "])
-def test_a_move_to_an_empty_address_is_the_callers_mistake(ann: Person, address: str) -> None:
-    with pytest.raises(ValueError, match="address"):
-        ann.client.move(address, 5252)
-    ann.says("still here")
-    ann.hears("still here")
-
-
-def test_a_move_to_an_impossible_port_is_the_callers_mistake(ann: Person) -> None:
-    for port in (0, 65536):
-        with pytest.raises(ValueError, match="port"):
-            ann.client.move(LOOPBACK, port)
-
-
-def test_a_move_after_the_end_of_the_visit_does_nothing(room: net.Server, ann: Person, fake: FakeRoom) -> None:
-    room.close()
-    assert ann.client.join(LIMIT)
-    ann.client.move(LOOPBACK, fake.port)
-    assert isinstance(drain(ann.events)[-1], net.Closed)
-
-
 # Files from before the history ---------------------------------------------------------------------------------------
 
 
 def test_files_from_before_the_history_come_between_the_welcome_and_the_history(fake: FakeRoom, come: Come) -> None:
     """Their numbers are no gap, and they do not count as missed."""
     ann = come("Ann", fake.port)
-    fake.accepts().lets_in(shared(2), shared(5), said(10), said(11, "marker"), files=2, missed=7, history=2)
+    fake.accepts().lets_in(shared(2), shared(5), said(10), said(11), files=2, missed=7, history=2)
     assert ann.expects(net.Welcome).missed == 7
     events = [ann.events.get(timeout=LIMIT) for _ in range(4)]
     assert [event.number for event in events if isinstance(event, net.Numbered)] == [2, 5, 10, 11]
-
-
-def test_a_latecomer_gets_the_worksheet_however_much_was_said_since(open_room: OpenRoom, come: Come) -> None:
-    room = open_room(history=5)
-    with Wire(room.port) as host, Wire(room.port) as upload:
-        host.join("Host", room.token)
-        assert upload.upload(room.token, b"work", "sheet.pdf")["type"] == "stored"
-        for number in range(1, 51):
-            host.say(number, str(number))
-            host.receive_until("said")  # otherwise the host would fall out of so short a history
-        ann = come("Ann", room.port)
-        assert ann.expects(net.Shared).filename == "sheet.pdf"
-        ann.says("marker")
-        ann.hears("marker")
-
-
-def test_lines_wait_until_the_files_have_come(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    ann.client.say("one")
-    guest = fake.accepts()
-    guest.lets_in(files=1, missed=5)
-    guest.ping()
-    ann.expects(net.Welcome)
-    guest.socket.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        guest.socket.recv(1)
-    guest.socket.settimeout(LIMIT)
-    guest.send(shared(3))
-    assert guest.expects("say")["text"] == "one"
 
 
 def test_files_that_a_break_kept_away_are_asked_for_again_and_none_comes_twice(fake: FakeRoom, come: Come) -> None:
@@ -761,8 +508,8 @@ def test_files_that_a_break_kept_away_are_asked_for_again_and_none_comes_twice(f
 
 @pytest.mark.parametrize(
     "events",
-    [(said(3),), (shared(10),), (shared(6), shared(5)), (joined(3, 3),), (message("confetti", number=3),)],
-    ids=["a line", "a file of the history", "files that do not rise", "a newcomer", "something unknown"],
+    [(said(3),), (shared(10),), (shared(6), shared(5)), (message("confetti", number=3),)],
+    ids=["a line", "a file of the history", "files that do not rise", "something unknown"],
 )
 def test_a_room_that_sends_anything_else_in_place_of_the_files_is_not_a_room(
     fake: FakeRoom, come: Come, events: tuple[Message, ...]
@@ -778,36 +525,39 @@ MANY = 200  # events; far more than wait in the queue below, and few enough for 
 
 
 @pytest.fixture
-def busy(fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch) -> tuple[Person, Guest]:
+def busy(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> Visit:
     """Somebody whose window takes no events while many come; and the room's end of their connection."""
     monkeypatch.setattr(net, "MAX_WAITING_EVENTS", 10)
-    monkeypatch.setattr(net, "CLIENT_RECEIVES", 1024)  # about ten events at a time
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
+    ann, guest = visit
     guest.send_bytes(b"".join(json.dumps(said(number)).encode() + b"\n" for number in range(1, MANY + 1)))
     until(lambda: ann.events.qsize() > net.MAX_WAITING_EVENTS, "more events wait than the window should have to take")
     return ann, guest
 
 
-@pytest.mark.usefixtures("quick")
-def test_while_too_many_events_wait_the_client_reads_no_more_of_them_but_still_pings(
-    busy: tuple[Person, Guest]
-) -> None:
+@pytest.fixture
+def small_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients receive about ten events at a time."""
+    monkeypatch.setattr(net, "CLIENT_RECEIVES", 1024)
+
+
+@pytest.mark.usefixtures("quick", "small_receives")
+def test_while_too_many_events_wait_the_client_reads_no_more_of_them_but_still_pings_and_sends(busy: Visit) -> None:
     ann, guest = busy
     for _ in range(3):
         guest.receive_until("ping")
+    ann.client.say("one")
+    assert guest.receive_until("say")["text"] == "one"
     assert ann.events.qsize() < MANY / 2
     assert [ann.expects(net.Said).number for _ in range(MANY)] == list(range(1, MANY + 1))
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick", "small_receives")
 def test_time_in_which_the_client_did_not_read_is_no_silence_of_the_room(
-    busy: tuple[Person, Guest], monkeypatch: pytest.MonkeyPatch
+    busy: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, guest = busy
     monkeypatch.setattr(net, "SILENCE", 3 * net.PING_AFTER)
-    for _ in range(20):
+    for _ in range(10):
         guest.receive_until("ping")
     monkeypatch.setattr(net, "SILENCE", LIMIT)  # from now on the room may be slow
     assert not any(isinstance(event, net.Lost) for event in drain(ann.events))
@@ -815,24 +565,14 @@ def test_time_in_which_the_client_did_not_read_is_no_silence_of_the_room(
     ann.hears("marker")
 
 
-def test_a_close_wakes_a_client_that_waits_for_its_window(busy: tuple[Person, Guest]) -> None:
+@pytest.mark.usefixtures("small_receives")
+def test_a_close_wakes_a_client_that_waits_for_its_window(busy: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "CLOSE_TIME", 0.1)
     ann, _ = busy
-    assert net.CLOSE_TIME < 2.0
-    ann.client.close()
-    assert ann.client.join(LIMIT)
-
-
-def test_a_full_queue_delays_no_line_on_its_way_to_the_room(busy: tuple[Person, Guest]) -> None:
-    ann, guest = busy
-    ann.client.say("one")
-    assert guest.expects("say")["text"] == "one"
+    ann.close()
 
 
 # Troubles ------------------------------------------------------------------------------------------------------------
-
-
-def no_such_name(*_question: object) -> None:
-    raise socket.gaierror("no such name")
 
 
 def fill(stack: contextlib.ExitStack) -> int:
@@ -847,12 +587,24 @@ def fill(stack: contextlib.ExitStack) -> int:
     return port_of(listener)
 
 
-def test_trouble_where_nobody_listens(come: Come, stack: contextlib.ExitStack) -> None:
-    assert come("Ann", nobodys_port(stack)).expects(net.Lost).reason is Trouble.NOBODY_LISTENS
+def look_up_hangs(stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Look-ups wait until the event that this returns is set; then every name is this computer's."""
+    go_on = threading.Event()
+    stack.callback(go_on.set)
+
+    def hang(*_question: object) -> list[Any]:
+        go_on.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (LOOPBACK, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    return go_on
 
 
 def test_trouble_with_a_name_that_does_not_resolve(come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    def look_up(*_question: object) -> None:
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert come("Ann", 1, address="nowhere.example").expects(net.Lost).reason is Trouble.UNKNOWN_NAME
 
 
@@ -870,19 +622,6 @@ def test_trouble_with_a_look_up_that_takes_too_long(
     assert come("Ann", 1, address="slow.example").expects(net.Lost).reason is Trouble.UNKNOWN_NAME
 
 
-def look_up_hangs(stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Look-ups wait until the event that this returns is set; then every name is this computer's."""
-    go_on = threading.Event()
-    stack.callback(go_on.set)
-
-    def hang(*_question: object) -> list[Any]:
-        go_on.wait()
-        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (LOOPBACK, 0))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    return go_on
-
-
 def test_trouble_where_nothing_answers(
     come: Come, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -890,18 +629,7 @@ def test_trouble_where_nothing_answers(
     assert come("Ann", fill(stack)).expects(net.Lost).reason is Trouble.NO_ANSWER
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"\0" * 300_000])
-def test_trouble_where_something_else_listens(fake: FakeRoom, come: Come, answer: bytes) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    with contextlib.suppress(ConnectionError):  # the client may close before it has read everything
-        guest.send_bytes(answer)
-    assert ann.expects(net.Lost).reason is Trouble.NOT_A_ROOM
-
-
-def test_trouble_where_the_other_side_says_nothing(
-    fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trouble_where_the_other_side_says_nothing(fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "FIRST_MESSAGE", 0.1)
     assert come("Ann", fake.port).expects(net.Lost).reason is Trouble.SILENT
 
@@ -922,14 +650,16 @@ def test_a_full_room_is_tried_again(open_room: OpenRoom, come: Come) -> None:
     ann.expects(net.Welcome)
 
 
-@pytest.mark.parametrize("code", ["wait", "limit"])
-def test_a_room_that_asks_to_wait_is_tried_again_after_that_time(fake: FakeRoom, come: Come, code: str) -> None:
+@pytest.mark.parametrize(("code", "asked", "waits"), [("wait", 1, 1.0), ("limit", 1, 1.0), ("wait", 2**53, 60.0)])
+def test_a_room_that_asks_to_wait_is_tried_again_after_that_time_but_within_a_minute(
+    fake: FakeRoom, come: Come, code: str, asked: int, waits: float
+) -> None:
     ann = come("Ann", fake.port)
-    fake.accepts().refuses(code, seconds=1)
-    assert ann.expects(net.Lost) == net.Lost(Trouble.WAIT, 1.0)
+    fake.accepts().refuses(code, seconds=asked)
+    assert ann.expects(net.Lost) == net.Lost(Trouble.WAIT, waits)
 
 
-@pytest.mark.parametrize("code", ["bad", "protocol", "tls", "removed", "unknown", "something new"])
+@pytest.mark.parametrize("code", ["bad", "removed", "something new"])
 def test_any_other_refusal_ends_the_visit(fake: FakeRoom, come: Come, code: str) -> None:
     ann = come("Ann", fake.port)
     number = ann.says("hello?")
@@ -958,15 +688,6 @@ def test_a_room_that_this_program_cannot_join_ends_the_visit(
     assert ann.client.join(LIMIT)
 
 
-def test_nothing_more_is_sent_before_the_rooms_hello(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    ann.client.say("one")
-    guest = fake.accepts()
-    guest.expects("hello")
-    guest.refuses("bad")
-    assert guest.receive() is None
-
-
 # Closing -------------------------------------------------------------------------------------------------------------
 
 
@@ -978,6 +699,9 @@ class Scene:
     fake: FakeRoom
     stack: contextlib.ExitStack
     monkeypatch: pytest.MonkeyPatch
+
+    def ann(self) -> Visit:
+        return self.come("Ann", self.fake.port), self.fake.accepts()
 
 
 def looking_up(scene: Scene) -> Person:
@@ -992,30 +716,29 @@ def connecting(scene: Scene) -> Person:
 
 
 def waiting_for_hello(scene: Scene) -> Person:
-    ann = scene.come("Ann", scene.fake.port)
-    scene.fake.accepts().expects("hello")
+    ann, guest = scene.ann()
+    guest.expects("hello")
     return ann
 
 
 def waiting_for_welcome(scene: Scene) -> Person:
-    ann = scene.come("Ann", scene.fake.port)
-    guest = scene.fake.accepts()
-    guest.expects("hello")
+    ann, guest = scene.ann()
     guest.says_hello()
-    guest.expects("join")
+    for kind in ("hello", "join"):
+        guest.expects(kind)
     return ann
 
 
 def in_the_history(scene: Scene) -> Person:
-    ann = scene.come("Ann", scene.fake.port)
-    scene.fake.accepts().lets_in(said(1, "marker"), history=2)
+    ann, guest = scene.ann()
+    guest.lets_in(said(1, "marker"), history=2)
     ann.hears("marker")
     return ann
 
 
 def in_the_room(scene: Scene) -> Person:
-    ann = scene.come("Ann", scene.fake.port)
-    scene.fake.accepts().lets_in(said(1, "marker"))
+    ann, guest = scene.ann()
+    guest.lets_in(said(1, "marker"))
     ann.hears("marker")
     return ann
 
@@ -1047,7 +770,7 @@ def test_closing_returns_at_once_and_is_done_within_two_seconds_whatever_the_cli
     last_words: list[str],
 ) -> None:
     assert net.CLOSE_TIME == 1.5  # s; shorter here, so that a slow computer has time for the rest as well
-    monkeypatch.setattr(net, "CLOSE_TIME", 1.0)
+    monkeypatch.setattr(net, "CLOSE_TIME", 0.5)
     people = {stage.__name__: stage(Scene(come, open_fake(), stack, monkeypatch)) for stage in STAGES}
     ids = {name: [ann.says(text) for text in last_words] for name, ann in people.items()}
     started = time.monotonic()
@@ -1068,34 +791,21 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_a_person_who_closes_has_left(ann: Person, bob: Person) -> None:
-    ann.close()
-    assert bob.expects(net.Left).reason == "left"
-
-
-@pytest.mark.usefixtures("unhurried")
-def test_lines_written_before_closing_are_still_delivered(ann: Person, bob: Person) -> None:
+def test_lines_written_before_closing_are_still_delivered_and_then_the_person_has_left(
+    ann: Person, bob: Person
+) -> None:
     for number in range(100):
         ann.client.say(str(number))
     ann.close()
     assert [bob.expects(net.Said).text for _ in range(100)] == [str(number) for number in range(100)]
     assert bob.expects(net.Left).reason == "left"
     assert [event.text for event in drain(ann.events) if isinstance(event, net.Said)][-1] == "99"
+    ann.close()  # closing twice is harmless
+    assert ann.gets_back(ann.says("too late")) == "unsent"
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_a_line_written_before_closing_is_delivered_even_if_the_client_was_not_in_yet(
-    room: net.Server, bob: Person, come: Come
-) -> None:
-    ann = come("Ann", room.port)
-    ann.client.say("hello and bye")
-    ann.close()
-    bob.hears("hello and bye")
-    assert bob.expects(net.Left).reason == "left"
-
-
-@pytest.mark.usefixtures("unhurried")
-def test_a_line_written_before_closing_is_delivered_after_a_slow_look_up(
+def test_a_line_written_before_closing_is_delivered_although_the_look_up_is_slow(
     room: net.Server, bob: Person, come: Come, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = look_up_hangs(stack, monkeypatch)
@@ -1104,6 +814,7 @@ def test_a_line_written_before_closing_is_delivered_after_a_slow_look_up(
     ann.client.close()
     go_on.set()
     bob.hears("hello and bye")
+    assert bob.expects(net.Left).reason == "left"
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -1119,18 +830,6 @@ def test_a_line_written_before_closing_is_delivered_by_one_more_attempt(
     ann.close()
     bob.hears("bye")
     assert bob.expects(net.Left).reason == "left"
-
-
-@pytest.mark.usefixtures("unhurried")
-def test_a_line_written_before_closing_is_delivered_after_the_history(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in(history=1)
-    ann.says("bye")
-    ann.client.close()
-    guest.send(said(1))
-    assert [guest.expects("say")["text"], guest.expects("leave")["type"]] == ["bye", "leave"]
-    assert guest.receive() is None
 
 
 def test_a_line_that_returns_unsent_at_the_end_never_appears(
@@ -1153,29 +852,14 @@ def test_a_line_that_returns_unsent_at_the_end_never_appears(
 
 
 def test_a_line_that_was_sent_but_not_answered_before_the_end_is_not_called_unsent(
-    fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "CLOSE_TIME", 0.1)
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
+    ann, guest = visit
     number = ann.says("bye")
     guest.expects("say")
     ann.close()
-    rejected = ann.expects(net.Rejected)
-    assert (rejected.id, rejected.code) == (number, "unanswered")
-
-
-def test_a_line_written_after_closing_returns_unsent(ann: Person) -> None:
-    ann.client.close()
-    number = ann.says("too late")
-    rejected = ann.expects(net.Rejected)
-    assert (rejected.id, rejected.code) == (number, "unsent")
-
-
-def test_closing_twice_is_harmless(ann: Person) -> None:
-    ann.close()
-    ann.close()
+    assert ann.gets_back(number) == "unanswered"
 
 
 def test_the_client_ends_with_its_with_statement(room: net.Server, bob: Person) -> None:
@@ -1188,124 +872,70 @@ def test_the_client_ends_with_its_with_statement(room: net.Server, bob: Person) 
 
 # Rooms that behave as no room should ---------------------------------------------------------------------------------
 
-HOSTILE = {
-    "a line that never ends": b"x" * 300_000,
-    "a line that is too long": b'{"type":"ping","x":"' + b"x" * 300_000 + b'"}\n',
-    "bytes that are not text": bytes(range(256)) + b"\n",
-    "JSON that is too deep": b"[" * 100_000 + b"\n",
-    "a number of 5,000 digits": b'{"type":"confetti","number":' + b"1" * 5000 + b"}\n",
-    "a number that is a string": json.dumps({**said(1), "number": "1"}).encode() + b"\n",
-    "a negative time": json.dumps({**joined(1, 3), "time": -1}).encode() + b"\n",
-    "a list": b"[]\n",
-    "refused without a reason": json.dumps(message("refused", code="wait")).encode() + b"\n",
-    "people who are numbers": json.dumps(welcome(people=[1])).encode() + b"\n",
-    "people without names": json.dumps(welcome(people=[[1], [2]])).encode() + b"\n",
+
+def as_line(message: Message, size: int = 0) -> bytes:
+    """The message, with an unknown key if it must have so many bytes."""
+    line = json.dumps(message).encode() + b"\n"
+    return line if size == 0 else line[:-2] + b',"x":"' + b"x" * (size - len(line) - 7) + b'"}\n'
+
+
+NOT_A_ROOM = {
+    "another program": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "a line that never ends": b"x" * 262_144,
+    "a line that is too long": as_line(message("ping"), 262_145),
+    "a refusal without a reason": as_line(message("refused", code="wait")),
+    "a refusal with a long reason": as_line(message("refused", code="bad", reason="x" * 201)),
+    "a farewell with a long reason": as_line(message("closed", reason="x" * 201)),
+    "a title that is too long": as_line(welcome(title="x" * 61)),
+    "a text that is too long": as_line(said(1, "x" * 4_001)),
 }
 
 
-@pytest.mark.parametrize("junk", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("junk", NOT_A_ROOM.values(), ids=NOT_A_ROOM.keys())
 @pytest.mark.parametrize("in_place_of", ["hello", "welcome", "an event"])
-def test_a_client_survives_what_breaks_the_rules(fake: FakeRoom, come: Come, junk: bytes, in_place_of: str) -> None:
+def test_a_room_that_breaks_the_rules_is_not_a_room_and_the_window_never_sees_what_it_says(
+    fake: FakeRoom, come: Come, junk: bytes, in_place_of: str
+) -> None:
     ann = come("Ann", fake.port)
     guest = fake.accepts()
     if in_place_of == "an event":
         guest.lets_in()
+        ann.expects(net.Welcome)
     elif in_place_of == "welcome":
         guest.says_hello()
-    with contextlib.suppress(ConnectionError):  # it need not read to the end
+    with contextlib.suppress(ConnectionError):  # the client need not read to the end
         guest.send_bytes(junk)
-    assert ann.expects(net.Lost).reason is Trouble.NOT_A_ROOM
+    event = ann.events.get(timeout=LIMIT)
+    assert isinstance(event, net.Lost)
+    assert event.reason is Trouble.NOT_A_ROOM
     fake.accepts().lets_in(said(1, "a good room"))
     ann.hears("a good room")
+
+
+def test_a_room_whose_events_cannot_be_numbered_is_not_a_room(fake: FakeRoom, come: Come) -> None:
+    ann = come("Ann", fake.port)
+    fake.accepts().lets_in(missed=2**53, history=1)
+    assert ann.expects(net.Lost).reason is Trouble.NOT_A_ROOM
 
 
 @pytest.mark.parametrize(
     "odd",
     [
-        welcome(),
-        message("hello", protocol=net.PROTOCOL, tls=False),
-        message("confetti", number=-(10**18)),
-        message("rejected", id=net.MAX_SAY_ID, code="", reason=""),
-        said(0, "", time=net.MAX_TIME, who=0, name="", id=0),
+        as_line(welcome()),
+        as_line(message("hello", protocol=net.PROTOCOL, tls=False)),
+        as_line(message("confetti", number=-(10**18))),
+        as_line(message("rejected", id=net.MAX_SAY_ID, code="", reason="")),
+        as_line(said(0, "", time=net.MAX_TIME, who=0, name="", id=0)),
+        as_line(message("ping"), 262_144),
     ],
 )
-def test_a_client_ignores_messages_that_make_no_sense(fake: FakeRoom, come: Come, odd: Message) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
-    guest.send(odd)
+def test_a_client_ignores_messages_that_make_no_sense(visit: Visit, odd: bytes) -> None:
+    ann, guest = visit
+    guest.send_bytes(odd)
     guest.send(said(1, "marker"))
     ann.hears("marker")
     ann.says("fine")
     assert guest.expects("say")["text"] == "fine"
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("missed", net.MAX_INTEGER), ("history", net.MAX_HISTORY), ("last_id", net.MAX_SAY_ID)]
-)
-def test_a_client_survives_a_welcome_with_huge_numbers(fake: FakeRoom, come: Come, key: str, value: int) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in(**{key: value})
-    ann.expects(net.Welcome)
-    ann.says("one")
-    guest.close()
-    ann.expects(net.Lost)
-
-
-def test_a_room_that_uses_up_all_ids_spoils_them_only_for_itself(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in(last_id=net.MAX_SAY_ID)
-    ann.expects(net.Welcome)
-    assert ann.gets_back(ann.says("nobody can say this")) == "unsent"
-    guest.close()
-    guest = fake.accepts()
-    guest.lets_in(room="r2")
-    ann.expects(net.Welcome)
-    ann.says("one")
-    assert guest.expects("say")["text"] == "one"
-
-
-TOO_MANY_PEOPLE = [[who, "x"] for who in range(1, net.ROOM_PEOPLE + 2)]
-
-OVER_THE_LIMIT = {
-    "a title": welcome(title="x" * 61),
-    "one's own name": welcome(name="x" * 33),
-    "somebody's name": welcome(people=[[1, "x" * 33]]),
-    "people": welcome(people=TOO_MANY_PEOPLE),
-    "files": welcome(files=1_001),
-    "history": welcome(history=10**6 + 1),
-    "the last id": welcome(last_id=2**52 + 1),
-    "numbers that end too late": welcome(missed=2**53, history=1),
-    "an author's name": said(1, name="x" * 33),
-    "a text's characters": said(1, "x" * 4_001),
-    "a text's lines": said(1, "\n" * 100),
-    "an id": said(1, id=2**52 + 1),
-    "a time": said(1, time=32_503_680_001),
-    "a number": said(2**53 + 1),
-    "a file's name": shared(1, "x" * 121),
-    "a rejection's reason": message("rejected", id=1, code="muted", reason="x" * 201),
-    "a refusal's reason": message("refused", code="bad", reason="x" * 201),
-    "a farewell": message("closed", reason="x" * 201),
-}
-
-
-@pytest.mark.parametrize("bad", OVER_THE_LIMIT.values(), ids=OVER_THE_LIMIT.keys())
-def test_a_room_that_breaks_the_limit_of_a_field_is_not_a_room_and_the_window_never_sees_the_message(
-    fake: FakeRoom, come: Come, bad: Message
-) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    if bad["type"] == "welcome":
-        guest.says_hello()
-    else:
-        guest.lets_in()
-        ann.expects(net.Welcome)
-    guest.send(bad)
-    event = ann.events.get(timeout=LIMIT)
-    assert isinstance(event, net.Lost)
-    assert event.reason is Trouble.NOT_A_ROOM
 
 
 def test_a_room_with_a_thousand_people_is_joined_and_one_more_person_makes_it_no_room(
@@ -1313,31 +943,20 @@ def test_a_room_with_a_thousand_people_is_joined_and_one_more_person_makes_it_no
 ) -> None:
     ann = come("Ann", fake.port)
     guest = fake.accepts()
-    guest.lets_in(people=TOO_MANY_PEOPLE[:-1])
+    guest.lets_in(people=[[who, "x"] for who in range(1, 1_001)])
     assert len(ann.expects(net.Welcome).people) == 1_000
     guest.send(message("left", number=1, time=1.5, who=7, name="x", reason="left"))
     guest.send(joined(2, 5_000))
-    assert ann.expects(net.Joined).number == 2
     guest.send(joined(3, 5_000))  # somebody who is in already
-    assert ann.expects(net.Joined).number == 3
+    assert [ann.expects(net.Joined).number for _ in range(2)] == [2, 3]
     guest.send(joined(4, 5_001))
     event = ann.events.get(timeout=LIMIT)
     assert isinstance(event, net.Lost)
     assert event.reason is Trouble.NOT_A_ROOM
 
 
-def test_a_client_that_is_asked_to_wait_forever_waits_for_a_minute(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    fake.accepts().refuses("wait", seconds=2**53)
-    lost = ann.expects(net.Lost)
-    assert lost.reason is Trouble.WAIT
-    assert lost.retry_in == net.MAX_WAIT
-
-
-def test_a_client_survives_an_answer_to_what_it_has_not_sent_yet(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in()
+def test_a_client_survives_an_answer_to_what_it_has_not_sent_yet(visit: Visit) -> None:
+    ann, guest = visit
     first = ann.says("first")
     guest.expects("say")
     for _ in range(2000):  # 8 MB that nobody reads, so the last line waits
