@@ -53,7 +53,7 @@ def shared(number: int, who: int = 9, name: str = "Bob", size: int = 5) -> net.S
 
 
 def answer(value: Any, *actions: Callable[..., object]) -> Callable[..., Any]:
-    """A function that does this, with what it is given, and returns the value."""
+    """A function that passes its arguments to these actions, and returns the value."""
 
     def do(*given: object, **options: object) -> Any:
         for action in actions:
@@ -86,7 +86,7 @@ def zoom_to(someone: Person, percent: int) -> None:
 
 
 def settle(someone: Person) -> None:
-    """Until a layout has no more consequences."""
+    """Waits until the layout no longer changes."""
     before: object = None
     for _ in range(20):
         someone.root.update()
@@ -287,7 +287,7 @@ def test_the_log_follows_its_end_through_every_size_and_zoom(host: Person) -> No
 
 
 def tell_scrolled(log: chat_gui.Log, first: float, last: float) -> None:
-    """As Tk does, when another part of the log shows."""
+    """Reports, as Tk does, which part of the log shows."""
     tk_of_it = log.text.tk
     tk_of_it.call(*tk_of_it.splitlist(log.text.cget("yscrollcommand")), first, last)
 
@@ -315,7 +315,7 @@ def test_lines_that_go_from_the_top_do_not_count_as_scrolling_up(host: Person) -
 
 
 def wheel(someone: Person, up: int) -> None:
-    """So many steps."""
+    """This many steps; a negative number is down."""
     for _ in range(abs(up)):
         if tk.TkVersion < 9 and someone.app.looks.is_x11:
             someone.log_text.event_generate(f"<ButtonPress-{4 if up > 0 else 5}>")
@@ -663,7 +663,7 @@ def test_small_pages_scroll_to_what_gets_the_keyboard(person: Open, percent: int
             settle(someone)
             assert is_inside(widget, someone.root), name_of(widget)
             someone.press("Tab")
-        assert len(seen) >= 3, "round it goes"
+        assert len(seen) >= 3, "Tab goes round"
 
 
 def test_a_page_that_is_higher_than_the_window_scrolls_with_the_wheel_and_by_a_touchpad(person: Open) -> None:
@@ -1350,7 +1350,7 @@ def edit_menu(someone: Person, widget: tk.Misc, way: str = "mouse") -> list[str]
 
 
 def select_all(someone: Person, widget: tk.Misc) -> None:
-    """By the menu."""
+    """With the command of the edit menu."""
     assert Words.select_all in edit_menu(someone, widget)
     someone.choose(Words.select_all)
 
