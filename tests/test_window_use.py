@@ -765,6 +765,8 @@ def dark_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everything_can_be_read_also_on_a_dark_desktop(host: Person) -> None:
     talk(host)
     host.press("Control-f")
+    dialog = (host.root.option_get(name, name.title()) for name in ("foreground", "background"))
+    assert [*dialog] == [chat_gui.INK, chat_gui.PAGE], "Tk's own dialogs take these"
     for is_muted in (False, True):
         feed(host, net.Muted(is_muted))
         compared = {what: round(contrast(*(colour(host.root, each) for each in two)), 2) for what, *two in pairs(host)}
