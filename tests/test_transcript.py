@@ -1,4 +1,4 @@
-"""What was said in a room, as it is kept, saved and copied. None of it needs a window."""
+"""What was said in a room: how it is kept, saved and copied. No test here needs a window."""
 
 from __future__ import annotations
 
@@ -31,61 +31,39 @@ def note(text: str) -> Message:
     return Message(MORNING, text)
 
 
-def lines(transcript: Transcript) -> list[str]:
-    """What is saved, below the title."""
-    title, empty, *rest = transcript.text("Room 7").split("\n")
-    assert (title, empty, rest.pop()) == ("Room 7", "", "")
-    return rest
+def transcript_of(*messages: Message, **limits: int) -> Transcript:
+    transcript = Transcript(**limits)
+    for message in messages:
+        transcript.add(message)
+    return transcript
 
 
 def texts(transcript: Transcript) -> list[str]:
-    return [line.partition("Ann: ")[2] for line in lines(transcript)]
+    """What Ann said, as it is saved below the title; "" for a note."""
+    return [line.partition("Ann: ")[2] for line in transcript.text("Room 7").split("\n")[2:-1]]
 
 
-# One message as a line --------------------------------------------------------
+# Lines ------------------------------------------------------------------------
 
 
-def test_a_message_is_a_line_with_its_time_and_its_author() -> None:
+def test_a_message_is_a_line_with_its_time_and_its_author_and_a_note_has_no_author() -> None:
     assert said("good morning").line() == "10:31 Ann: good morning"
-    assert said("good morning").line("%Y-%m-%d %H:%M:%S ") == "2026-11-23 10:31:05  Ann: good morning"
-
-
-def test_a_note_is_a_line_without_an_author() -> None:
     assert note("Bob joined").line() == "10:31 Bob joined"
 
 
 @pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
-def test_further_lines_are_indented_so_that_no_message_can_look_like_two(end: str) -> None:
-    forged = said(f"hi{end}10:32 Mr Lee: No homework")
-    assert forged.line() == "10:31 Ann: hi\n    10:32 Mr Lee: No homework"
-
-
-@pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
-def test_a_name_cannot_begin_a_new_line(end: str) -> None:
+def test_further_lines_are_indented_so_that_no_message_or_name_can_look_like_two_messages(end: str) -> None:
+    assert said(f"hi{end}10:32 Mr Lee: no").line() == "10:31 Ann: hi\n    10:32 Mr Lee: no"
     assert said("hi", name=f"Ann{end}10:32 Mr Lee").line() == "10:31 Ann\n    10:32 Mr Lee: hi"
 
 
-@settings(deadline=None)
-@given(st.text())
-def test_whatever_is_said_only_the_first_line_is_not_indented(text: str) -> None:
-    first, *others = said(text).line().splitlines()
-    assert first.startswith("10:31 Ann: ")
-    assert all(line.startswith("    ") for line in others)
-
-
 def test_several_messages_are_copied_as_they_are_saved() -> None:
-    assert chat_gui.copied([said("one\ntwo"), note("Bob joined"), said("three", name="Bob")]) == (
-        "10:31 Ann: one\n    two\n10:31 Bob joined\n10:31 Bob: three"
-    )
-
-
-# The whole chat ---------------------------------------------------------------
+    messages = [said("one\ntwo"), note("Bob joined"), said("three", name="Bob")]
+    assert chat_gui.copied(messages) == "10:31 Ann: one\n    two\n10:31 Bob joined\n10:31 Bob: three"
 
 
 def test_the_chat_is_saved_with_its_title_and_each_message_with_its_day_and_its_second() -> None:
-    transcript = Transcript()
-    for message in (note("Bob joined"), said("one\n\ttwo"), said("\U0001f600 \u4f60\u597d", name="Bob")):
-        transcript.add(message)
+    transcript = transcript_of(note("Bob joined"), said("one\n\ttwo"), said("\U0001f600 \u4f60\u597d", name="Bob"))
     assert transcript.text("Room 7").split("\n") == [
         "Room 7",
         "",
@@ -95,97 +73,74 @@ def test_the_chat_is_saved_with_its_title_and_each_message_with_its_day_and_its_
         "2026-11-23 10:31:05  Bob: \U0001f600 \u4f60\u597d",
         "",
     ]
-
-
-def test_an_empty_chat_is_only_a_title() -> None:
     assert Transcript().text("Room 7") == "Room 7\n\n"
 
 
+# Limits -----------------------------------------------------------------------
+
+
 def test_only_the_newest_messages_are_kept_and_the_others_are_counted() -> None:
-    transcript = Transcript(most_messages=3)
-    for number in range(5):
-        transcript.add(said(f"line {number}"))
-    assert lines(transcript)[0] == Words.forgotten.format(number=2, kept=3)
+    transcript = transcript_of(*(said(f"line {number}") for number in range(5)), most_messages=3)
+    assert Words.forgotten.format(number=2, kept=3) in transcript.text("Room 7")
     assert texts(transcript)[1:] == ["line 2", "line 3", "line 4"]
 
 
-def test_what_is_kept_is_bounded_by_characters_too() -> None:
-    transcript = Transcript(most_characters=10_000)
-    for number in range(10):
-        transcript.add(said(str(number) * 4_000))
-    assert lines(transcript)[0] == Words.forgotten.format(number=8, kept=2)
+def test_what_is_kept_is_limited_by_characters_too() -> None:
+    transcript = transcript_of(*(said(str(number) * 4_000) for number in range(10)), most_characters=10_000)
+    assert Words.forgotten.format(number=8, kept=2) in transcript.text("Room 7")
     assert texts(transcript)[1:] == ["8" * 4_000, "9" * 4_000]
-    transcript.add(said("short"))
-    assert texts(transcript)[1:] == ["8" * 4_000, "9" * 4_000, "short"]
-
-
-def test_the_longest_messages_of_a_lesson_take_no_more_than_a_fraction_of_the_memory() -> None:
-    transcript = Transcript()
-    message = "\u4f60" * 4_000  # always the same, so that the test itself takes none
-    for _ in range(10_000):
-        transcript.add(said(message))
-    assert len(transcript.text("Room 7")) < 1.1 * chat_gui.KEPT_CHARACTERS
-
-
-def test_one_message_that_is_too_long_is_forgotten_itself() -> None:
-    transcript = Transcript(most_characters=10)
-    transcript.add(said("short"))
-    transcript.add(said("x" * 11))
+    transcript.add(said("x" * 10_001))
+    assert texts(transcript)[1:] == [], "one message that is too long is not kept either"
     transcript.add(said("again"))
     assert texts(transcript)[1:] == ["again"]
+
+
+def test_the_longest_messages_of_a_lesson_take_limited_memory() -> None:
+    longest = "\u4f60" * 4_000  # always the same, so that the test itself takes none
+    transcript = transcript_of(*(said(longest) for _ in range(10_000)))
+    assert len(transcript.text("Room 7")) < 1.1 * chat_gui.KEPT_CHARACTERS
 
 
 # Deleting ---------------------------------------------------------------------
 
 
-def test_a_deleted_message_is_only_named() -> None:
-    transcript = Transcript()
-    for number in (1, 2, 3):
-        transcript.add(said(f"line {number}", number))
+def test_a_deleted_message_keeps_only_its_author() -> None:
+    transcript = transcript_of(*(said(f"line {number}", number) for number in (1, 2, 3)))
     deleted = transcript.delete(2, keep_text=False)
     assert deleted is not None
     assert deleted.is_deleted
-    assert deleted.text == ""
     assert texts(transcript) == ["line 1", Words.deleted, "line 3"]
 
 
 def test_the_host_keeps_the_text_of_a_deleted_message_and_sees_that_it_was_deleted() -> None:
-    transcript = Transcript()
-    transcript.add(said("silly", 1))
+    transcript = transcript_of(said("silly", 1))
     assert transcript.delete(1, keep_text=True) is not None
-    assert lines(transcript) == ["2026-11-23 10:31:05  Ann (deleted by the host): silly"]
+    assert "Ann (deleted by the host): silly" in transcript.text("Room 7")
 
 
-def test_what_is_unknown_or_deleted_already_is_not_deleted_again() -> None:
-    transcript = Transcript()
-    transcript.add(said("once", 1))
-    transcript.add(note("a note has no number"))
+def test_a_message_that_is_unknown_or_deleted_is_not_deleted_again() -> None:
+    transcript = transcript_of(said("once", 1), note("a note has no number"))
     assert transcript.delete(1, keep_text=False) is not None
     for number in (0, 1, 2):
         assert transcript.delete(number, keep_text=False) is None
 
 
 @pytest.mark.parametrize("limit", [{"most_messages": 2}, {"most_characters": 10}], ids=["messages", "characters"])
-def test_what_is_forgotten_can_no_longer_be_deleted(limit: dict[str, int]) -> None:
-    transcript = Transcript(**limit)
-    for number in (1, 2, 3):
-        transcript.add(said("12345", number))
+def test_a_forgotten_message_can_no_longer_be_deleted(limit: dict[str, int]) -> None:
+    transcript = transcript_of(*(said("12345", number) for number in (1, 2, 3)), **limit)
     assert transcript.delete(1, keep_text=False) is None
     assert transcript.delete(2, keep_text=False) is not None
 
 
-def test_a_deleted_text_makes_room_for_others() -> None:
-    transcript = Transcript(most_characters=10)
-    transcript.add(said("12345", 1))
-    transcript.add(said("12345", 2))
+def test_deleting_a_text_frees_its_characters() -> None:
+    transcript = transcript_of(said("12345", 1), said("12345", 2), most_characters=10)
     transcript.delete(1, keep_text=False)
     transcript.add(said("12345", 3))
     assert texts(transcript) == [Words.deleted, "12345", "12345"]
 
 
 def test_in_another_room_the_numbers_begin_again() -> None:
-    transcript = Transcript()
-    transcript.add(said("of the first room", 1))
+    transcript = transcript_of(said("of the first room", 1))
     transcript.begin()
     assert transcript.delete(1, keep_text=False) is None
     transcript.add(said("of the second room", 1))
@@ -194,8 +149,7 @@ def test_in_another_room_the_numbers_begin_again() -> None:
 
 
 def test_forgetting_a_message_of_an_earlier_room_leaves_its_number_to_the_new_one() -> None:
-    transcript = Transcript(most_messages=2)
-    transcript.add(said("of the first room", 1))
+    transcript = transcript_of(said("of the first room", 1), most_messages=2)
     transcript.begin()
     transcript.add(said("of the second room", 1))
     transcript.add(said("newest", 2))
@@ -206,47 +160,16 @@ def test_forgetting_a_message_of_an_earlier_room_leaves_its_number_to_the_new_on
 # Parts of a message -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "plain",
-        "a\tb\t\tc",
-        "two\nlines",
-        "x" * 3_500,
-        "\u4f60" * 1_000,
-        "\U0001f600" * 100,
-        "".join(map(chr, range(0x1F600, 0x1F640))),
-        "a" + "\u0301" * 50 + "b",
-    ],
-    ids=["plain", "tabs", "lines", "long", "Chinese", "one emoji", "many emoji", "marks"],
-)
-def test_all_of_what_is_drawn_is_exactly_the_original(text: str) -> None:
-    assert chat_gui.original_part(text, 0, len(chat_gui.drawable(text))) == text
-
-
-def test_nothing_of_what_is_drawn_is_nothing() -> None:
-    assert chat_gui.original_part("a\tb", 1, 1) == ""
-    assert chat_gui.original_part("", 0, 0) == ""
-
-
-def test_a_part_of_a_tab_is_the_tab() -> None:
+def test_a_selected_part_is_copied_as_it_was_written_however_it_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chat_gui.drawable("a\tb") == "a   b"
-    assert chat_gui.original_part("a\tb", 2, 3) == "\t"
-    assert chat_gui.original_part("a\tb", 2, 5) == "\tb"
-
-
-def test_a_box_that_stands_for_an_emoji_is_copied_as_the_emoji(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chat_gui.original_part("a\tb", 1, 1) == ""
+    assert chat_gui.original_part("a\tb", 2, 3) == "\t", "a part of a tab is the tab"
+    line_break = chat_gui.drawable("x" * 1_500).index("\n")
+    assert chat_gui.original_part("x" * 1_500, line_break - 5, line_break + 6) == "x" * 10, "it was only drawn"
     monkeypatch.setattr(chat_gui, "DRAWS_BY_X11", True)
     faces = "".join(map(chr, range(0x1F600, 0x1F640)))
-    last = len(faces) - 1
-    assert chat_gui.drawable(faces)[last] == "\u25a1"
-    assert chat_gui.original_part(faces, last, last + 1) == faces[last]
-
-
-def test_a_line_break_that_was_only_drawn_is_not_copied() -> None:
-    drawn = chat_gui.drawable("x" * 1_500)
-    at = drawn.index("\n")
-    assert chat_gui.original_part("x" * 1_500, at - 5, at + 6) == "x" * 10
+    assert chat_gui.drawable(faces)[-1] == "\u25a1"
+    assert chat_gui.original_part(faces, len(faces) - 1, len(faces)) == faces[-1]
 
 
 @settings(deadline=None)
@@ -256,7 +179,7 @@ def test_a_line_break_that_was_only_drawn_is_not_copied() -> None:
     st.integers(0, 400),
 )
 @example("\u4f60" * 1_000, 190, 210)
-def test_a_part_of_the_original_is_drawn_where_it_was_selected(text: str, first: int, last: int) -> None:
+def test_every_part_of_what_is_drawn_leads_back_to_what_was_written(text: str, first: int, last: int) -> None:
     drawn = chat_gui.drawn_parts(text)
     first, last = (min(place, sum(map(len, drawn))) for place in sorted((first, last)))
     part = chat_gui.original_part(text, first, last)
@@ -283,15 +206,10 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "chat.txt"
 
 
-def test_the_text_is_saved_as_it_is(target: Path) -> None:
-    assert save(target, "good morning\n\u4f60\u597d \U0001f600\n") == (str(target), "")
-    assert target.read_text(encoding="utf-8") == "good morning\n\u4f60\u597d \U0001f600\n"
+def test_the_text_is_saved_and_half_of_a_surrogate_pair_costs_one_character(target: Path) -> None:
+    assert save(target, "good morning\n\u4f60\u597d \U0001f600\na\ud800b\n") == (str(target), "")
+    assert target.read_text(encoding="utf-8") == "good morning\n\u4f60\u597d \U0001f600\na?b\n"
     assert os.listdir(target.parent) == [target.name]
-
-
-def test_half_of_a_surrogate_pair_costs_one_character_and_not_the_chat(target: Path) -> None:
-    assert save(target, "a\ud800b") == (str(target), "")
-    assert target.read_text(encoding="utf-8") == "a?b"
 
 
 def fails_with(error: OSError) -> Callable[..., None]:
@@ -302,7 +220,7 @@ def fails_with(error: OSError) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_if_it_cannot_be_saved_what_was_there_stays_and_nothing_else_is_left(
+def test_the_old_file_stays_until_the_new_one_is_whole(
     target: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     target.write_text("old")
@@ -313,23 +231,23 @@ def test_if_it_cannot_be_saved_what_was_there_stays_and_nothing_else_is_left(
     assert os.listdir(target.parent) == [target.name]
 
 
-def test_where_one_may_not_write_both_possible_reasons_are_told(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_permission_error_is_reported_with_both_possible_reasons(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Windows reports a file that another program has open in the same way."""
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fails_with(PermissionError(errno.EACCES, "Permission denied")))
-        _, problem = save(target, "new")
-    assert "not allowed to write there" in problem
-    assert "another program has the file open" in problem
+        assert save(target, "new") == (str(target), Words.save_failed["permission"])
     assert os.listdir(target.parent) == []
 
 
-def test_a_missing_folder_is_told(target: Path) -> None:
+def test_a_missing_folder_is_reported(target: Path) -> None:
     path, problem = save(target.parent / "none" / "chat.txt", "new")
     assert path.endswith("chat.txt")
     assert problem
 
 
-def test_two_savings_at_once_do_each_other_no_harm(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_saves_at_once_do_not_disturb_each_other(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2, timeout=LIMIT)
     really_sync = os.fsync
 
