@@ -2,6 +2,7 @@
 
     until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
     Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
+    Person, FakeRoom, Guest        a real client, and a room that the test plays: `fake.accepts().lets_in()`
     Proxy                          a network between client and room that can break in every way that a real one does
     Display, own_screen, pump_until, screenshot, window_box      windows
 """
@@ -295,6 +296,111 @@ def context_of(side: ssl._SSLMethod, key: bytes | None, identity: str = "chat-ro
             context.num_tickets = 0
             context.set_psk_server_callback(lambda asked: key if asked == identity else b"")
     return context
+
+
+# A real client, and a room that the test plays ---------------------------------
+
+
+def welcome(**changed: Any) -> Message:
+    """The first message of a room in which Ann is number 2."""
+    fields: dict[str, Any] = {
+        "room": "r1",
+        "title": "Room 7",
+        "who": 2,
+        "name": "Ann",
+        "host": 1,
+        "people": [[1, "Host"], [2, "Ann"]],
+        "files": 0,
+        "missed": 0,
+        "history": 0,
+        "last_id": 0,
+        "muted": False,
+        "paused": False,
+        "max_file": 0,
+    }
+    return message("welcome", **{**fields, **changed})
+
+
+class Person:
+    """Somebody with the program: a client, and the events that its window would show."""
+
+    def __init__(
+        self, name: str, port: int, *, address: str = LOOPBACK, token: str | None = None, password: str | None = None
+    ) -> None:
+        self.events: net.Events = queue.Queue()
+        self.client = net.run_client(address, name, self.events, port=port, token=token, password=password)
+
+    def expects(self, kind: type[T], where: Callable[[T], object] = lambda _event: True) -> T:
+        return expect(self.events, kind, where)
+
+    def hears(self, text: str) -> net.Said:
+        return self.expects(net.Said, lambda said: said.text == text)
+
+    def says(self, text: str) -> int:
+        """The id that the line got."""
+        self.client.say(text)
+        return self.expects(net.Sending, lambda sending: sending.text == net.clean_text(text)).id
+
+    def gets_back(self, number: int) -> str:
+        """The code with which the line with this id returned."""
+        return self.expects(net.Rejected, lambda rejected: rejected.id == number).code
+
+    def close(self) -> None:
+        self.client.close()
+        assert self.client.join(LIMIT), "the client does not end"
+
+
+class Guest(Wire):
+    """A client's connection, as the room sees it; the test plays the room."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.socket.settimeout(LIMIT)
+        self._received = b""
+
+    def expects(self, kind: str) -> Message:
+        """The next message, which must be of this type."""
+        received = self.receive()
+        assert received is not None, f"the connection ended instead of {kind!r}"
+        assert received["type"] == kind
+        return received
+
+    def says_hello(self, **other: Any) -> None:
+        """The room's hello line. `other`: fields that differ from an open room's."""
+        self.send(message("hello", **{"protocol": net.PROTOCOL, "tls": False, **other}))
+
+    def refuses(self, code: str, reason: str = "because", **other: Any) -> None:
+        self.send(message("refused", code=code, reason=reason, **other))
+
+    def lets_in(self, *events: Message, **changed: Any) -> Message:
+        """Exchange hello lines, and welcome with these events as the history; returns the `join`."""
+        self.expects("hello")
+        self.says_hello()
+        join = self.expects("join")
+        self.send(welcome(**{"history": len(events), **changed}))
+        for event in events:
+            self.send(event)
+        return join
+
+
+class FakeRoom:
+    """A listening socket. The test decides what the room there says."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server((LOOPBACK, 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # soon full if nobody reads
+        self._listener.settimeout(LIMIT)
+        self.port = port_of(self._listener)
+        self._guests: list[Guest] = []
+
+    def accepts(self) -> Guest:
+        self._guests.append(Guest(self._listener.accept()[0]))
+        return self._guests[-1]
+
+    def close(self) -> None:
+        for guest in self._guests:
+            guest.close()
+        self._listener.close()
 
 
 # A room password as another program would use it, written from RFC 5054 and the wire format alone ---------------------
