@@ -392,12 +392,12 @@ def test_the_welcome_tells_the_largest_size_of_a_file_and_the_room_keeps_to_it(
     assert ann.fetches(ann.shares(bytes(1_000))) == bytes(1_000)
 
 
-@pytest.mark.parametrize(("rate", "share_of_an_address"), [(1_000.0, 250), (None, 750)])
+@pytest.mark.parametrize(("rate", "files"), [(1_000.0, 1), (None, 3)])
 def test_the_store_of_a_room_is_as_large_as_it_was_told_and_only_a_room_with_a_rate_has_limits_per_address(
-    open_room: OpenRoom, enter: Enter, rate: float | None, share_of_an_address: int
+    open_room: OpenRoom, enter: Enter, rate: float | None, files: int
 ) -> None:
     ann = enter(open_room(max_store=1_000, max_file=250, rate=rate), "Ann")
-    for _ in range(share_of_an_address // 250):
+    for _ in range(files):
         ann.shares(bytes(250))
     assert ann.cannot_share(1) == "space"
     enter(ann.room, "", token=ann.room.token).shares(bytes(250))
@@ -562,6 +562,7 @@ def test_a_download_that_its_owner_does_not_take_ends(
     open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "TRANSFERS_PER_PERSON", 1)
+    monkeypatch.setattr(net, "FIRST_MESSAGE", 10_000.0)
     ann = enter(open_room(rate=1_000.0), "Ann")
     file = ann.shares(bytes(LARGE))
     with ann.connects() as stuck:
