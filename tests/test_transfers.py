@@ -773,15 +773,7 @@ def test_a_cancelled_download_leaves_only_what_was_there_before(
     assert (saved / "film").read_bytes() == LARGE
 
 
-def test_what_waits_for_the_room_can_be_cancelled(ann: Person, proxy: Proxy, picture: Path) -> None:
-    proxy.refuse()
-    proxy.cut()
-    ann.expects(net.Lost)
-    ann.client.cancel(ann.shares(picture))
-    ann.failed("cancelled")
-
-
-@pytest.mark.parametrize("far", ["hello", "upload", "ready", "the next attempt"])
+@pytest.mark.parametrize("far", ["the visit", "hello", "upload", "ready", "the next attempt"])
 def test_a_room_that_says_nothing_does_not_hold_up_a_cancel(
     host: Host, film: Path, monkeypatch: pytest.MonkeyPatch, far: str
 ) -> None:
@@ -790,6 +782,9 @@ def test_a_room_that_says_nothing_does_not_hold_up_a_cancel(
         monkeypatch.setattr(net, time_limit, 1_000.0)
     monkeypatch.setattr(net, "RETRIES", (1_000.0,))
     monkeypatch.setattr(net, "TRANSFER_ATTEMPTS", 2 if far == "the next attempt" else 1)
+    if far == "the visit":
+        host.guest.close()
+        host.person.expects(net.Lost)
     number = host.person.shares(film)
     if far == "hello":
         host.room.accepts().expects("hello")
@@ -798,7 +793,7 @@ def test_a_room_that_says_nothing_does_not_hold_up_a_cancel(
     elif far == "ready":
         host.expects_upload()
         host.person.moves()
-    else:
+    elif far == "the next attempt":
         host.expects("upload")[0].close()
         host.person.waits()
     host.person.client.cancel(number)
