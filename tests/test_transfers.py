@@ -413,7 +413,7 @@ def test_a_room_with_a_password_carries_files_over_breaks_and_encrypted(
         proxy.stall()
         ann.expects(net.Saved)
         ann.saves(shared(), saved / "nothing")
-        ann.failed("unknown")
+        assert ann.expects(net.Failed).code == "unknown"
         for record in (proxy.to_room, proxy.from_room):
             assert len(record) > len(LARGE)
             assert LARGE[:16] not in bytes(record)
