@@ -666,12 +666,9 @@ def test_an_upload_that_gets_no_further_than_before_gives_up(
     """Each of its attempts begins at the first byte, so moving alone is no sign of hope."""
     monkeypatch.setattr(net, "TRANSFER_ATTEMPTS", 3)
     host.person.shares(film)
-    guest = host.expects_upload()
-    assert len(guest.receive_bytes(len(LARGE) // 2)) == len(LARGE) // 2
-    guest.close()
-    for _ in range(3):
+    for size in (len(LARGE) // 2, *[len(LARGE) // 8] * 3):
         guest = host.expects_upload()
-        host.person.moves()
+        assert len(guest.receive_bytes(size)) == size
         guest.close()
     host.person.failed("broken")
 
@@ -935,6 +932,19 @@ def test_a_file_that_changes_while_it_is_read_is_not_shared(
     guest.send(READY)
     host.person.failed("changed")
     assert guest.receive_bytes(2 * len(DATA)) == (DATA[:HALF] if change == "shorter" else DATA)
+
+
+def test_a_file_that_ends_too_early_is_not_shared_whatever_its_disk_says(
+    host: Host, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Short(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            return 0 if self.tell() else super().readinto(buffer[:HALF])
+
+    replace_the_clients_disk(monkeypatch, Short)
+    start("upload")
+    host.expects_upload()
+    host.person.failed("changed")
 
 
 @pytest.mark.parametrize(
