@@ -480,6 +480,7 @@ class _Way:
         self.record = record
         self.held: deque[tuple[float, bytes]] = deque()  # when it may go on, and what
         self.size = 0  # of all that is held
+        self.passed = 0  # bytes that went on
         self.ended = False  # the source has said its last
         self.closed = False  # and the target has been told so
 
@@ -498,6 +499,7 @@ class _Rules:
     silent: bool = False
     refusing: bool = False
     chop: int = HELD_AT_MOST  # bytes
+    stall_after: int = sys.maxsize  # bytes
     delay: float = 0.0  # seconds
 
 
@@ -573,6 +575,10 @@ class Proxy:
         """Pass on what comes from now on only after so long, each way."""
         self._change(delay=seconds)
 
+    def stall(self, after: int = sys.maxsize) -> None:
+        """Pass on at most so many bytes of each connection each way; the rest waits until this is called again."""
+        self._change(stall_after=after)
+
     def storm(self, seed: int, mean_bytes: int) -> None:
         """Reset each connection after a random number of bytes (both ways together), present ones included."""
         self._do(lambda: self._set_storm((random.Random(seed), mean_bytes)))
@@ -646,7 +652,7 @@ class Proxy:
             for way in link.ways if not self._rules.silent else ():
                 if way.wants_to_read():
                     events[way.source] |= selectors.EVENT_READ
-                if (due := way.due()) is not None:
+                if (due := way.due()) is not None and way.passed < self._rules.stall_after:
                     if due <= now:
                         events[way.target] |= selectors.EVENT_WRITE
                     else:
@@ -714,10 +720,11 @@ class Proxy:
     def _pass_on(self, link: _Link, way: _Way) -> None:
         """Write one piece, if one is due and there is room for it."""
         due = way.due()
-        if due is None or due > time.monotonic():
+        may_pass = self._rules.stall_after - way.passed
+        if due is None or due > time.monotonic() or may_pass <= 0:
             return
         _, data = way.held.popleft()
-        size = min(len(data), self._rules.chop, HELD_AT_MOST if link.left is None else link.left)
+        size = min(len(data), self._rules.chop, may_pass, HELD_AT_MOST if link.left is None else link.left)
         sent = 0
         way.record += data[:size]  # first: a test that has received it may look for it here at once
         try:
@@ -726,6 +733,7 @@ class Proxy:
         finally:
             del way.record[len(way.record) - size + sent :]
         way.size -= sent
+        way.passed += sent
         if link.left is not None:
             link.left -= sent
         if sent < len(data):
