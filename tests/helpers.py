@@ -2,6 +2,8 @@
 
     until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
     Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
+    Member                         such a client that is in the room
+    Person                         somebody with the program itself
     Proxy                          a network between client and room that can break in every way that a real one does
     Display, own_screen, pump_until, screenshot, window_box      windows
 """
@@ -282,6 +284,52 @@ class Wire:
         return bool(data)
 
 
+class Member(Wire):
+    """Somebody in the room, with a program of their own."""
+
+    def __init__(self, room: net.Server, name: str, token: str | None = None, *, after: int = 0) -> None:
+        super().__init__(room.port)
+        self.room = room
+        try:
+            self.welcome = self.join(name, token, room.id, after)
+        except BaseException:
+            self.close()
+            raise
+        self.who = int(self.welcome["who"])
+        self.last_id = int(self.welcome["last_id"])
+
+    def __enter__(self) -> Member:
+        return self
+
+    def says(self, text: str) -> None:
+        self.last_id += 1
+        self.say(self.last_id, text)
+
+    def next(self) -> Message:
+        received = self.receive()
+        assert received is not None, "the connection ended"
+        return received
+
+    def hears(self, text: str) -> Message:
+        """The next line with this text; what comes before it is dropped."""
+        return self.all_up_to("said", text=text)[-1]
+
+    def all_up_to(self, kind: str, **fields: object) -> list[Message]:
+        """What comes, up to and with the first of this kind that has these values."""
+        seen = [self.next()]
+        while seen[-1]["type"] != kind or any(seen[-1][name] != value for name, value in fields.items()):
+            seen.append(self.next())
+        return seen
+
+    def may_write(self) -> str:
+        """Says something; "said", or the code with which it was rejected."""
+        self.says("May I?")
+        while True:
+            answer = self.next()
+            if answer.get("id") == self.last_id and answer.get("who", self.who) == self.who:
+                return str(answer.get("code", answer["type"]))
+
+
 def context_of(side: ssl._SSLMethod, key: bytes | None, identity: str = "chat-room") -> ssl.SSLContext:
     """TLS as another program would set it up, from the wire format alone; without a key it offers none."""
     context = ssl.SSLContext(side)
@@ -295,6 +343,38 @@ def context_of(side: ssl._SSLMethod, key: bytes | None, identity: str = "chat-ro
             context.num_tickets = 0
             context.set_psk_server_callback(lambda asked: key if asked == identity else b"")
     return context
+
+
+# A real client ---------------------------------------------------------------
+
+
+class Person:
+    """Somebody with the program: a client, and the events that its window would show."""
+
+    def __init__(
+        self, name: str, port: int, *, address: str = LOOPBACK, token: str | None = None, password: str | None = None
+    ) -> None:
+        self.events: net.Events = queue.Queue()
+        self.client = net.run_client(address, name, self.events, port=port, token=token, password=password)
+
+    def expects(self, kind: type[T], where: Callable[[T], object] = lambda _event: True) -> T:
+        return expect(self.events, kind, where)
+
+    def hears(self, text: str) -> net.Said:
+        return self.expects(net.Said, lambda said: said.text == text)
+
+    def says(self, text: str) -> int:
+        """The id that the line got."""
+        self.client.say(text)
+        return self.expects(net.Sending, lambda sending: sending.text == net.clean_text(text)).id
+
+    def gets_back(self, number: int) -> str:
+        """The code with which the line with this id returned."""
+        return self.expects(net.Rejected, lambda rejected: rejected.id == number).code
+
+    def close(self) -> None:
+        self.client.close()
+        assert self.client.join(LIMIT), "the client does not end"
 
 
 # A room password as another program would use it, written from RFC 5054 and the wire format alone ---------------------
