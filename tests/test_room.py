@@ -402,6 +402,7 @@ def test_from_one_address_some_new_people_come_at_once_and_the_next_is_told_when
         enter(unlimited, "Pupil")
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_room_in_which_nobody_says_anything_wakes_nobody(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     alice.says("that was all")
     alice.hears("that was all")
@@ -413,7 +414,6 @@ def test_a_room_in_which_nobody_says_anything_wakes_nobody(alice: Member, monkey
         return False
 
     with monkeypatch.context() as patch:
-        patch.setattr(net, "TICK", 0.01)
         patch.setattr(net.Connection, "keep_time", keep_time)
         ticks.get(timeout=LIMIT)  # the sender was woken for what she said before this one
         patch.setattr(net.Sender, "wake", wakes.append)
@@ -512,6 +512,7 @@ def test_a_closing_room_waits_for_nobody_whatever_the_others_do(
     """Some have said nothing, or too much; some do not read, or have gone; and one is held back by the limit."""
     for wait in ("BACK_WITHIN", "SILENCE", "LAST_WORDS", "FIRST_MESSAGE"):
         monkeypatch.setattr(net, wait, FOREVER)
+    monkeypatch.setattr(net, "CLOSE_TIME", 0.3)
     before = open_sockets()
     room = open_room(rate=rate)
     with Wire(room.port), Wire(room.port) as half, Member(room, "Stuck") as stuck, Member(room, "Talker") as talker:
@@ -537,7 +538,21 @@ def test_the_room_ends_with_its_with_statement_may_be_closed_twice_and_nobody_an
         Wire(room.port)
 
 
-# Short of connections ------------------------------------------------------------------------------------------------
+# Short of threads and connections ------------------------------------------------------------------------------------
+
+
+def test_without_threads_for_newcomers_the_people_in_the_room_go_on(
+    room: net.Server, alice: Member, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with Wire(room.port) as newcomer:
+            assert newcomer.receive_all() == []
+    assert alice.may_write() == "said"
+    enter(room, "Bob")
 
 
 def test_when_connections_run_out_those_that_have_not_joined_make_way_the_oldest_first(

@@ -364,14 +364,14 @@ def test_people_who_left_come_again_with_the_same_number_and_a_new_name(bob: Mem
 def test_the_first_of_too_many_who_left_is_forgotten_unless_removed(
     room: net.Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(net, "MAX_REMEMBERED", 4)
-    removed, ann, bob, carol = (Member(room, name) for name in ("Removed", "Ann", "Bob", "Carol"))
+    monkeypatch.setattr(net, "MAX_REMEMBERED", 5)
+    present, removed, ann, bob, carol = (Member(room, name) for name in ("Present", "Removed", "Ann", "Bob", "Carol"))
     room.remove(removed.who, True)
     for person in (bob, carol, ann):
         person.leaves()
     newest = Member(room, "Newest")
     room.remove(removed.who, False)
-    for person in (ann, carol, removed):
+    for person in (present, ann, carol, removed):
         assert person.again().who == person.who
     assert bob.again().who > newest.who
 
