@@ -409,8 +409,8 @@ def test_a_room_has_as_many_people_as_the_wire_allows_with_its_host(monkeypatch:
 
 def test_in_a_full_room_the_newest_of_more_than_forty_makes_room_for_somebody_from_elsewhere() -> None:
     room = net.Room("Room 7", limit=42)
-    ann = Member(room, "Ann", at=THERE)
     crowd = [Member(room, f"Crowd {number}", at=HERE) for number in range(41)]
+    ann = Member(room, "Ann", at=THERE)
     host = Member(room, "", room.host_token, at=HERE)
     assert [refusal(room, at=at) for at in (HERE, THERE)] == ["full", "full"]
     newcomer = Member(room, "Newcomer", at=ELSEWHERE)
