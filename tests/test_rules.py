@@ -244,8 +244,9 @@ def test_files_from_before_the_history_that_are_still_available_come_first() -> 
     for text in "abcdef":
         ann.says(text)
     newest = ann.shares("newest.png")
-    for member, files in ((bob.again(after=3), [map_]), (Member(room, "Late"), [worksheet, map_])):
-        assert (member.welcome.files, member.welcome.history) == (len(files), 3)
+    for member, files, missed in ((bob.again(after=3), [map_], 6), (Member(room, "Late"), [worksheet, map_], 9)):
+        welcome = member.welcome
+        assert (welcome.files, welcome.missed, welcome.history) == (len(files), missed, 3)
         first = of_kind(net.Shared, member.files_and_history[: len(files)])
         assert [event.file for event in first] == files
         assert newest in [event.file for event in of_kind(net.Shared, member.files_and_history[len(files) :])]
@@ -285,7 +286,7 @@ def test_the_room_writes_the_names(ann: Member, asked: str, given: str) -> None:
 LOOKS_LIKE_MR_LEE = [
     *["Mr Lee", "MR LEE", "Ｍｒ\u3000Ｌｅｅ", "Mr\u200b Lee"],  # case, and other forms of the same letters
     *["MrLee", "M r L e e", "Mr-Lee", "_mr lee_", "Mr Lee."],  # spaces and signs
-    *["Mr Lee 2", "Mr Lee2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣"],  # digits
+    *["Mr Lee 2", "Mr Lee2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣", "Mr 1ee"],  # digits
     *["Mr Lee (host)", "Mr Lee 2 (host, you)", "Mr Lee (maths", "Mr Lee [teacher]", "(Mr Lee)", "Mr Lee （x）"],
     *["Mr Léé", "Mr Le\u0301e", "Mr Łee", "Mr Lee\u20e3"],  # accents and other marks
     *["Мr Lее", "Мг Lee", "Mr Lεε", "Μr Lee"],  # Cyrillic and Greek
@@ -777,6 +778,7 @@ def test_a_removed_person_reads_why_as_the_last_word(room: net.Room, ann: Member
     ann.says("before")
     room.remove(ann.who, True)
     ann.says("after")
+    assert ann.may_share() == "unknown"
     bob.says("gone")
     said, closed = ann.hears()
     assert texts([said]) == ["before"]
