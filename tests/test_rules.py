@@ -551,6 +551,7 @@ def test_a_piece_is_joined_once_for_all_who_are_at_the_same_event(ann: Member, b
     for each in (ann, bob):
         each.hears()
     ann.says("hello")
+    ann.says("again")
     pieces: net.Pieces = {}
     first, second = (ann.room.next_piece(each.feed, pieces) for each in (ann, bob))
     assert first is second is not None
