@@ -241,14 +241,22 @@ def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "LAST_WORDS", 0.2)
 
 
-@pytest.mark.parametrize("comes_first", ["the break", "the removal"])
+@pytest.mark.parametrize("breaks_first", [True, False])
 def test_nobody_waits_for_a_removed_person_to_come_back(
-    room: net.Server, ann: Pupil, bob: Pupil, monkeypatch: pytest.MonkeyPatch, comes_first: str
+    room: net.Server, ann: Pupil, bob: Pupil, monkeypatch: pytest.MonkeyPatch, breaks_first: bool
 ) -> None:
     monkeypatch.setattr(net, "BACK_WITHIN", 10 * LIMIT)
-    until(lambda: not reader_is_gone("Ann"), "the room reads what Ann says")
-    if comes_first == "the break":
+    is_lost = threading.Event()
+    really_lose = net.Room.lose
+
+    def lose(room: net.Room, person: net.Person, feed: net.Feed) -> bool:
+        is_lost.set()
+        return really_lose(room, person, feed)
+
+    monkeypatch.setattr(net.Room, "lose", lose)
+    if breaks_first:
         ann.close()
+        assert is_lost.wait(LIMIT)
     room.remove(ann.who, True)
     ann.close()
     until(lambda: reader_is_gone("Ann"), "nobody waits for Ann any longer")
