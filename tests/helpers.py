@@ -2,6 +2,7 @@
 
     until, expect, drain           wait for a fact, or for an event; what was seen instead is told when it does not come
     Wire                           a client of plain bytes, to say things to a room that `net.Client` would never say
+    Member                         such a client that is in the room
     Person, FakeRoom, Guest        a real client, and a room that the test plays: `fake.accepts().lets_in()`
     Proxy                          a network between client and room that can break in every way that a real one does
     Display, own_screen, pump_until      windows
@@ -282,6 +283,52 @@ class Wire:
             raise AssertionError(f"nothing came for {LIMIT:g} s after {self._received!r}") from None
         self._received += data
         return bool(data)
+
+
+class Member(Wire):
+    """Somebody in the room, with a program of their own."""
+
+    def __init__(self, room: net.Server, name: str, token: str | None = None, *, after: int = 0) -> None:
+        super().__init__(room.port)
+        self.room = room
+        try:
+            self.welcome = self.join(name, token, room.id, after)
+        except BaseException:
+            self.close()
+            raise
+        self.who = int(self.welcome["who"])
+        self.last_id = int(self.welcome["last_id"])
+
+    def __enter__(self) -> Member:
+        return self
+
+    def says(self, text: str) -> None:
+        self.last_id += 1
+        self.say(self.last_id, text)
+
+    def next(self) -> Message:
+        received = self.receive()
+        assert received is not None, "the connection ended"
+        return received
+
+    def hears(self, text: str) -> Message:
+        """The next line with this text; what comes before it is dropped."""
+        return self.all_up_to("said", text=text)[-1]
+
+    def all_up_to(self, kind: str, **fields: object) -> list[Message]:
+        """What comes, up to and with the first of this kind that has these values."""
+        seen = [self.next()]
+        while seen[-1]["type"] != kind or any(seen[-1][name] != value for name, value in fields.items()):
+            seen.append(self.next())
+        return seen
+
+    def may_write(self) -> str:
+        """Says something; "said", or the code with which it was rejected."""
+        self.says("May I?")
+        while True:
+            answer = self.next()
+            if answer.get("id") == self.last_id and answer.get("who", self.who) == self.who:
+                return str(answer.get("code", answer["type"]))
 
 
 def context_of(side: ssl._SSLMethod, key: bytes | None, identity: str = "chat-room") -> ssl.SSLContext:
