@@ -214,6 +214,25 @@ def person(display: Display) -> Iterator[Callable[[str], Person]]:  # noqa: ARG0
 
 
 @pytest.fixture
+def host(person: Callable[[str], Person]) -> Person:
+    """Mr Lee, who has opened a room."""
+    someone = person("Mr Lee")
+    someone.host()
+    return someone
+
+
+@pytest.fixture
+def ann(person: Callable[[str], Person], host: Person) -> Person:
+    """Ann is in the host's room, and the host's window shows it."""
+    from tests.windows import port
+
+    someone = person("Ann")
+    someone.join(port(host))
+    host.wait(lambda: "Ann" in host.people(), "Ann is in the host's list")
+    return someone
+
+
+@pytest.fixture
 def finders(monkeypatch: pytest.MonkeyPatch) -> list[FakeFinder]:
     """Join pages get a FakeFinder each; these are they."""
     from tests.windows import FakeFinder

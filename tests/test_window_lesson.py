@@ -13,22 +13,10 @@ import pytest
 import chat_gui
 import net
 from tests.helpers import Proxy
-from tests.windows import Open, Person, everybody_sees, joined, left, said, shared
+from tests.windows import Open, Person, everybody_sees, feed, joined, left, port, said, shared
 
 Words = chat_gui.Words
 pytestmark = pytest.mark.usefixtures("unposted", "finders")
-
-
-@pytest.fixture
-def host(person: Open) -> Person:
-    someone = person("Mr Lee")
-    someone.host()
-    return someone
-
-
-@pytest.fixture
-def ann(person: Open, host: Person) -> Person:
-    return enter(person("Ann"), host)
 
 
 @pytest.fixture
@@ -38,7 +26,7 @@ def bob(person: Open, host: Person, ann: Person) -> Person:  # noqa: ARG001 - An
 
 def enter(someone: Person, host: Person) -> Person:
     """They are in the room, and the host's window shows it."""
-    someone.join(host.port)
+    someone.join(port(host))
     host.wait(lambda: someone.app.name in host.people(), f"{someone.app.name} is in the host's list")
     return someone
 
@@ -132,12 +120,12 @@ def test_a_draft_outlives_being_muted_and_the_reason_stands_beside_it(host: Pers
 
 
 def test_a_line_that_was_on_its_way_when_its_author_was_muted_can_be_written_again_later(host: Person) -> None:
-    host.feed(net.Muted(True), net.Sending(9, "too late"), net.Rejected(9, "muted", "..."))
+    feed(host, net.Muted(True), net.Sending(9, "too late"), net.Rejected(9, "muted", "..."))
     assert "Not sent. The host muted you." in host.log()
     host.click_link(Words.write_again)
     assert "too late" in host.log(), "a blocked composer takes nothing"
     host.rest(host.chat.log.text)
-    host.feed(net.Muted(False))
+    feed(host, net.Muted(False))
     host.click_link(Words.write_again)
     assert "too late" not in host.log()
     assert host.chat.composer.get() == "too late"
@@ -159,7 +147,7 @@ def test_a_removed_person_reads_why_and_stays_out_until_let_in_again(host: Perso
     bob.wait(lambda: bob.people() == ["Mr Lee (host)", "Bob (you)"], "Ann is not in Bob's list")
     assert "Ann was removed by the host" in bob.log()
     assert host.chat.people.title.cget("text") == "People (2)"
-    ann.app.join("127.0.0.1", host.port)
+    ann.app.join("127.0.0.1", port(host))
     ann.wait(lambda: isinstance(ann.app.page, chat_gui.JoinPage) and ann.app.session is None, "Ann is not let in")
     assert "removed you" in str(ann.join_page.message.cget("text"))
     host.right_click(host.chat.people.list, *host.middle_of_row(host.chat.people.list, row_of(host, "Ann")))
@@ -167,7 +155,7 @@ def test_a_removed_person_reads_why_and_stays_out_until_let_in_again(host: Perso
     assert host.chat.people.mute.instate(["disabled"])
     host.choose(Words.let_in)
     host.wait(lambda: host.people() == ["Mr Lee (host, you)", "Bob"], "Ann is let in again")
-    ann.join(host.port)
+    ann.join(port(host))
     host.wait(lambda: host.people() == ["Mr Lee (host, you)", "Ann", "Bob"], "Ann is in again")
 
 
@@ -178,7 +166,7 @@ def test_a_removed_person_reads_why_and_stays_out_until_let_in_again(host: Perso
 def test_mouse_and_keyboard_open_the_commands_for_a_person(host: Person, way: str) -> None:
     """The room does not know this person, and the host reads that."""
     people = host.chat.people.list
-    host.feed(joined(900, 77, "Ghost"))
+    feed(host, joined(900, 77, "Ghost"))
     if way == "right click":
         host.right_click(people, *host.middle_of_row(people, row_of(host, "Ghost")))
     else:
@@ -211,15 +199,15 @@ def test_only_the_host_has_controls_and_they_concern_the_others(host: Person, an
 
 
 def test_the_choice_stays_with_the_person_while_others_come_and_go(host: Person) -> None:
-    host.feed(*(joined(900, who, name) for who, name in enumerate(["Ann", "Bob", "Cem", "Dan"], 70)))
+    feed(host, *(joined(900, who, name) for who, name in enumerate(["Ann", "Bob", "Cem", "Dan"], 70)))
     host.chat.people.list.focus_force()
     host.press("Home", "Down", "Down")
     assert chosen(host) == "Bob"
-    host.feed(joined(910, 80, "Aaron"), net.Controls((71,), ()))
+    feed(host, joined(910, 80, "Aaron"), net.Controls((71,), ()))
     assert chosen(host) == "Bob (muted)"
     host.press("Down")
     assert chosen(host) == "Cem", "the keyboard goes on from there"
-    host.feed(left(911, 72, "Cem"))
+    feed(host, left(911, 72, "Cem"))
     assert chosen(host) == ""
     assert host.chat.people.remove.instate(["disabled"]), "not somebody else by mistake"
 
@@ -254,22 +242,22 @@ def test_while_the_room_is_paused_only_the_host_writes_and_everyone_sees_it(
 
 def test_while_the_room_is_paused_people_come_and_go_without_a_note(host: Person) -> None:
     """Otherwise somebody could talk to the class through names, which the host cannot mute."""
-    host.feed(net.Paused(900, 0.0, True), joined(901, 77, "Look at me"))
+    feed(host, net.Paused(900, 0.0, True), joined(901, 77, "Look at me"))
     assert "Look at me" in host.people(), "the list shows them"
-    host.feed(left(902, 77, "Look at me"), net.Paused(903, 0.0, False), joined(904, 78, "Cem"), left(905, 78, "Cem"))
+    feed(host, left(902, 77, "Look at me"), net.Paused(903, 0.0, False), joined(904, 78, "Cem"), left(905, 78, "Cem"))
     assert "Look at me" not in host.log()
     assert "Cem joined" in host.log()
     assert "Cem left" in host.log()
 
 
 def test_a_muted_person_stays_muted_when_the_pause_is_over_and_after_a_break(ann: Person) -> None:
-    ann.feed(net.Muted(True), net.Paused(900, 0.0, True))
+    feed(ann, net.Muted(True), net.Paused(900, 0.0, True))
     is_blocked(ann, Words.muted)
-    ann.feed(net.Paused(901, 0.0, False))
+    feed(ann, net.Paused(901, 0.0, False))
     is_blocked(ann, Words.muted)
-    ann.feed(ann.welcome(muted=False))
+    feed(ann, ann.welcome(muted=False))
     can_write_again(ann)
-    ann.feed(ann.welcome(muted=True))
+    feed(ann, ann.welcome(muted=True))
     is_blocked(ann, Words.muted)
 
 
@@ -300,10 +288,10 @@ def test_a_deleted_message_is_gone_from_all_windows_and_only_the_host_deletes(
 
 
 def test_a_deleted_file_can_no_longer_be_saved(host: Person) -> None:
-    host.feed(shared(100, "silly.png"))
+    feed(host, shared(100, "silly.png"))
     assert {Words.save, Words.delete} <= set(host.message_menu("silly.png"))
     deleted_before_we_came = net.Shared(102, 0.0, 7, "Bob", "0" * 32, "", 0, "", taken_back=True)
-    host.feed(net.TakenBack(101, 0.0, 100), deleted_before_we_came)
+    feed(host, net.TakenBack(101, 0.0, 100), deleted_before_we_came)
     assert host.said() == [Words.deleted] * 2
     assert not host.find_link(Words.save)
     assert Words.save not in host.message_menu(Words.deleted)
@@ -311,26 +299,26 @@ def test_a_deleted_file_can_no_longer_be_saved(host: Person) -> None:
 
 def test_deleting_changes_only_the_message_that_was_deleted(host: Person) -> None:
     texts = ["one", "two\nlines of it", "three", "four\nhas\nmore", "five"]
-    host.feed(*(said(100 + number, text) for number, text in enumerate(texts)))
-    host.feed(net.Sending(8, "on its way"), net.Sending(9, "and\nthis"))
+    feed(host, *(said(100 + number, text) for number, text in enumerate(texts)))
+    feed(host, net.Sending(8, "on its way"), net.Sending(9, "and\nthis"))
     for which in (1, 4, 2, 0):
         before = host.log()
-        host.feed(net.TakenBack(200 + which, 0.0, 100 + which))
+        feed(host, net.TakenBack(200 + which, 0.0, 100 + which))
         assert host.log() == before.replace(texts[which], Words.deleted)
     before = host.log()
-    host.feed(net.TakenBack(300, 0.0, 5))
+    feed(host, net.TakenBack(300, 0.0, 5))
     assert host.log() == before, "a message that is no longer known"
     delete(host, "more")
     host.wait(lambda: Words.not_known in host.log(), "the real room never had that message")
-    host.feed(said(301, "after"))
+    feed(host, said(301, "after"))
     assert host.said() == [Words.deleted, Words.deleted, Words.deleted, "four", Words.deleted, "after"]
     assert host.on_their_way() == ["on its way", "and"]
 
 
 def test_lines_that_were_not_sent_are_removed_from_anywhere(host: Person) -> None:
     for number, text in enumerate(["zero\nwith more", "one", "two"]):
-        host.feed(net.Sending(number, text), net.Rejected(number, "paused", ""))
-    host.feed(net.Sending(9, "on its way"))
+        feed(host, net.Sending(number, text), net.Rejected(number, "paused", ""))
+    feed(host, net.Sending(9, "on its way"))
     *notes, zero, one, two = drawn_messages(host)
     for message in (one, zero, two):
         before = host.log()
@@ -343,7 +331,7 @@ def test_lines_that_were_not_sent_are_removed_from_anywhere(host: Person) -> Non
     assert host.chat.composer.get() == "one\nzero\nwith more\ntwo"
     for note in notes:
         host.chat.log.remove(note)
-    host.feed(said(51, "more"))
+    feed(host, said(51, "more"))
     assert [message.text for message in drawn_messages(host)] == ["more"]
     assert host.said() == ["more"]
     assert host.on_their_way() == ["on its way"]
@@ -358,23 +346,23 @@ def drawn_messages(someone: Person) -> list[chat_gui.Message]:
 
 
 def test_a_room_opened_again_counts_from_one_and_deletes_only_its_own_messages(host: Person) -> None:
-    host.feed(said(100, "of the first room"), host.welcome(room="another"), said(100, "of the second room"))
-    host.feed(net.TakenBack(101, 0.0, 100))
+    feed(host, said(100, "of the first room"), host.welcome(room="another"), said(100, "of the second room"))
+    feed(host, net.TakenBack(101, 0.0, 100))
     assert host.said() == ["of the first room", Words.deleted]
-    host.feed(said(101, "x"), host.welcome(room="a third"), net.TakenBack(2, 0.0, 101))
+    feed(host, said(101, "x"), host.welcome(room="a third"), net.TakenBack(2, 0.0, 101))
     assert host.said()[-1] == "x", "a message of an earlier room has this number"
 
 
 def test_readers_keep_their_place_when_something_above_is_deleted(host: Person) -> None:
-    host.feed(*(said(100 + i, f"line {i}\nsecond\nthird") for i in range(100)))
+    feed(host, *(said(100 + i, f"line {i}\nsecond\nthird") for i in range(100)))
     log = host.chat.log.text
     host.scroll("scroll", -40, "units")
     top = log.get("@0,0 linestart", "@0,0 lineend")
-    host.feed(net.TakenBack(300, 0.0, 105), said(301, "new"))
+    feed(host, net.TakenBack(300, 0.0, 105), said(301, "new"))
     assert log.get("@0,0 linestart", "@0,0 lineend") == top
     assert "1 new" in host.everything()
     host.chat.log.go_to_end()
-    host.feed(net.TakenBack(302, 0.0, 106), said(303, "newest"))
+    feed(host, net.TakenBack(302, 0.0, 106), said(303, "newest"))
     assert log.bbox("end-2c") is not None, "a reader at the end stays there"
 
 
@@ -384,7 +372,7 @@ def test_readers_keep_their_place_when_something_above_is_deleted(host: Person) 
 def test_the_host_comes_first_then_the_others_in_alphabetical_order(host: Person, person: Open) -> None:
     zoe = enter(person("zoe"), host)
     for someone in (host, zoe):
-        someone.feed(*(joined(900, who, name) for who, name in enumerate(["bob", "Cem", "Ann", "alf"], 70)))
+        feed(someone, *(joined(900, who, name) for who, name in enumerate(["bob", "Cem", "Ann", "alf"], 70)))
         assert someone.chat.people.title.cget("text") == "People (6)"
     assert host.people() == ["Mr Lee (host, you)", "alf", "Ann", "bob", "Cem", "zoe"]
     assert zoe.people() == ["Mr Lee (host)", "alf", "Ann", "bob", "Cem", "zoe (you)"]
@@ -472,7 +460,7 @@ def test_names_are_measured_in_slices_and_each_one_once(host: Person, monkeypatc
 
 @pytest.mark.parametrize("name", ["W" * 32, "0" * 31 + "7", "1_000_" * 5, "{a} " * 8, "\u4e00" * 32])
 def test_a_name_that_is_too_wide_is_shortened_in_its_middle(host: Person, name: str) -> None:
-    host.feed(joined(900, 77, name))
+    feed(host, joined(900, 77, name))
     host.wait(lambda: "\u2026" in host.people()[1], "it is shortened")
     start, _, end = host.people()[1].partition("\u2026")
     assert name.startswith(start)
@@ -530,7 +518,7 @@ def test_the_bell_rings_only_for_the_host_and_for_mentions(
     """Thirty computers that beep at everything would be a nuisance."""
     title = ann.root.title()
     host.look_here()
-    ann.feed(event)
+    feed(ann, event)
     assert ann.root.title() == f"(1) {title}", "the title counts everything"
     assert bells == [ann.root] * rings
 
@@ -540,10 +528,10 @@ def test_nothing_calls_a_person_who_looks_and_comings_and_goings_call_nobody(
 ) -> None:
     title = ann.root.title()
     ann.look_here()
-    ann.feed(said(500, "hello @Ann"))
+    feed(ann, said(500, "hello @Ann"))
     host.look_here()
-    ann.feed(joined(501, BOB, "Bob"), left(502, BOB, "Bob"), net.Paused(503, 0.0, True))
-    ann.feed(said(504, "mine", who=ann.chat.welcome.who, name="Ann", ident=99))
+    feed(ann, joined(501, BOB, "Bob"), left(502, BOB, "Bob"), net.Paused(503, 0.0, True))
+    feed(ann, said(504, "mine", who=ann.chat.welcome.who, name="Ann", ident=99))
     assert ann.root.title() == title
     assert bells == []
 
@@ -555,12 +543,12 @@ def test_what_was_said_before_somebody_joined_is_nothing_new(host: Person, ann: 
     assert bells == [ann.root]
     ann.app.leave_room()
     assert ann.root.title() == Words.program, "leaving forgets what was not read"
-    ann.app.join("127.0.0.1", host.port)
+    ann.app.join("127.0.0.1", port(host))
     host.look_here()
     ann.wait_until_in()
     assert ann.said() == ["hello"]
     assert ann.root.title() == f"Mr Lee's room - {Words.program}"
-    ann.feed(ann.welcome(room="another", history=1), said(1, "before it was opened again", who=LEE))
+    feed(ann, ann.welcome(room="another", history=1), said(1, "before it was opened again", who=LEE))
     assert ann.root.title() == f"Mr Lee's room - {Words.program}"
     assert bells == [ann.root]
 
@@ -568,7 +556,7 @@ def test_what_was_said_before_somebody_joined_is_nothing_new(host: Person, ann: 
 def test_what_was_said_during_a_break_counts(host: Person, person: Open, bells: list[tk.Tk]) -> None:
     host.say("before")
     everybody_sees([host], "before")
-    with Proxy(host.port) as proxy:
+    with Proxy(port(host)) as proxy:
         ann = person("Ann")
         ann.join(proxy.port)
         title = ann.root.title()
@@ -603,7 +591,7 @@ def test_a_mention_is_the_whole_name_and_no_other(name: str, text: str, found: l
 def test_mentions_stand_out_for_the_person_alone_and_not_in_links(host: Person, ann: Person) -> None:
     text = "two\nlines @Ann http://example.org/@Ann @ann"
     for someone in (ann, host):
-        someone.feed(said(500, text))
+        feed(someone, said(500, text))
         assert text in someone.log(), "all of it is drawn, once"
     log = ann.chat.log.text
     ranges = [str(index) for index in log.tag_ranges("mention")]
@@ -629,7 +617,7 @@ def test_a_click_on_a_link_opens_exactly_the_address_that_was_sent(
     """A long one is drawn on several lines, and not every emoji is drawn."""
     opened: list[str] = []
     monkeypatch.setattr(chat_gui, "show_page", opened.append)
-    host.feed(said(100, text))
+    feed(host, said(100, text))
     log = host.chat.log.text
     _, end = log.tag_ranges("link")
     x, y, width, height = log.bbox(f"{end} -1c") or (0, 0, 0, 0)  # its end shows, however long it is

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import tkinter as tk
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from tkinter import ttk
 
@@ -156,16 +156,22 @@ class Person:
         self.press("Return")
 
     def paste(self, text: str) -> None:
-        self.root.clipboard_clear()
-        self.root.clipboard_append(text)
+        self.fill_clipboard(text)
         focus = self.root.focus_get()
         assert focus is not None
         focus.event_generate("<<Paste>>")
         self.root.update()
 
     def focus_composer(self) -> None:
-        self.chat.composer.text.focus_force()
+        self.focus(self.box)
+
+    def focus(self, widget: tk.Misc) -> None:
+        widget.focus_force()
         self.root.update()
+
+    def fill_clipboard(self, text: str) -> None:
+        self.root.clipboard_clear()
+        self.root.clipboard_append(text)
 
     # Rooms.
 
@@ -177,7 +183,7 @@ class Person:
         self.wait(self._is_in, "the room is open")
         self.wait(lambda: self.chat.header.reachable is not nothing_yet, "the window knows where others can join")
         self.focus_composer()
-        return self.port
+        return port(self)
 
     def join(self, port: int) -> None:
         self.app.join("127.0.0.1", port)
@@ -190,20 +196,6 @@ class Person:
 
     def _is_in(self) -> bool:
         return isinstance(self.app.page, chat_gui.ChatPage) and self.app.page.stage is chat_gui.Stage.IN
-
-    @property
-    def port(self) -> int:
-        """Of the room that this person is in."""
-        return self.chat.port
-
-    def feed(self, *events: net.Event) -> None:
-        """Lets the window take these events, as if they came from the network."""
-        assert self.app.session is not None
-        queue = self.app.session.events
-        for event in events:
-            queue.put(event)
-        self.wait(queue.empty, "the events are taken")
-        self.settle()
 
     def welcome(self, **changes: object) -> net.Welcome:
         """The room's welcome once more, without a history and with these changes."""
@@ -232,9 +224,36 @@ class Person:
         assert isinstance(self.app.page, chat_gui.JoinPage), self.everything()
         return self.app.page
 
+    @property
+    def log_text(self) -> tk.Text:
+        """The widget that shows the messages."""
+        return self.chat.log.text
+
+    @property
+    def box(self) -> tk.Text:
+        """The widget for typing."""
+        return self.chat.composer.text
+
     def log(self) -> str:
         """The messages, as drawn."""
-        return self.chat.log.text.get("1.0", "end-1c")
+        return self.log_text.get("1.0", "end-1c")
+
+    def typed(self) -> str:
+        return self.box.get("1.0", "end-1c")
+
+    def sees_end(self) -> bool:
+        """Whether the end of the log shows."""
+        return self.log_text.bbox("end-2c") is not None
+
+    def point(self, text: str) -> tuple[int, int]:
+        """Where the first letter of this text shows in the log: its middle."""
+        x, y, width, height = self.log_text.bbox(self.log_text.search(text, "1.0")) or (0, 0, 0, 0)
+        return x + width // 2, y + height // 2
+
+    def tagged(self, tag: str) -> list[str]:
+        """The pieces of the log with this tag."""
+        ranges = self.log_text.tag_ranges(tag)
+        return [self.log_text.get(start, end) for start, end in zip(ranges[::2], ranges[1::2], strict=True)]
 
     def said(self) -> list[str]:
         """The texts of the lines in the log that have a time, without those that are still on their way."""
@@ -292,14 +311,26 @@ class Person:
             time.sleep(0.005)
 
 
-def everybody_sees(people: Iterable[Person], *texts: str) -> None:
-    """Waits until each of them has these lines in the log, in this order and each once."""
+def port(host: Person) -> int:
+    """Of the room that this person has opened."""
+    assert host.app.session is not None
+    assert host.app.session.server is not None
+    return host.app.session.server.port
+
+
+def everybody_sees(people: list[Person], *texts: str) -> None:
     for someone in people:
+        someone.wait(lambda someone=someone: [t for t in someone.said() if t in texts] == [*texts], f"{texts} is said")  # type: ignore[misc]
 
-        def sees_all(someone: Person = someone) -> bool:
-            return [text for text in someone.said() if text in texts] == [*texts]
 
-        someone.wait(sees_all, f"{texts} is said")
+def feed(someone: Person, *events: net.Event) -> None:
+    """Puts events into the window's queue as the network would."""
+    assert someone.app.session is not None
+    events_queue = someone.app.session.events
+    for event in events:
+        events_queue.put(event)
+    someone.wait(events_queue.empty, "the events are taken")
+    someone.settle()
 
 
 def said(number: int, text: str, who: int = 7, name: str = "Bob", ident: int = 1) -> net.Said:
