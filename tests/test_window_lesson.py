@@ -331,6 +331,7 @@ def test_lines_that_were_not_sent_are_removed_from_anywhere(host: Person) -> Non
     assert host.chat.composer.get() == "one\nzero\nwith more\ntwo"
     for note in notes:
         host.chat.log.remove(note)
+    assert host.log() == f"\t{Words.sending}\ton its way"
     feed(host, said(51, "more"))
     assert [message.text for message in drawn_messages(host)] == ["more"]
     assert host.said() == ["more"]
