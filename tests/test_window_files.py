@@ -25,6 +25,13 @@ ON_A_STICK = os.path.abspath(os.path.join(os.sep, "media", "stick", "a.txt"))
 
 
 @pytest.fixture
+def host(host: Person) -> Person:
+    """The host's window is large enough for the list of people and for everything below the log."""
+    host.enlarge()
+    return host
+
+
+@pytest.fixture
 def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
     """What the person chooses in the system's dialogs, whenever one is shown."""
 
@@ -189,6 +196,7 @@ def test_a_transfer_shows_how_far_it_is_and_can_be_cancelled(
 ) -> None:
     with Proxy(port(host)) as proxy:
         someone = person("Ann")
+        someone.enlarge()
         someone.join(proxy.port)
         choose(make(tmp_path / "big.bin", 20 * MEGABYTE))
         proxy.chop(50)  # a network so slow that the file is on its way for many seconds

@@ -173,6 +173,11 @@ class Person:
         self.root.clipboard_clear()
         self.root.clipboard_append(text)
 
+    def enlarge(self) -> None:
+        """Makes the window so large that nothing of a room is put away, whatever the fonts and the resolution."""
+        self.root.geometry(f"{(chat_gui.NARROW + 10) * self.digit}x{(chat_gui.LOW + 20) * self.digit}+0+0")
+        self.root.update()
+
     # Rooms.
 
     def host(self) -> int:
