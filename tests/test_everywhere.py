@@ -35,18 +35,12 @@ LINUX = sys.platform == "linux"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the names of files in Unicode, always")
 
 
-def run_python(code: str, *arguments: object, **environment: str) -> str:
+def run_python(code: str, *arguments: object, **changes: str) -> str:
     """Runs the code in a Python of its own, here in the project; returns what it prints."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, **changes}
     done = subprocess.run(
-        command,
-        cwd=TOP,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=3 * LIMIT,
-        check=False,
+        command, cwd=TOP, env=environment, capture_output=True, encoding="utf-8", timeout=3 * LIMIT, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -75,37 +69,32 @@ def set_layout(display: Display) -> Iterator[Callable[[str], None]]:
         set_one("us")
 
 
-@pytest.mark.parametrize(("layout", "typed"), [("ru", "\u043c"), ("gr", "\u03c9"), ("il", "\u05d4")])
+@pytest.mark.parametrize(("layout", "typed"), [("ru", "\u043c"), ("il", "\u05d4")])
 def test_real_keys_of_another_layout_cut_paste_undo_and_find(
-    set_layout: Callable[[str], None], person: Callable[[str], Person], layout: str, typed: str
+    set_layout: Callable[[str], None], host: Person, layout: str, typed: str
 ) -> None:
-    lee = person("Mr Lee")
-    lee.host()
     set_layout(layout)
-    lee.focus_composer()
-    box, composer = lee.chat.composer.text, lee.chat.composer
+    host.focus_composer()
+    box, entry = host.box, host.chat.find_bar.entry
 
-    def press(letter: str) -> None:
-        xdotool("key", f"ctrl+{KEYS[letter]}")
+    def has(text: str) -> bool:
+        return host.chat.composer.get().strip() == text
 
     box.insert("1.0", "text")
     box.edit_separator()
-    press("a")
-    lee.wait(lambda: box.tag_ranges("sel"), "Control and the key of A select everything")
-    press("x")
-    lee.wait(lambda: composer.get() == "", "Control and the key of X cut")
-    assert lee.root.clipboard_get().strip() == "text"
-    press("v")
-    lee.wait(lambda: composer.get().strip() == "text", "Control and the key of V paste")
-    press("z")
-    lee.wait(lambda: composer.get() == "", "Control and the key of Z undo")
-    press("y")
-    lee.wait(lambda: composer.get().strip() == "text", "Control and the key of Y do it again")
-    press("f")
-    entry = lee.chat.find_bar.entry
-    lee.wait(lambda: lee.root.focus_get() is entry, "Control and the key of F find")
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("a", lambda: box.tag_ranges("sel")),
+        ("x", lambda: has("") and host.root.clipboard_get().strip() == "text"),
+        ("v", lambda: has("text")),
+        ("z", lambda: has("")),
+        ("y", lambda: has("text")),
+        ("f", lambda: host.root.focus_get() is entry),
+    ]
+    for letter, has_worked in steps:
+        xdotool("key", f"ctrl+{KEYS[letter]}")
+        host.wait(has_worked, f"Control and the key of {letter.upper()} work")
     xdotool("key", str(KEYS["v"]))
-    lee.wait(lambda: entry.get() == typed, "without Control, the key writes its letter")
+    host.wait(lambda: entry.get() == typed, "without Control, the key writes its letter")
 
 
 @pytest.mark.parametrize(
@@ -126,9 +115,9 @@ def test_on_a_latin_layout_signs_and_accented_letters_are_no_shortcuts(
 # Names and text ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
-def test_whatever_ends_a_line_somewhere_becomes_a_newline(end: str) -> None:
-    assert net.clean_text(f"Water boils{end}at 100") == "Water boils\nat 100"
+def test_whatever_ends_a_line_somewhere_becomes_a_newline() -> None:
+    for end in ("\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"):
+        assert net.clean_text(f"Water boils{end}at 100") == "Water boils\nat 100", ascii(end)
 
 
 NEED_JOINERS = [
@@ -141,17 +130,13 @@ NEED_JOINERS = [
 ]
 
 
-@pytest.mark.parametrize("name", NEED_JOINERS)
-def test_joiners_stay_in_names_and_file_names_between_characters_that_need_them(name: str) -> None:
-    assert net.clean_name(name) == name
-    assert net.clean_filename(f"{name}.txt") == f"{name}.txt"
-
-
-def test_a_joiner_stays_where_the_sign_before_it_asked_for_a_coloured_picture() -> None:
+def test_joiners_stay_in_names_and_file_names_between_characters_that_need_them() -> None:
+    for name in NEED_JOINERS:
+        assert net.clean_name(name) == name
+        assert net.clean_filename(f"{name}.txt") == f"{name}.txt"
     assert net.clean_name("\U0001f3f3\ufe0f\u200d\U0001f308") == "\U0001f3f3\u200d\U0001f308", "the rainbow flag"
 
 
-@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
 @pytest.mark.parametrize(
     ("name", "clean"),
     [
@@ -165,17 +150,16 @@ def test_a_joiner_stays_where_the_sign_before_it_asked_for_a_coloured_picture() 
         ("{}", ""),
     ],
 )
-def test_joiners_go_where_they_would_only_hide(name: str, clean: str, joiner: str) -> None:
-    assert net.clean_name(name.format(joiner)) == clean
-    assert net.clean_filename(name.format(joiner)) == (clean or "file")
+def test_joiners_are_removed_where_they_would_only_hide(name: str, clean: str) -> None:
+    for joiner in ("\u200c", "\u200d"):
+        assert net.clean_name(name.format(joiner)) == clean
+        assert net.clean_filename(name.format(joiner)) == (clean or "file")
 
 
 def test_a_name_that_is_cut_behind_a_joiner_does_not_end_with_it() -> None:
-    name = net.clean_name("\u0645" * (net.MAX_NAME - 1) + "\u200c\u0645")
-    assert name == "\u0645" * (net.MAX_NAME - 1)
-    assert net.clean_filename("\u0645" * 99 + "\u200c\u0645" * 200) == net.clean_filename(
-        net.clean_filename("\u0645" * 99 + "\u200c\u0645" * 200)
-    )
+    assert net.clean_name("\u0645" * (net.MAX_NAME - 1) + "\u200c\u0645") == "\u0645" * (net.MAX_NAME - 1)
+    filename = net.clean_filename("\u0645" * 99 + "\u200c\u0645" * 200)
+    assert net.clean_filename(filename) == filename
 
 
 # LC_ALL=C ------------------------------------------------------------------------------------------------------------
@@ -302,7 +286,6 @@ def pretend_adapters(monkeypatch: pytest.MonkeyPatch, *adapters: tuple[str, str,
         *((name, "10.8.0.2", UP | BROADCAST, 24) for name in ("tun0", "wg0", "ppp0", "nordlynx", "tailscale0")),
         *((name, "10.8.0.2", UP | BROADCAST, 24) for name in ("lxcbr0", "cali1f2e")),
         ("docker0", "172.17.0.1", UP | BROADCAST, 16),
-        ("school-vpn", "10.8.0.2", UP | POINT_TO_POINT, 24),
         ("school-vpn", "10.8.0.2", UP | BROADCAST | POINT_TO_POINT, 24),
         ("school-vpn", "10.8.0.2", UP, 24),
         ("school-vpn", "10.8.0.2", UP | BROADCAST, 32),
@@ -314,29 +297,22 @@ def pretend_adapters(monkeypatch: pytest.MonkeyPatch, *adapters: tuple[str, str,
 def test_an_address_that_nobody_in_the_class_can_reach_comes_last(
     monkeypatch: pytest.MonkeyPatch, other: tuple[str, str, int, int]
 ) -> None:
-    pretend_adapters(monkeypatch, other, IN_CLASS)
+    wlan = ("wlan0", "10.0.0.7", UP | BROADCAST, 8)
+    pretend_adapters(monkeypatch, other, wlan, IN_CLASS)
     found = net.local_addresses()
-    assert found.index("192.168.1.20") < found.index(other[1])
+    assert found.index("10.0.0.7") < found.index("192.168.1.20") < found.index(other[1]), "real ones keep their order"
 
 
-@pytest.mark.skipif(not LINUX, reason="other systems number the questions about adapters differently")
-def test_two_real_networks_stay_in_the_systems_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_adapters(monkeypatch, ("wlan0", "10.0.0.7", UP | BROADCAST, 8), IN_CLASS)
-    assert [address for address in net.local_addresses() if address in ("10.0.0.7", IN_CLASS[1])] == [
-        "10.0.0.7",
-        "192.168.1.20",
-    ]
-
-
-def test_where_adapters_have_no_names_the_addresses_themselves_decide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So it is on Windows."""
+def test_where_adapters_have_no_names_as_on_windows_the_addresses_themselves_decide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told = ["100.100.1.1", "169.254.3.4", "192.168.1.20", "127.0.0.1"]
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(socket, "gethostbyname_ex", lambda name: (name, [], told))
     found = net.local_addresses()
     assert "127.0.0.1" not in found
-    assert found.index("192.168.1.20") < found.index("100.100.1.1")
-    assert found.index("192.168.1.20") < found.index("169.254.3.4")
+    for useless in ("100.100.1.1", "169.254.3.4"):
+        assert found.index("192.168.1.20") < found.index(useless)
 
 
 # Windows, imitated ---------------------------------------------------------------------------------------------------
@@ -359,38 +335,36 @@ def held_by_a_scanner(monkeypatch: pytest.MonkeyPatch, name: str, times: int) ->
 
 def test_on_windows_a_file_that_a_scanner_holds_is_replaced_and_deleted_a_little_later(tmp_path: Path) -> None:
     part, target = str(tmp_path / "a.part"), str(tmp_path / "a")
-    (tmp_path / "a.part").write_text("new")
-    (tmp_path / "a").write_text("old")
+    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+    for path in (part, target):
+        Path(path).write_text(path)
     with pytest.MonkeyPatch.context() as patch:
-        assert held_by_a_scanner(patch, "replace", 2) == []
+        tried = held_by_a_scanner(patch, "replace", 2)
         net.replace_file(part, target)
-    assert (tmp_path / "a").read_text() == "new"
+        assert len(tried) == 3
+    assert Path(target).read_text() == part
     with pytest.MonkeyPatch.context() as patch:
         held_by_a_scanner(patch, "unlink", 1)
         net.delete_file(target)
     assert os.listdir(tmp_path) == []
-
-
-def test_on_windows_the_saved_chat_waits_for_a_scanner_as_well(tmp_path: Path) -> None:
-    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-    path = str(tmp_path / "chat.txt")
     with pytest.MonkeyPatch.context() as patch:
         tried = held_by_a_scanner(patch, "replace", 1)
-        chat_gui.save_text(path, "hello", answers)
-    assert answers.get() == (path, "")
-    assert len(tried) == 2
-    assert os.listdir(tmp_path) == ["chat.txt"]
+        chat_gui.save_text(target, "hello", answers)
+        assert len(tried) == 2
+    assert answers.get() == (target, "")
+    assert os.listdir(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize("system", ["nt", "posix"])
 def test_a_file_that_stays_forbidden_is_given_up(tmp_path: Path, system: str) -> None:
-    """On Windows after a while, elsewhere at once: there a PermissionError means what it says."""
+    """On Windows after a while. Elsewhere at once, because a PermissionError means what it says there."""
+    part, target = str(tmp_path / "a.part"), str(tmp_path / "a")
     with pytest.MonkeyPatch.context() as patch:
         tried = held_by_a_scanner(patch, "replace", 1_000)
         patch.setattr(os, "name", system)
         patch.setattr(net, "SCAN_TIME", 0.2)
         with pytest.raises(PermissionError):
-            net.replace_file(str(tmp_path / "a.part"), str(tmp_path / "a"))
+            net.replace_file(part, target)
     assert (len(tried) == 1) == (system == "posix")
 
 
@@ -420,7 +394,7 @@ def test_where_abort_wakes_no_thread_a_wait_looks_at_the_clock_often(monkeypatch
 
 
 def test_on_windows_the_limits_fit_what_the_system_can_do() -> None:
-    """select takes 512 sockets there, and a refused connection is noticed after two seconds."""
+    """There, select takes 512 sockets, and a refused connection is noticed after two seconds."""
     code = "import sys, json, importlib, net; sys.platform = 'win32'; importlib.reload(net); "
     code += "print(json.dumps([net.MAX_PEOPLE + net.SPARE_CONNECTIONS, net.TICK, net.ANSWER_TIME, net.WAKES]))"
     sockets, tick, answer_time, wakes = json.loads(run_python(code))

@@ -1,4 +1,7 @@
-"""A person in front of a window: real key and mouse events, and what can be read on the screen. Main thread."""
+"""A person in front of a window: real key and mouse events, and what the screen shows. Main thread.
+
+Most tests know the parts of the program's pages only through this file.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ _KEYSYMS = {" ": "space", "\n": "Shift-Return", ".": "period", ":": "colon", "-"
 
 
 def _as_named_here(key: str) -> str:
-    """Windows has another name for the Menu key, and none for the keys of the number pad."""
+    """Windows calls the Menu key App, and has no names for the keys of the number pad."""
     if sys.platform == "win32":
         if "KP_" in key:
             import pytest  # here, so that the pictures need nothing but Python
 
-            pytest.skip("Windows does not tell the number pad's keys from the others")
+            pytest.skip("Windows does not distinguish the number pad's keys from the others")
         return key.replace("Menu", "App")
     return key
 
 
 class FakeFinder:
-    """Stands for net.Finder: what the join page shows is what the test puts into `events`."""
+    """Takes the place of net.Finder: the join page shows what the test says is found."""
 
     def __init__(self, events: net.Events) -> None:
         self.events = events
@@ -59,7 +62,7 @@ class Person:
     def close(self) -> None:
         self.app.close()
         del self.app, self.root
-        gc.collect()  # here, on the main thread: a widget that is collected on another one ends the process
+        gc.collect()  # here, on the main thread: a widget that another thread collects ends the process
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         try:
@@ -70,13 +73,13 @@ class Person:
     # Hands.
 
     def look_here(self) -> None:
-        """Gives this window the keyboard, as a window manager would: to the widget that had it last."""
+        """Gives the keyboard to this window, and there to the widget that had it last, as a window manager would."""
         self.root.update()
         (self.root.focus_lastfor() or self.root).focus_force()
         self.root.update()
 
     def click(self, widget: tk.Misc, x: int | None = None, y: int | None = None) -> None:
-        """In its middle; or at a place, which must be where things stand now: here nothing moves before the click."""
+        """In its middle, or at this position. Nothing on the page moves between the call and the click."""
         if x is None or y is None:
             self.root.update()
             x, y = widget.winfo_width() // 2, widget.winfo_height() // 2
@@ -85,11 +88,32 @@ class Person:
         self.root.update()
 
     def right_click(self, widget: tk.Misc, x: int, y: int) -> None:
-        """Opens a menu, which is not posted: it would wait for a real mouse. The place is as it is for `click`."""
+        """Opens a menu; the fixture `unposted` keeps it from waiting for a real mouse."""
         button = 2 if sys.platform == "darwin" else 3
         widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
         widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
         self.root.update()
+
+    def click_row(self, table: ttk.Treeview, row: str, times: int = 1) -> None:
+        """One click, or with `times=2` a double click."""
+        x, y = self.middle_of_row(table, row)
+        for _ in range(times):
+            self.click(table, x, y)
+        self.rest(table)
+
+    def rest(self, widget: tk.Misc) -> None:
+        """After this, the next click is no part of a double click, however soon it comes."""
+        button = 3 if sys.platform == "darwin" else 2  # the middle one, which means nothing here
+        widget.event_generate(f"<ButtonPress-{button}>", x=0, y=0)
+        widget.event_generate(f"<ButtonRelease-{button}>", x=0, y=0)
+        self.root.update()
+
+    def middle_of_row(self, table: ttk.Treeview, row: str) -> tuple[int, int]:
+        """The row is scrolled into view first."""
+        table.see(row)
+        self.root.update()
+        x, y, width, height = map(int, table.bbox(row))
+        return x + width // 2, y + height // 2
 
     def message_menu(self, text: str) -> list[str]:
         """The menu of the message with this text."""
@@ -103,13 +127,13 @@ class Person:
         return self.menu()
 
     def menu(self) -> list[str]:
-        """What the menu that was opened last offers."""
+        """The commands of the menu that was opened last."""
         menu = self.app.page.menu
         last = menu.index("end")
         return [] if last is None else [str(menu.entrycget(line, "label")) for line in range(last + 1)]
 
     def choose(self, words: str) -> None:
-        """A command of the menu that was opened last."""
+        """Invokes a command of the menu that was opened last."""
         self.app.page.menu.invoke(self.menu().index(words))
         self.root.update()
 
@@ -149,36 +173,43 @@ class Person:
         self.root.clipboard_clear()
         self.root.clipboard_append(text)
 
-    # Ways.
+    def enlarge(self) -> None:
+        """Makes the window so large that nothing of a room is put away, whatever the fonts and the resolution."""
+        self.root.geometry(f"{(chat_gui.NARROW + 10) * self.digit}x{(chat_gui.LOW + 20) * self.digit}+0+0")
+        self.root.update()
+
+    # Rooms.
 
     def host(self) -> int:
-        """Opens a room on a port that is free; the port."""
+        """Opens a room on a free port; returns the port."""
         self.app.host(port=0)
         assert self.app.session is not None
         nothing_yet = self.app.session.reachable
         self.wait(self._is_in, "the room is open")
         self.wait(lambda: self.chat.header.reachable is not nothing_yet, "the window knows where others can join")
-        assert self.app.session.server is not None
         self.focus_composer()
-        return self.app.session.server.port
+        return port(self)
 
     def join(self, port: int) -> None:
         self.app.join("127.0.0.1", port)
-        self.wait(self._is_in, "the room is joined")
+        self.wait_until_in()
         self.focus_composer()
 
+    def wait_until_in(self) -> None:
+        """Until the room is joined, and its history is there."""
+        self.wait(self._is_in, "the room is joined")
+
     def _is_in(self) -> bool:
-        """With all that was before: it comes after the welcome, and perhaps a moment later."""
         return isinstance(self.app.page, chat_gui.ChatPage) and self.app.page.stage is chat_gui.Stage.IN
 
     def welcome(self, **changes: object) -> net.Welcome:
-        """As the room would greet this window again, but with no history, and with what is changed."""
+        """The room's welcome once more, without a history and with these changes."""
         return replace(self.chat.welcome, **{"files": 0, "history": 0, **changes})  # type: ignore[arg-type]
 
     def scroll(self, *to: object) -> None:
-        """Up in the log, in the way that Tk's scrollbars ask for it, to read there."""
+        """Moves up in the log to read there; the arguments are those that a scrollbar of Tk passes."""
         self.chat.log.scroll(*to)
-        self.root.update_idletasks()  # then the log asks whether the reader still sees the end
+        self.root.update_idletasks()  # the log checks whether the reader still sees the end
         self.wait(lambda: not self.chat.log.follows, "the log stays where the reader is")
 
     # Eyes.
@@ -238,6 +269,14 @@ class Person:
         lines = [line.split("\t") for line in self.log().split("\n")]
         return [line[2] for line in lines if len(line) == 3 and line[1] == chat_gui.Words.sending]
 
+    def may_write(self) -> bool:
+        return not self.chat.composer.is_blocked
+
+    def hint(self) -> str:
+        """What the empty composer shows."""
+        hints = [child for child in self.chat.composer.text.winfo_children() if child.winfo_ismapped()]
+        return "".join(str(hint.cget("text")) for hint in hints)
+
     def status(self) -> str:
         return str(self.chat.status.cget("text"))
 
@@ -259,17 +298,17 @@ class Person:
         return str(found[-1]) if found else ""
 
     def people(self) -> list[str]:
-        return _rows(self.chat.people.list)
+        return rows(self.chat.people.list)
 
     def sees(self, text: str) -> None:
-        self.wait(lambda: text in self.everything(), f"{text!r} is to be read")
+        self.wait(lambda: text in self.everything(), f"the window shows {text!r}")
 
     def everything(self) -> str:
         """Every text in the window that is not hidden."""
         return "\n".join(_texts(self.root))
 
     def settle(self, seconds: float = 0.0) -> None:
-        """Lets the window do what it has to do (and, where something must *not* happen, for a moment more)."""
+        """Lets the window do what is waiting; with seconds, for that long: to see that something does *not* happen."""
         deadline = time.monotonic() + min(seconds, LIMIT)
         self.root.update()
         while time.monotonic() < deadline:
@@ -303,8 +342,20 @@ def said(number: int, text: str, who: int = 7, name: str = "Bob", ident: int = 1
     return net.Said(number, time.time(), who, name, ident, text)
 
 
-def _rows(table: ttk.Treeview) -> list[str]:
-    """What stands in each row; by `set`, because `item` takes the name "007" for the number 7."""
+def shared(number: int, filename: str, who: int = 7, name: str = "Bob") -> net.Shared:
+    return net.Shared(number, time.time(), who, name, f"{number:032x}", filename, 5, "0" * 64)
+
+
+def joined(number: int, who: int, name: str) -> net.Joined:
+    return net.Joined(number, time.time(), who, name)
+
+
+def left(number: int, who: int, name: str) -> net.Left:
+    return net.Left(number, time.time(), who, name, "left")
+
+
+def rows(table: ttk.Treeview) -> list[str]:
+    """The text of each row. By `set`, because `item` takes the name "007" for the number 7."""
     columns = table.cget("columns")
     return [" ".join(str(table.set(row, column)) for column in columns) for row in table.get_children()]
 
@@ -317,7 +368,7 @@ def _texts(widget: tk.Misc) -> list[str]:
         if isinstance(child, tk.Text):
             found.append(child.get("1.0", "end-1c"))
         elif isinstance(child, ttk.Treeview):
-            found += _rows(child)
+            found += rows(child)
         elif isinstance(child, tk.Entry):  # ttk's is one too
             found.append(child.get())
         elif "text" in child.keys():  # noqa: SIM118 - a widget is no dictionary
