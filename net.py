@@ -72,7 +72,7 @@ keeps a line until it is answered (`Outbox`); the room drops every id that is no
 typed while the Wi-Fi is down waits in the Outbox; if the room is gone for good, it returns to its author.
 
 What one pupil may take is limited in one place each: units of work (`Units`), files and disk space (`Files`),
-connections (`Connections`), wrong passwords (`Guesses`), the size of every field (`_FIELD_TYPES`).
+connections (`Admission`, `Connections`), wrong passwords (`Guesses`), the size of every field (`_FIELD_TYPES`).
 
 A new kind of message, say a "typing ..." notice, needs a dataclass, a place in `ToRoom` and `FromRoom`, a method of
 `Room` that passes it on, and a line in `Server._take_messages` and in `Client._take_message`.
@@ -137,7 +137,6 @@ PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character written as \uXXXX\uXXXX, has 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
 MAX_LINE_UNJOINED = 2_048  # bytes; a hello line with a password has about 600
-MAX_BYTES_UNJOINED = 64 * 1024  # received before join, upload or download has been accepted
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be fast, small enough to be fair
 SHORT_PIECE = 16 * 1024  # bytes; writing fewer takes about as long as writing this many
 TLS_RECORD = 16 * 1024  # bytes; the most that one record holds (RFC 8446, section 5.1)
@@ -177,8 +176,8 @@ RATE_PER_ADDRESS = 10  # times one person's
 NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then a second
 MAX_UNJOINED = 200  # connections; if a thousand ended at the same moment, everyone would wait for their threads
 YOUNG = 0.5  # s; honest people have joined by then, so a connection that has not is the first to make way
-CALLS = 600.0, 20.0  # connections from one address: at once, and then a second ...
-CALLS_WHERE_KNOWN = 600.0, 50.0  # ... and where somebody from there is in: files need connections, too
+CALLS_OF_ADDRESS = 40.0, 1.5  # connections from one address: at once, and then a second ...
+CALLS_OF_ALL = 600.0, 40.0  # ... and those that all addresses share when they have used up their own
 CROWD = 40  # people from one address; with more, the newest makes room for someone from elsewhere
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then a second ...
 GUESSES_WHERE_KNOWN = 5.0, 1.0  # ... and where somebody from that address is already in
@@ -199,7 +198,7 @@ TRANSFERS_AT_ONCE = 4  # of one client, in each direction
 TRANSFER_ATTEMPTS = 5  # that got no further, before a transfer gives up
 
 TICK = 0.25 if sys.platform == "win32" else 1.0  # s; every thread looks at the clock at least this often
-ASK_AGAIN = 0.25  # s; while waiting for a deadline: does anybody still want the result?
+ASK_AGAIN = 0.25  # s between two checks whether anybody still wants the result of a wait
 WAKES = sys.platform != "win32"  # `abort` wakes a thread that waits for the socket; on Windows it does not
 PING_AFTER = 5.0  # s in which nothing was sent
 SILENCE = 15.0  # s without a complete line: three pings were lost
@@ -210,7 +209,7 @@ PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
 MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
 SCAN_TIME = 2.0  # s for which a virus scanner may hold a file open on Windows
 LAST_WORDS = 1.0  # s in which `refused` and `closed` may still arrive
-FEW_PIECES = 8  # in which an honest line or handshake comes
+FEW_PIECES = 8  # an honest line or handshake comes in at most so many
 REST = 0.01  # s after bytes that are not a whole line: a flood of them, or of single bytes, then costs little
 LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
@@ -218,8 +217,6 @@ CLOSE_TIME = 1.5  # s in which a close lets others finish; everything is gone wi
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last one again and again
 MAX_WAIT = 60.0  # s; the longest wait that a room may ask for
 WINDOW_CHECK = 0.02  # s between two looks at a queue that is full
-ANSWER_TIME = 3.0 if sys.platform == "win32" else 1.0  # s; Windows tries a refused connection three times
-SAME_PORT_TIME = 2.0  # s to wait for a port that a crashed room still holds
 ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
@@ -287,6 +284,7 @@ Name: TypeAlias = str
 Title: TypeAlias = str
 Text: TypeAlias = str
 Reason: TypeAlias = str
+Code: TypeAlias = str  # none of the client's own
 Filename: TypeAlias = str
 RoomId: TypeAlias = str
 Token: TypeAlias = str  # 32 hex digits: a person's token, a file's id, a salt
@@ -425,7 +423,7 @@ class Rejected:
     """This `say` will not appear. Codes: muted, paused, empty, long; the client's own: unsent, unanswered, unknown."""
 
     id: SayId
-    code: Reason
+    code: Code
     reason: Reason
 
 
@@ -437,7 +435,7 @@ class Refused:
     client's own, which no room may use: open, password, wrong, unproven, failed.
     """
 
-    code: Reason
+    code: Code
     reason: Reason
     seconds: Number | None = None
 
@@ -667,9 +665,9 @@ def run_server(
     max_store   bytes of all files together
     events      receives what only the host is told: `Reachable`, `WrongPassword`, `Controls`, `RoomFailed`
 
-    It takes up to 2 s if a crashed room still holds the port, and 1 s with a password. Raises ValueError for a title,
-    a host's name or a password that contains only invisible characters, for a number out of its range, and for a
-    password where this Python cannot encrypt; OSError if there is no port, or the system lacks descriptors or threads.
+    Raises ValueError for a title, a host's name or a password that contains only invisible characters, for a number
+    out of its range, and for a password where this Python cannot encrypt; OSError if there is no port, or the system
+    lacks descriptors or threads.
     """
     if not 0 <= port < 65536:
         raise ValueError(f"expected a port from 0 to 65535, not {port}")
@@ -815,6 +813,12 @@ def _read_people(value: object) -> tuple[tuple[int, str], ...]:
 
 _json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
+# The client's own codes. A room that used one would speak in the program's name, and might ask for the password.
+_OWN_CODES = (
+    "open|password|wrong|unproven|failed|cancelled|many|busy|missing|folder|permission|changed|disk_full|disk|broken|"
+    "reopened|over|unsent|unanswered"
+)
+
 # How a field is read and written, by the type that its dataclass gives it. This is the table that limits every field.
 _FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
     "Number": (_integer(MAX_INTEGER), repr),
@@ -829,6 +833,7 @@ _FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
     "Title": (_string(MAX_TITLE), _json_encode),
     "Text": (_string(MAX_TEXT, lines=MAX_TEXT_LINES), _json_encode),
     "Reason": (_string(MAX_REASON), _json_encode),
+    "Code": (_string(MAX_REASON, f"(?s)(?!({_OWN_CODES})$).*"), _json_encode),
     "Filename": (_string(MAX_FILENAME), _json_encode),
     "RoomId": (_string(MAX_ROOM_ID, "[ -~]+"), _json_encode),
     "Token": (_string(32, "[0-9a-fA-F]{32}"), _json_encode),
@@ -1322,45 +1327,41 @@ class RateLimit:
         self._full_at: dict[Hashable, float] = {}  # when all units of a key will be available again
         self._many = 1_000  # keys; above that, those are forgotten whose units are all available
 
+    def wait(self, key: Hashable, units: float = 1.0) -> float:
+        """The seconds until so many units will be available (0: they are). Takes none."""
+        if self._per_second == math.inf:
+            return 0.0
+        taken_until = max(self._full_at.get(key, 0.0) - self._clock(), 0.0)
+        wait = taken_until + (units - self._at_once) / self._per_second
+        return wait if wait > 1e-6 else 0.0  # a microsecond is rounding
+
     def take(self, key: Hashable, units: float = 1.0) -> float:
         """Takes the units, even if that makes a debt; returns the seconds until the debt is paid (0: none)."""
-        return self._change(key, units, may_owe=True)
+        with self._lock:
+            wait = self.wait(key, units)
+            self._add(key, units)
+            return wait
 
     def try_take(self, key: Hashable, units: float = 1.0) -> float:
         """Takes the units and returns 0; or takes none and returns the seconds until they will be available."""
-        return self._change(key, units, may_owe=False)
+        with self._lock:
+            wait = self.wait(key, units)
+            if wait == 0:
+                self._add(key, units)
+            return wait
 
     def put_back(self, key: Hashable, units: float = 1.0) -> None:
         """What was taken turned out not to count."""
         with self._lock:
-            if key in self._full_at:
-                self._full_at[key] -= units / self._per_second
+            self._add(key, -units)
 
-    def wait(self, key: Hashable, units: float = 1.0) -> float:
-        """The seconds until so many units will be available (0: they are). Takes none."""
-        full_at = max(self._full_at.get(key, 0.0), self._clock())
-        return self._wait(full_at + units / self._per_second, self._clock())
-
-    def _change(self, key: Hashable, units: float, may_owe: bool) -> float:
-        if self._per_second == math.inf:
-            return 0.0
-        with self._lock:
-            now = self._clock()
-            full_at = max(self._full_at.get(key, now), now) + units / self._per_second
-            wait = self._wait(full_at, now)
-            if wait == 0 or may_owe:
-                self._full_at[key] = full_at
-                if len(self._full_at) > self._many:
-                    self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
-                    self._many = max(1_000, 2 * len(self._full_at))
-            return wait
-
-    def _wait(self, full_at: float, now: float) -> float:
-        """How long a key owes whose units will all be available at `full_at`. A microsecond is rounding."""
-        if self._per_second == math.inf:
-            return 0.0
-        wait = full_at - now - self._at_once / self._per_second
-        return wait if wait > 1e-6 else 0.0
+    def _add(self, key: Hashable, units: float) -> None:
+        """Lock."""
+        now = self._clock()
+        self._full_at[key] = max(self._full_at.get(key, now), now) + units / self._per_second
+        if len(self._full_at) > self._many:
+            self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+            self._many = max(1_000, 2 * len(self._full_at))
 
 
 # --------------------------------------------------------------------------------------------------------- connection
@@ -1454,7 +1455,6 @@ class Connection:
         self.received = 0  # bytes, as they came over the network
         self.overhead = 0.0  # of these, what TLS added to lines and files beyond the usual
         self._receive_size = receive_size
-        self._most_received = MAX_BYTES_UNJOINED
         self._lines = LineReader(MAX_LINE_UNJOINED)
         self._readable = _OneSocketSelector()
         self._readable.register(sock, selectors.EVENT_READ)
@@ -1471,9 +1471,8 @@ class Connection:
     # Reader thread: receiving.
 
     def accept(self, longest_line: int) -> None:
-        """The other side has said what it wants, and may have it: the tight limits for unknown people end."""
+        """The other side has said what it wants, and may have it: lines may be longer from now on."""
         self._lines.longest = longest_line
-        self._most_received = sys.maxsize
 
     def next_lines(self, wait: float) -> list[bytes]:
         """The lines that came together, after waiting at most `wait` s for the first; perhaps none.
@@ -1497,13 +1496,13 @@ class Connection:
 
     def wait_for_line(self, deadline: Deadline) -> bytes:
         """The next line, and no further one. Raises ProtocolError, ConnectionLost."""
-        for pieces in itertools.count():
-            if (line := self._lines.next()) is not None:
-                return line
+        pieces = 0
+        while (line := self._lines.next()) is None:
+            pieces += 1
             if pieces > FEW_PIECES:
                 time.sleep(REST)
             self._lines.feed(self._receive_thrifty(deadline, self._receive_size))
-        raise AssertionError  # there is always another number
+        return line
 
     def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
         """Raw bytes, at least one, valid until the next call; the deadline begins anew. Raises ConnectionLost."""
@@ -1538,7 +1537,7 @@ class Connection:
         return plain
 
     def _receive(self, wait: float, most: int) -> bytes | memoryview:
-        """What comes within `wait` s, or nothing. Raises ConnectionLost, ProtocolError."""
+        """What comes within `wait` s, or nothing. Raises ConnectionLost."""
         try:
             try:
                 data = self._recv(most)
@@ -1553,8 +1552,6 @@ class Connection:
         if not data:
             raise ConnectionLost
         self.received += len(data)
-        if self.received > self._most_received:
-            raise ProtocolError(f"more than {self._most_received} bytes before joining")
         return data
 
     def _recv(self, most: int) -> bytes | memoryview:
@@ -1565,13 +1562,13 @@ class Connection:
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
         """From now on everything is encrypted. `step`: `tls.handshake_step`, or something around it.
 
-        Raises HandshakeError, ConnectionLost, ProtocolError.
+        Raises HandshakeError, ConnectionLost.
         """
         received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
             for pieces in itertools.count():
                 done, answer = step(received)
-                self._send_all(answer)
+                self._send(answer, deadline)
                 if done:
                     break
                 if pieces > FEW_PIECES:
@@ -1580,7 +1577,7 @@ class Connection:
                     pass
         except HandshakeError as error:
             with contextlib.suppress(ConnectionLost):
-                self._send_all(error.alert)
+                self._send(error.alert, deadline)
             raise
         self._tls = tls
         self._lines.feed(tls.decrypt(b""))
@@ -1610,10 +1607,20 @@ class Connection:
         with contextlib.suppress(OSError):  # macOS, if the other side is gone already: the next use will tell
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
 
+    def send_unjoined(self, message: Message) -> None:
+        """Writes without the sender. Raises ConnectionLost, at once or after LAST_WORDS s in which nothing moved."""
+        self.send_bytes(encode(message), Deadline(LAST_WORDS))
+
     def send_bytes(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """Writes all of it; the deadline begins anew whenever the other side takes some. Raises ConnectionLost."""
         try:
-            rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
+            self._send(data if self._tls is None else self._tls.encrypt(data), deadline)
+        except ssl.SSLError as error:
+            raise ConnectionLost from error
+
+    def _send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        try:
+            rest = memoryview(data)
             while rest:
                 try:
                     rest = rest[self.socket.send(rest) :]
@@ -1622,26 +1629,11 @@ class Connection:
                     with _OneSocketSelector() as writable:
                         writable.register(self.socket, selectors.EVENT_WRITE)
                         writable.select(deadline.left())
-        except OSError as error:  # including OpenSSL's errors
-            raise ConnectionLost from error
-
-    def send_unjoined(self, message: Message) -> None:
-        """Writes without the sender. Such lines are short and the buffer is empty: no wait. Raises ConnectionLost."""
-        data = encode(message)
-        try:
-            self._send_all(data if self._tls is None else self._tls.encrypt(data))
-        except ssl.SSLError as error:
-            raise ConnectionLost from error
-
-    def _send_all(self, data: bytes) -> None:
-        try:
-            self.socket.sendall(data)
         except OSError as error:
             raise ConnectionLost from error
 
     def close_unjoined(self, message: Message | None) -> None:
         """Last words on a connection that has not joined. Raises ConnectionLost."""
-        self.accept(MAX_LINE_TO_ROOM)  # whatever else it has sent is dropped
         if message is not None:
             self.send_unjoined(message)
         self.write(END_OF_FEED)
@@ -1918,18 +1910,13 @@ class Person:
     token: str = dataclasses.field(repr=False)
     name: str
     address: str  # of the newest connection; this computer's own addresses are all LOOPBACK
-    present: bool = False  # in the list; also for a while without a connection
+    present: bool = False  # in the list; also for a while without a connection ("lost")
     feed: Feed | None = None  # of the only connection that may speak for this person
     visits: int = 0  # connections so far
     last_id: int = 0  # the highest id that was answered
     muted: Ban | None = None
     removed: Ban | None = None
     left_at: float = -math.inf  # monotonic s; when they were last taken from the list
-
-    @property
-    def is_lost(self) -> bool:
-        """In the list, without a connection: perhaps about to come back."""
-        return self.present and self.feed is None
 
 
 @dataclass(frozen=True)
@@ -2343,14 +2330,26 @@ class StoredFile:
     """A file in the room's store: in a temporary file without a name, which the system frees however this ends."""
 
     def __init__(self, owner: Person, upload: Upload) -> None:
-        """Raises OSError."""
+        self.id = upload.file
         self.owner = owner.who
         self.address = owner.address
         self.size = upload.size  # bytes
         self.received = 0  # bytes; this and the next are guarded by the lock of `Files`
         self.is_whole = False
         self._lock = threading.Lock()  # for one seek and read or write: several people read at once
-        self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
+        self._disk: Any = io.BytesIO()  # until `open`
+
+    def open(self) -> None:
+        """Raises OSError if the disk has no place for it."""
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if free < 2 * self.size:
+            raise OSError(errno.ENOSPC, f"only {free:,} bytes are free")
+        disk = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
+        with self._lock:
+            if self._disk.closed:  # deleted already
+                disk.close()
+            else:
+                self._disk = disk
 
     def write(self, piece: bytes | memoryview) -> None:
         """Appends. Raises OSError, and ProtocolError once the file had to give way to others."""
@@ -2415,22 +2414,18 @@ class Files:
         """A place for a new file. Raises ProtocolError if there is none."""
         if upload.size > self._max_file:
             raise ProtocolError(f"A file has at most {self._max_file:,} bytes here.", "size")
+        file = StoredFile(owner, upload)
         with self._lock:
+            for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
+                self._forget(older)  # its connection broke, and its reader is about to notice that
             self._check_limits(owner, upload.size)
+            self._files.append(file)
         try:
-            if shutil.disk_usage(tempfile.gettempdir()).free < 2 * upload.size:
-                raise ProtocolError("The disk of the host's computer has too little space.", "space")
-            file = StoredFile(owner, upload)
+            file.open()
         except OSError as error:
+            self.drop(file)
             log.warning("a file could not be stored: %s", error)
-            raise ProtocolError("The host's computer cannot store files.", "space") from None
-        try:
-            with self._lock:
-                self._check_limits(owner, upload.size)  # others may have been faster
-                self._files.append(file)
-        except ProtocolError:
-            file.delete()
-            raise
+            raise ProtocolError("The disk of the host's computer is full or failing.", "space") from None
         return file
 
     def _check_limits(self, owner: Person, size: int) -> None:
@@ -2609,11 +2604,10 @@ class Units:
 
 
 class Guesses:
-    """How many wrong passwords each address may enter. Any thread."""
+    """How many wrong passwords each address may enter, and whose turn it is to compute. Any thread."""
 
-    def __init__(self, verifier: int, is_known: Callable[[str], bool], events: Events | None) -> None:
-        """verifier: v of SRP; is_known: whether somebody from this address is in, and so knows the password."""
-        self.verifier = verifier
+    def __init__(self, is_known: Callable[[str], bool], events: Events | None) -> None:
+        """is_known: whether somebody from this address is in, and so knows the password."""
         self._is_known = is_known
         self._events = events
         self._strangers = RateLimit(*GUESSES)
@@ -2627,17 +2621,12 @@ class Guesses:
         """Seconds until this address may try a password."""
         return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
 
-    def public_b(self, address: str, b: int) -> int:
-        """B of SRP for this room. Raises ConnectionLost once the room closes."""
-        with self._computing(address):
-            return SRP.public_b(self.verifier, b)
-
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
         """`tls.handshake_step`, which checks the client's proof. Silent, broken and right handshakes cost nothing.
 
         Raises HandshakeError, and ConnectionLost if the address must wait or the room closes.
         """
-        with self._computing(address):
+        with self.computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
             try:
@@ -2647,15 +2636,12 @@ class Guesses:
                     self._count(address)
                 raise
 
-    def close(self) -> None:
-        """Those who still wait for their turn would otherwise keep a closing room waiting."""
-        self._is_over = True
-
     @contextlib.contextmanager
-    def _computing(self, address: str) -> Iterator[None]:
+    def computing(self, address: str) -> Iterator[None]:
         """One thread at a time computes, and then rests for as long as it took: `pow` keeps all others waiting.
 
         Of each address only one waits for its turn, so that many from one address do not keep those from others out.
+        Raises ConnectionLost once the room closes.
         """
         with self._queues.setdefault(address, threading.Lock()), self._lock:
             if self._is_over:
@@ -2665,6 +2651,10 @@ class Guesses:
                 yield
             finally:
                 time.sleep(min(time.perf_counter() - start, MAX_REST))
+
+    def close(self) -> None:
+        """Those who still wait for their turn would otherwise keep a closing room waiting."""
+        self._is_over = True
 
     def _count(self, address: str) -> None:
         """Lock. Tells the host when an address must wait, and once about many wrong passwords from everywhere."""
@@ -2676,6 +2666,99 @@ class Guesses:
                 self._events.put(WrongPassword(address, self._wrong[address]))
             if self._wrong.total() == TELL_GUESSES:
                 self._events.put(WrongPassword("", TELL_GUESSES))
+
+
+class Admission:
+    """The way into a room as far as the first message: limits per address, hello lines, TLS. Any thread.
+
+    password        None: an open room
+    is_unlimited    only wrong passwords are limited
+    is_known        whether somebody from an address is in
+    """
+
+    def __init__(
+        self, password: str | None, is_unlimited: bool, is_known: Callable[[str], bool], events: Events | None
+    ) -> None:
+        salt = secrets.token_hex(16)
+        self.has_password = password is not None
+        self._hello = Hello(PROTOCOL, tls=self.has_password, salt=salt if self.has_password else None)
+        x = SRP.x(bytes.fromhex(salt), clean_password(password or ""))
+        self._verifier = SRP.power(x) if self.has_password else 0
+        self._is_unlimited = is_unlimited
+        self._calls = RateLimit(*CALLS_OF_ADDRESS)
+        self._calls_of_all = RateLimit(*CALLS_OF_ALL)
+        self._newcomers = RateLimit(*NEWCOMERS)
+        self._guesses = Guesses(is_known, events)
+
+    def may_connect(self, address: str) -> bool:
+        """Asked before a connection costs a thread. Beyond its own, an address may use what all of them share."""
+        is_allowed = self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
+        return is_allowed or self._is_unlimited
+
+    def check_newcomer(self, address: str, *, counts: bool) -> None:
+        """Raises ProtocolError if too many new people came from there. If it counts, this is one of them."""
+        wait = self._newcomers.try_take(address) if counts else self._newcomers.wait(address)
+        if wait > 0 and not self._is_unlimited:
+            raise _wait_error("Too many new people came from this address", wait)
+
+    def uncount_newcomer(self, address: str) -> None:
+        """The room knows this person, so the hello in a room with a password does not count."""
+        if self.has_password:
+            self._newcomers.put_back(address)
+
+    def receive_first(self, connection: Connection) -> Join | Upload | Download:
+        """Exchanges the hello lines, begins TLS in a room with a password, and receives the first message.
+
+        Raises ProtocolError, ConnectionLost.
+        """
+        deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
+        line = connection.wait_for_line(deadline)
+        hello = _expect(decode(line, TO_ROOM), Hello)
+        if hello.protocol != PROTOCOL:
+            raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
+        if self.has_password and not hello.tls:
+            raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
+        if self.has_password and hello.a is not None:
+            self._begin_tls(connection, line, int(hello.a, 16), deadline)
+        else:
+            connection.send_unjoined(self._hello)
+        if self.has_password and hello.a is None:
+            connection.close_unjoined(None)
+            raise ConnectionLost
+        first = decode(connection.wait_for_line(deadline), TO_ROOM)
+        if not isinstance(first, (Join, Upload, Download)):
+            raise ProtocolError("expected join, upload or download")
+        return first
+
+    def _begin_tls(self, connection: Connection, line: bytes, public_a: int, deadline: Deadline) -> None:
+        """Goes on only with someone who knows the password. The limits come before anything is computed."""
+        if (wait := self._guesses.wait(connection.address)) > 0:
+            raise _wait_error("Too many wrong passwords from this computer", wait)
+        self.check_newcomer(connection.address, counts=True)
+        b = private_exponent()
+        with self._guesses.computing(connection.address):
+            public_b = SRP.public_b(self._verifier, b)
+        try:
+            SRP.u(public_a, public_b)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from None
+        hello = dataclasses.replace(self._hello, b=SRP.pad(public_b).hex())
+        connection.send_unjoined(hello)
+
+        def make_key() -> bytes:
+            secret = SRP.room_secret(b, self._verifier, public_a, public_b)
+            return session_key(secret, line, encode(hello).rstrip(b"\n"))
+
+        tls = Tls(make_key, is_room=True)
+        try:
+            connection.start_tls(tls, deadline, functools.partial(self._guesses.judge, connection.address, tls))
+        except HandshakeError as error:
+            log.info("%s did not get in: %s", connection.address, error)
+            connection.close_unjoined(None)
+            raise ConnectionLost from None
+
+    def close(self) -> None:
+        self._guesses.close()
 
 
 class Connections:
@@ -2762,17 +2845,9 @@ class Server:
         self.title = room.title
         self.host_name = room.host_name
         self._events = events
-        salt = None if password is None else secrets.token_hex(16)
-        self._hello = Hello(PROTOCOL, tls=salt is not None, salt=salt)
-        verifier = SRP.power(SRP.x(bytes.fromhex(salt), clean_password(password))) if password and salt else 0
-        most_connections = limit + SPARE_CONNECTIONS
         self._unlimited = rate is None
-        rate = math.inf if rate is None else rate
-        unlimited = (math.inf, math.inf)
-        self._newcomers = RateLimit(*(unlimited if self._unlimited else NEWCOMERS))
-        self._calls = RateLimit(*(unlimited if self._unlimited else CALLS))
-        self._calls_where_known = RateLimit(*(unlimited if self._unlimited else CALLS_WHERE_KNOWN))
-        self._guesses = Guesses(verifier, self._knows, events)
+        self._admission = Admission(password, self._unlimited, self._knows, events)
+        most_connections = limit + SPARE_CONNECTIONS
 
         self._room_lock = threading.Lock()
         self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
@@ -2782,7 +2857,7 @@ class Server:
         self._readers: dict[threading.Thread, Connection] = {}
 
         self._closing = threading.Event()
-        self._units = Units(rate, self._closing, self._keep_time)
+        self._units = Units(math.inf if rate is None else rate, self._closing, self._keep_time)
         descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
         max_files = max(1, min(MAX_FILES, descriptors - most_connections - 50))
         self._files = Files(room.max_file, max_store, max_files, per_address=not self._unlimited)
@@ -2838,7 +2913,7 @@ class Server:
             for connection in [*self._connections.unjoined, *self._connections.transfers]:
                 connection.abort()
             self._came_back.notify_all()
-        self._guesses.close()
+        self._admission.close()
         self._wake_accept.set()
 
     def _join_readers(self, end: float) -> None:
@@ -2903,11 +2978,10 @@ class Server:
                     log.warning("cannot accept a connection: %s", error)
                     self._closing.wait(ACCEPT_PAUSE)
                     continue
-                calls = self._calls_where_known if self._knows(address) else self._calls
-                if calls.try_take(address) > 0:
-                    sock.close()  # before it costs a thread
-                else:
+                if self._admission.may_connect(address):
                     self._start_reader(sock)
+                else:
+                    sock.close()
         except Exception:
             log.exception("accepting connections failed")
             self._fail()
@@ -2950,8 +3024,8 @@ class Server:
         """
         person: Person | None = None
         try:
-            connection.address = self._common_address(connection)
-            first = self._receive_first(connection)
+            connection.address = _common_address(connection, self._answerer.addresses)
+            first = self._admission.receive_first(connection)
             if isinstance(first, Join):
                 person = self._admit(connection, first)
                 threading.current_thread().name = f"reader {person.name}"
@@ -2967,74 +3041,6 @@ class Server:
             log.exception("the reader of %s failed", connection.address)
         finally:
             self._see_off(connection, person)
-
-    def _common_address(self, connection: Connection) -> str:
-        """This computer's own addresses count as one, because the host may sit beside pupils there."""
-        try:
-            is_own = connection.socket.getsockname()[0] == connection.address
-        except OSError as error:
-            raise ConnectionLost from error
-        if not _is_loopback(connection.address) and (is_own or connection.address in self._answerer.addresses):
-            return LOOPBACK
-        return connection.address
-
-    def _receive_first(self, connection: Connection) -> Join | Upload | Download:
-        """Exchanges the hello lines, begins TLS in a room with a password, and receives the first message."""
-        deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
-        line = connection.wait_for_line(deadline)
-        hello = _expect(decode(line, TO_ROOM), Hello)
-        if hello.protocol != PROTOCOL:
-            raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
-        if self._hello.tls:
-            if not hello.tls:
-                raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
-            self._begin_tls(connection, line, hello.a, deadline)
-        else:
-            connection.send_unjoined(self._hello)
-        first = decode(connection.wait_for_line(deadline), TO_ROOM)
-        if not isinstance(first, (Join, Upload, Download)):
-            raise ProtocolError("expected join, upload or download")
-        return first
-
-    def _begin_tls(self, connection: Connection, line: bytes, a: str | None, deadline: Deadline) -> None:
-        """Says hello, and goes on only with someone who knows the password. Raises ProtocolError, ConnectionLost.
-
-        The limits come before anything is computed. A newcomer is counted here; `_uncount_newcomer` undoes that.
-        """
-        if a is None:
-            connection.close_unjoined(self._hello)
-            raise ConnectionLost
-        if (wait := self._guesses.wait(connection.address)) > 0:
-            raise _wait_error("Too many wrong passwords from this computer", wait)
-        if (wait := self._newcomers.try_take(connection.address)) > 0:
-            raise _wait_error("Too many new people came from this address", wait)
-        b, public_a = private_exponent(), int(a, 16)
-        public_b = self._guesses.public_b(connection.address, b)
-        try:
-            SRP.u(public_a, public_b)
-        except ValueError as error:
-            raise ProtocolError(str(error)) from None
-        hello = dataclasses.replace(self._hello, b=SRP.pad(public_b).hex())
-        connection.send_unjoined(hello)
-
-        def make_key() -> bytes:
-            secret = SRP.room_secret(b, self._guesses.verifier, public_a, public_b)
-            return session_key(secret, line, encode(hello).rstrip(b"\n"))
-
-        tls = Tls(make_key, is_room=True)
-        try:
-            connection.start_tls(tls, deadline, functools.partial(self._guesses.judge, connection.address, tls))
-        except HandshakeError as error:
-            log.info("%s did not get in: %s", connection.address, error)
-            connection.close_unjoined(None)
-            raise ConnectionLost from None
-        except ProtocolError as error:  # what it is told would be plain text in the middle of TLS
-            raise ConnectionLost from error
-
-    def _uncount_newcomer(self, connection: Connection) -> None:
-        """The room knows this person, so the hello does not count."""
-        if self._hello.tls:
-            self._newcomers.put_back(connection.address)
 
     def _knows(self, address: str) -> bool:
         with self._room_lock:
@@ -3053,14 +3059,14 @@ class Server:
             if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
-            is_counted = self._hello.tls  # at the hello
-            if is_newcomer and not is_counted and (wait := self._newcomers.wait(connection.address)) > 0:
-                raise _wait_error("Too many new people came from this address", wait)
+            is_counted = self._admission.has_password  # at the hello
+            if is_newcomer and not is_counted:
+                self._admission.check_newcomer(connection.address, counts=False)
             person = room.join(join, connection.address, connection.feed)
-            if not is_newcomer:
-                self._uncount_newcomer(connection)
-            elif not is_counted:  # a join that is refused costs the neighbours nothing
-                self._newcomers.take(connection.address)
+            if is_newcomer and not is_counted:  # a join that is refused costs the neighbours nothing
+                self._admission.check_newcomer(connection.address, counts=True)
+            elif not is_newcomer:
+                self._admission.uncount_newcomer(connection.address)
             self._connections.join(connection)
             self._came_back.notify_all()
         connection.accept(MAX_LINE_TO_ROOM)
@@ -3128,7 +3134,7 @@ class Server:
             raise ProtocolError(_NOT_IN, "unknown")
         most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
         self._connections.begin_transfer(connection, person.who, first, most)
-        self._uncount_newcomer(connection)
+        self._admission.uncount_newcomer(connection.address)
         return person
 
     def _send_file(self, connection: Connection, person: Person, download: Download) -> None:
@@ -3218,7 +3224,7 @@ class Server:
         """What everyone on the network may know."""
         with self._room_lock:
             people = self._room.people_present()
-        return RoomHere(PROTOCOL, self.id, self.title, self.port, people, password=self._hello.tls)
+        return RoomHere(PROTOCOL, self.id, self.title, self.port, people, password=self._admission.has_password)
 
 
 def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None]:
@@ -3246,6 +3252,20 @@ def _is_loopback(address: str) -> bool:
     return address.startswith("127.")
 
 
+def _common_address(connection: Connection, own_addresses: Sequence[str]) -> str:
+    """This computer's own addresses count as one, because the host may sit beside pupils there.
+
+    Raises ConnectionLost.
+    """
+    try:
+        is_own = connection.socket.getsockname()[0] == connection.address
+    except OSError as error:
+        raise ConnectionLost from error
+    if not _is_loopback(connection.address) and (is_own or connection.address in own_addresses):
+        return LOOPBACK
+    return connection.address
+
+
 def _raise_descriptor_limit(wanted: int) -> int:
     """How many descriptors this process may have: many systems allow 256 or 1,024 unless asked for more."""
     if sys.platform == "win32":
@@ -3265,32 +3285,21 @@ _TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows res
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on `port` or, if that is one for rooms, on the next of them that is free. Raises OSError.
-
-    A room that crashed may hold its port for a moment; then nobody answers there, and waiting helps.
-    """
-    give_up_at = time.monotonic() + SAME_PORT_TIME
+    """A listening socket on `port` or, if that is one for rooms, on the next of them that is free. Raises OSError."""
     ports = range(port, PORTS.stop if port in PORTS else port + 1)
     taken = OSError()
-    while True:
-        for candidate in ports:
-            try:
-                return _listen_on(host, candidate)
-            except OSError as error:
-                if error.errno not in _TAKEN:
-                    raise
-                taken = error
-                log.info("port %s is taken: %s", candidate, error)
-            if candidate == port and time.monotonic() < give_up_at and not _answers(host, port):
-                time.sleep(0.1)
-                break
-        else:
-            if len(ports) == 1:
-                raise taken
-            if taken.errno == errno.EACCES:
-                log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
-                return _listen_on(host, 0)
-            raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
+    for candidate in ports:
+        try:
+            return _listen_on(host, candidate)
+        except OSError as error:
+            if error.errno not in _TAKEN or len(ports) == 1:
+                raise
+            log.info("port %s is taken: %s", candidate, error)
+            taken = error
+    if taken.errno == errno.EACCES:
+        log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
+        return _listen_on(host, 0)
+    raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
 
 
 def _listen_on(host: str, port: int) -> socket.socket:
@@ -3307,17 +3316,6 @@ def _listen_on(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _answers(host: str, port: int) -> bool:
-    """Whether somebody answers there (or perhaps does: there is no answer in time)."""
-    try:
-        socket.create_connection((host or LOOPBACK, port), timeout=ANSWER_TIME).close()
-    except ConnectionError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 # ----------------------------------------------------------------------------------------------------------- a person
@@ -3337,15 +3335,6 @@ _TROUBLES = {
 }  # all others, above all ETIMEDOUT: no answer
 
 _TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT, "limit": Trouble.WAIT}
-# Codes with which this program speaks itself, in words of its own: a room that sends one would speak in its name, and
-# could, for example, make the window ask for the password.
-# What only this side says: a room that refuses with one of these wants its words to pass for the program's.
-_OWN_CODES = {
-    *("open", "password", "wrong", "unproven", "failed"),
-    *("cancelled", "many", "busy", "missing", "folder", "permission", "changed", "disk_full", "disk", "broken"),
-    *("reopened", "over"),
-}
-_LEAVE = encode(Leave())
 _WRONG = ("wrong", "This password does not fit the room that answered.")
 _NOT_PROVEN = ("unproven", "What answered could not prove that it knows the password.")
 
@@ -3361,8 +3350,6 @@ class VisitEnded(Exception):
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
     """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, otherwise VisitEnded."""
     message = decode(line, types)
-    if isinstance(message, Refused) and message.code in _OWN_CODES:
-        raise ProtocolError("a room does not refuse with this code")
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
     if isinstance(message, (Refused, Closed)):
@@ -3471,8 +3458,6 @@ class Dialer:
             connection.start_tls(tls, deadline, tls.handshake_step)
         except HandshakeError as error:
             loss = Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))
-        except ProtocolError:  # it sent more than any handshake has
-            loss = Refused(*_NOT_PROVEN)
         except ConnectionLost as lost:
             if are_too_many and not self._is_proven:
                 raise VisitEnded(Refused(*_NOT_PROVEN)) from None
@@ -4085,6 +4070,9 @@ class Transfer:
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
 
+    def _is_wanted(self) -> bool:
+        return not self.is_cancelled
+
     def tell(self, *, is_waiting: bool = False) -> None:
         """Says how far it is, not too often."""
         now = time.monotonic()
@@ -4128,7 +4116,7 @@ class Transfer:
             self._room = room
             try:
                 with self._connected() as connection:
-                    return transfer_once(connection, Deadline(SILENCE, is_wanted=lambda: not self.is_cancelled))
+                    return transfer_once(connection, Deadline(SILENCE, is_wanted=self._is_wanted))
             except ProtocolError as error:
                 raise TransferFailed("bad", str(error)) from None
             except ConnectionLost as lost:
@@ -4146,18 +4134,14 @@ class Transfer:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         """A connection to the room, as far as the first message. Raises ConnectionLost."""
-
-        def is_wanted() -> bool:
-            return not self.is_cancelled
-
         try:
-            connection = self._client.dialer.connect(is_wanted)
+            connection = self._client.dialer.connect(self._is_wanted)
         except OSError as error:
             raise ConnectionLost from error
         self._connection = connection
         try:
             try:
-                self._client.dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=is_wanted))
+                self._client.dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self._is_wanted))
             except (VisitEnded, ProtocolError):  # if that is final, the client's own connection will end the visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
@@ -4176,12 +4160,12 @@ class Transfer:
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
-    def _await(self, connection: Connection, kind: type[_Expected], deadline: Deadline) -> _Expected:
+    def _await(self, connection: Connection, deadline: Deadline) -> Message:
         """The next message. Raises as `_read_reply` does."""
         deadline.restart()
         while isinstance(message := self._read_reply(connection.wait_for_line(deadline)), Unknown):
             pass
-        return _expect(message, kind)
+        return message
 
 
 class Sharing(Transfer):
@@ -4209,8 +4193,10 @@ class Sharing(Transfer):
     def _upload(self, disk: io.FileIO, state: tuple[int, int], connection: Connection, deadline: Deadline) -> None:
         connection.keep_buffer_small()
         connection.send_unjoined(Upload(self._client.token, self.file, self.filename, self._size))
-        if isinstance(self._await_ready(connection, deadline), Stored):  # an earlier attempt; its answer was lost
+        answer = self._await(connection, deadline)
+        if isinstance(answer, Stored):  # an earlier attempt; its answer was lost
             return
+        _expect(answer, Ready)
         self._done = 0
         digest = hashlib.sha256()
         disk.seek(0)
@@ -4222,14 +4208,7 @@ class Sharing(Transfer):
         if disk.tell() != self._size or _state(disk) != state:
             raise TransferFailed("changed", "The file was changed while it was read.")
         connection.send_bytes(encode(Sent(digest.hexdigest())), deadline)
-        self._await(connection, Stored, deadline)
-
-    def _await_ready(self, connection: Connection, deadline: Deadline) -> Ready | Stored:
-        while isinstance(message := self._read_reply(connection.wait_for_line(deadline)), Unknown):
-            pass
-        if not isinstance(message, (Ready, Stored)):
-            raise ProtocolError("expected ready or stored")
-        return message
+        _expect(self._await(connection, deadline), Stored)
 
     def _send(self, connection: Connection, piece: memoryview, deadline: Deadline) -> None:
         """The room may refuse the rest at any time: it says why, and reads for another moment before it closes."""
@@ -4271,7 +4250,7 @@ class Saving(Transfer):
     def _download(self, part: io.FileIO, connection: Connection, deadline: Deadline) -> None:
         connection.send_unjoined(Download(self._client.token, self.file, self._done))
         rest = self._size - self._done
-        if self._await(connection, RawBytes, deadline).size != rest:
+        if _expect(self._await(connection, deadline), RawBytes).size != rest:
             raise ProtocolError("the file has another size")
         for piece in receive_bytes(connection, rest, self._digest, deadline):
             _write_all(part, piece)

@@ -573,11 +573,13 @@ def test_a_muted_person_cannot_talk_by_leaving_and_joining_under_new_names(open_
         pass
     room.mute(who, True)
     bob.leave()
+    ann.receive_until("left")
     for token in (bob.token, None, None):
         again = come(room, ATTACKER)
         again.join("Ann is a liar", token)
         assert ann.receive_until("joined")["name"].startswith("Guest ")
         again.leave()
+        ann.receive_until("left")
 
 
 LIKE_THE_HOSTS = ["Mr. Lee", "Mr-Lee", "MrLee", "Mr L\u0435\u0435", "Mr L\u1eb9e", "Mr\U0001d159Lee", "Mr Iee"]

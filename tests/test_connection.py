@@ -185,23 +185,6 @@ def test_a_line_before_joining_may_have_2048_bytes_and_a_longer_one_later(wide_l
     assert wide_line.here.wait_for_line(soon()) == b"y" * 2_048
 
 
-def test_lines_before_joining_may_have_64_kib_together_and_later_ones_any_number(wide_line: Line) -> None:
-    wide_line.there.sendall(b"short\n" * 20_000)  # 120,000 bytes
-    before: list[bytes] = []
-
-    def read_all() -> None:
-        while len(before) < 20_000:
-            before.extend(wide_line.here.next_lines(LIMIT))
-
-    with pytest.raises(net.ProtocolError, match="more than 65536 bytes before joining"):
-        read_all()
-    assert 6 * len(before) <= 65_536
-    wide_line.here.accept(net.MAX_LINE_TO_ROOM)
-    wide_line.there.sendall(b"short\n" * 20_000 + b"end\n")
-    while b"end" not in wide_line.here.next_lines(LIMIT):
-        pass
-
-
 @pytest.mark.parametrize("receive_size", [10, 1000])
 def test_raw_bytes_may_follow_a_line_and_a_line_may_follow_raw_bytes(
     stack: contextlib.ExitStack, receive_size: int

@@ -394,11 +394,10 @@ def test_where_abort_wakes_no_thread_a_wait_looks_at_the_clock_often(monkeypatch
 
 
 def test_on_windows_the_limits_fit_what_the_system_can_do() -> None:
-    """There, select takes 512 sockets, and a refused connection is noticed after two seconds."""
+    """There, select takes 512 sockets."""
     code = "import sys, json, importlib, net; sys.platform = 'win32'; importlib.reload(net); "
-    code += "print(json.dumps([net.MAX_PEOPLE + net.SPARE_CONNECTIONS, net.TICK, net.ANSWER_TIME, net.WAKES]))"
-    sockets, tick, answer_time, wakes = json.loads(run_python(code))
+    code += "print(json.dumps([net.MAX_PEOPLE + net.SPARE_CONNECTIONS, net.TICK, net.WAKES]))"
+    sockets, tick, wakes = json.loads(run_python(code))
     assert sockets <= 450
     assert tick <= 0.25
-    assert answer_time >= 3.0
     assert wakes is False

@@ -270,6 +270,19 @@ def test_the_newest_upload_gives_way_when_the_store_fills_and_a_whole_file_never
     assert sorted(store()) == [50, 250, 250]
 
 
+def test_an_upload_that_comes_again_needs_no_space_beside_its_own_beginning(open_files: OpenFiles) -> None:
+    """Its connection broke, and the room may not have noticed that yet."""
+    files = open_files()
+    upload = net.Upload(ANN.token, secrets.token_hex(16), "notes.txt", 250)
+    before = files.begin(ANN, upload)
+    files.write(before, bytes(200))
+    begin(files, CARA, 250)
+    again = files.begin(ANN, upload)
+    assert gives_way(files, before, 1)
+    files.drop(before)
+    assert not gives_way(files, again, 250)
+
+
 def test_the_uploads_of_pupils_give_way_to_the_hosts_and_the_hosts_do_not_give_way_to_theirs(
     open_files: OpenFiles
 ) -> None:

@@ -440,8 +440,8 @@ def say_wrong(sock: socket.socket) -> None:
 
 
 def send_too_much(sock: socket.socket) -> None:
-    """More bytes than the client takes from anyone it does not know, all at once."""
-    sock.sendall(b"\x16\x03\x03\x40\x00" + bytes(2 * net.MAX_BYTES_UNJOINED))
+    """More bytes than any handshake has, all at once."""
+    sock.sendall(b"\x16\x03\x03\x40\x00" + bytes(128 * 1024))
     read_to_the_end(sock)
 
 

@@ -429,7 +429,6 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[range]:
     """Three ports that are this test's own, instead of those for rooms."""
     with own_ports() as ten:
         monkeypatch.setattr(net, "PORTS", ten[:3])
-        monkeypatch.setattr(net, "SAME_PORT_TIME", 0.2)
         yield net.PORTS
 
 
@@ -462,30 +461,6 @@ def test_a_port_that_is_reserved_is_passed_over(
 
     monkeypatch.setattr(socket.socket, "bind", bind_outside_the_range)
     assert open_room(port=ports[0]).port == ports[1]
-
-
-@pytest.mark.parametrize("becomes_free", [True, False])
-def test_the_room_waits_a_moment_for_a_port_at_which_nobody_answers(
-    open_room: OpenRoom, ports: range, monkeypatch: pytest.MonkeyPatch, becomes_free: bool
-) -> None:
-    """A crash may hold it for a moment."""
-    with socket.socket() as crashed:
-        crashed.bind((LOOPBACK, ports[0]))
-        if becomes_free:
-            monkeypatch.setattr(net, "SAME_PORT_TIME", LIMIT)
-            monkeypatch.setattr(time, "sleep", lambda _seconds: crashed.close())
-        assert open_room(port=ports[0]).port == ports[0 if becomes_free else 1]
-
-
-def test_the_room_does_not_wait_for_a_port_at_which_somebody_answers(
-    open_room: OpenRoom, ports: range, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    naps: list[float] = []
-    monkeypatch.setattr(net, "SAME_PORT_TIME", LIMIT)
-    monkeypatch.setattr(time, "sleep", naps.append)
-    with socket.create_server((LOOPBACK, ports[0])):
-        assert open_room(port=ports[0]).port == ports[1]
-    assert naps == []
 
 
 def test_a_room_that_cannot_have_the_port_it_asked_for_leaves_nothing_behind(open_room: OpenRoom) -> None:

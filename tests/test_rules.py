@@ -519,9 +519,10 @@ def test_an_older_connection_of_the_same_person_no_longer_counts(room: net.Room,
 def test_only_people_who_are_not_back_in_time_have_left(room: net.Room, ann: Member, bob: Member) -> None:
     ann.hears()
     bob.is_lost()
-    assert bob.person.is_lost
+    assert bob.person.present
+    assert bob.person.feed is None
     again = bob.again()
-    assert not again.person.is_lost
+    assert again.person.feed is again.feed
     assert ann.hears() == []
     again.is_lost()
     assert (bob.who, "Bob") in Member(room, "Carol").welcome.people

@@ -129,6 +129,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "Title": st.text(CHARACTERS, max_size=60),
     "Text": st.text(CHARACTERS, max_size=4_000).filter(lambda text: text.count("\n") < 100),
     "Reason": st.text(CHARACTERS, max_size=200),
+    "Code": st.sampled_from(["bad", "full", "wait", "muted", "unknown", "something new"]),
     "Filename": st.text(CHARACTERS, max_size=120),
     "RoomId": st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=64),
     "Token": st.text("0123456789abcdefABCDEF", min_size=32, max_size=32),

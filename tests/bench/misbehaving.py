@@ -29,7 +29,9 @@ how long it took to find the room, and then to be welcome in it.
 
 It exits with 1 if a 99th percentile is more than twice the quiet one, if one of the thirty lost the connection or a
 message, or if a newcomer needed more than two seconds to join. --quick: less than a second of each, and no verdict.
---beside: the pupil has the class's address. Only on Linux, where this computer has all addresses from 127.0.0.1 on.
+--beside: the pupil has the class's address. --windows 5: five more people sit at real windows (on a screen of their
+own, Xvfb); the table then also shows how old messages were when a window had drawn them, and for how long at most a
+window did not react. Only on Linux, where this computer has all addresses from 127.0.0.1 on.
 """
 
 from __future__ import annotations
@@ -50,16 +52,19 @@ import socket
 import ssl
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any
 
 import net
 from tests.bench.files import LOOPBACK, PASSWORD, Worker, enter
 from tests.bench.tools import cpu_seconds, machine, memory, percentiles
+from tests.helpers import own_screen
 
 CLASS, PROCESSES = 30, 3  # people; in so many processes
 SAY_EVERY = 2.0  # s, each of them
@@ -67,6 +72,7 @@ NEWCOMER_EVERY = 2.0  # s
 PATIENCE = 20.0  # s; a newcomer who has waited that long gives up
 AFTERMATH = 2.0  # s after a way ended that still belong to it
 QUIET_SHARE = 0.25  # of the time
+SHORTEST_STALL = 0.005  # s
 
 MAX_RATIO = 2.0  # of a 99th percentile to the quiet one
 MAX_JOIN = 2.0  # s
@@ -97,6 +103,7 @@ class Diary:
     said: int = 0
     heard: list[tuple[float, float]] = field(default_factory=list)  # when it was said, and how old it was here
     lost: list[tuple[float, str]] = field(default_factory=list)  # when, and what happened
+    stalls: list[tuple[float, float]] = field(default_factory=list)  # of a window: when, and for how many seconds
 
 
 def pupils(pipe: Pipe, port: int, password: str | None, first: int, count: int) -> None:
@@ -140,6 +147,44 @@ def pupils(pipe: Pipe, port: int, password: str | None, first: int, count: int) 
     pipe.send(diary)
     for client in clients:
         client.close()
+    pipe.recv()
+
+
+def window(pipe: Pipe, port: int, password: str | None, number: int) -> None:
+    """("begin",), and then ("diary",) -> a Diary of what a person at this window saw."""
+    import chat_gui  # here, because nothing else needs a screen
+    from tests.bench.feel import work
+    from tests.windows import Person
+
+    person = Person(f"Window {number}")
+    person.app.join(LOOPBACK, port, password or "")
+    person.sees("Pupil 1")
+    diary = Diary()
+    add = person.chat.log.add
+
+    def note(message: chat_gui.Message) -> None:
+        add(message)
+        with contextlib.suppress(ValueError):  # not one of the pupils' messages
+            drawn.append(float(message.text))
+
+    drawn: list[float] = []
+    person.chat.log.add = note  # type: ignore[method-assign]
+    pipe.send("in")
+    pipe.recv()
+    pipe.send("looking")
+    while not pipe.poll():
+        begin = time.monotonic()
+        work(person.root)
+        if drawn:
+            person.root.update_idletasks()
+        now = time.monotonic()
+        diary.heard += [(said_at, now - said_at) for said_at in drawn]
+        drawn.clear()
+        if now - begin > SHORTEST_STALL:
+            diary.stalls.append((begin, now - begin))
+    pipe.recv()
+    pipe.send(diary)
+    person.close()
     pipe.recv()
 
 
@@ -461,7 +506,7 @@ def key_updates(mischief: Mischief) -> None:
     def update_outside() -> None:
         with mischief.begin(mischief.pupil) as connection:
             update = key_updater()
-            for _ in range(net.MAX_BYTES_UNJOINED // (16 * 1024) - 1):
+            while mischief.is_wanted():
                 update(updates)
                 connection.send_bytes(b" ", mischief.deadline())  # of a line that never ends
                 mischief.did(updates)
@@ -678,8 +723,9 @@ class Part:
 
 
 def have_lesson(
-    titles: list[str], password: str | None, limit: int, seconds: float, is_beside: bool
-) -> tuple[list[Part], list[Diary], list[Arrival]]:
+    titles: list[str], password: str | None, limit: int, seconds: float, is_beside: bool, windows: int
+) -> tuple[list[Part], list[Diary], list[Diary], list[Arrival]]:
+    """The parts, the diaries of the thirty and of those at windows, and the newcomers."""
     quiet_time = QUIET_SHARE * seconds / len(titles)
     loud_time = seconds / len(titles) - quiet_time
     done: list[Part] = []
@@ -689,9 +735,13 @@ def have_lesson(
         groups = [
             stack.enter_context(Worker(pupils, port, password, first, size)) for first in range(0, CLASS, size)
         ]
+        if windows:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            stack.enter_context(own_screen(Path(folder)))
+        watching = [stack.enter_context(Worker(window, port, password, number)) for number in range(windows)]
         coming = stack.enter_context(Worker(newcomers, port, password))
         mob = stack.enter_context(Worker(misbehaving, port, password))
-        for worker in [*groups, coming]:
+        for worker in [*watching, *groups, coming]:
             worker.ask("begin")
         time.sleep(min(AFTERMATH, quiet_time))
 
@@ -714,8 +764,9 @@ def have_lesson(
             group.ask("enough")
         time.sleep(AFTERMATH)  # for the last messages to arrive
         diaries = [group.ask("diary") for group in groups]
+        seen = [worker.ask("diary") for worker in watching]
         print(f"(The room needed {memory(host.pid, peak=True):.0f} MiB at its peak.)")
-    return done, diaries, arrivals
+    return done, diaries, seen, arrivals
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
@@ -731,7 +782,7 @@ def ages_during(some: list[Part], diaries: list[Diary]) -> list[float]:
     ]
 
 
-def report(done: list[Part], diaries: list[Diary], arrivals: list[Arrival]) -> list[str]:
+def report(done: list[Part], diaries: list[Diary], seen: list[Diary], arrivals: list[Arrival]) -> list[str]:
     """Prints the table, and returns what is wrong."""
     wrong: list[str] = []
     by_title: dict[str, list[Part]] = {}
@@ -754,6 +805,11 @@ def report(done: list[Part], diaries: list[Diary], arrivals: list[Arrival]) -> l
             f"{len(lost):5} {find:10.2f} s {join:11.2f} s",
             flush=True,
         )
+        if seen:
+            drawn = percentiles(ages_during(some, seen))
+            stalls = [s for diary in seen for at, s in diary.stalls if any(p.begin <= at < p.end for p in some)]
+            print(f"{'  at the windows':50} {drawn[49] * 1000:6.1f} ms {drawn[98] * 1000:6.1f} ms; "
+                  f"longest stall {max(stalls, default=0) * 1000:.1f} ms", flush=True)  # fmt: skip
         if percent[98] > MAX_RATIO * quiet:
             wrong.append(f"{title}: the 99th percentile is {percent[98] / quiet:.1f} times the quiet one.")
         if lost:
@@ -775,6 +831,7 @@ def main() -> int:
     parser.add_argument("--password", action="store_true", help="in an encrypted room (Python 3.13 or newer)")
     parser.add_argument("--limit", type=int, default=net.MAX_PEOPLE, help="people in the room (default: %(default)s)")
     parser.add_argument("--beside", action="store_true", help="the pupil who misbehaves has the class's address")
+    parser.add_argument("--windows", type=int, default=0, help="people at real windows (default: none)")
     parser.add_argument("--only", nargs="+", metavar="PART", help="titles of the table")
     arguments = parser.parse_args()
     if arguments.password and not net.CAN_ENCRYPT:
@@ -786,7 +843,8 @@ def main() -> int:
         parser.error(f"there is no part called {', '.join(sorted(unknown))} in this room")
     seconds = 0.7 * len(titles) if arguments.quick else 60 * arguments.minutes
     print(f"{machine()}; {'an encrypted' if password else 'an open'} room", flush=True)
-    wrong = report(*have_lesson(titles, password, arguments.limit, seconds, arguments.beside))
+    lesson = have_lesson(titles, password, arguments.limit, seconds, arguments.beside, arguments.windows)
+    wrong = report(*lesson)
     if arguments.quick:
         return 0
     print("\n".join(wrong) or "Nobody was disturbed.")
