@@ -183,6 +183,11 @@ def open_room(stack: contextlib.ExitStack) -> OpenRoom:
 
 
 @pytest.fixture
+def room(open_room: OpenRoom) -> net.Server:
+    return open_room()
+
+
+@pytest.fixture
 def chance() -> random.Random:
     """All that is random in a test. Its seed is shown if the test fails, and CHAT_TEST_SEED repeats it."""
     seed = int(os.environ.get("CHAT_TEST_SEED") or random.randrange(2**32))
