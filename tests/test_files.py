@@ -254,9 +254,7 @@ def test_an_upload_that_comes_again_needs_no_space_beside_its_own_beginning(open
     assert not gives_way(files, again, 250)
 
 
-def test_the_uploads_of_pupils_give_way_to_the_hosts_and_the_hosts_do_not_give_way_to_theirs(
-    open_files: OpenFiles
-) -> None:
+def test_the_uploads_of_pupils_give_way_to_the_hosts_and_never_the_other_way_round(open_files: OpenFiles) -> None:
     files = open_files()
     first, caras, anns, newest = (begin(files, person, 250) for person in (HOST, CARA, ANN, HOST))
     for upload in (first, newest):
@@ -574,9 +572,7 @@ def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member
         assert bob.cannot_save(file) == "unknown"
 
 
-def test_a_person_who_leaves_in_the_middle_of_an_upload_shares_nothing(
-    ann: Member, bob: Member, store: Sizes
-) -> None:
+def test_a_person_who_leaves_in_the_middle_of_an_upload_shares_nothing(ann: Member, bob: Member, store: Sizes) -> None:
     with ann.begins(len(DATA)) as wire:
         ann.leave()
         bob.receive_until("left")
