@@ -240,7 +240,7 @@ class Visitor:
         return len(self.outbox) == 0 and not self.from_room and self.last == self.room.history.next - 1
 
 
-@pytest.mark.parametrize("history", [10_000, 10])
+@pytest.mark.parametrize("history", [10_000, 2])
 def test_wherever_connections_break_each_line_is_said_and_answered_once(history: int, chance: random.Random) -> None:
     room = net.Room("Room 7", history=history, now=lambda: START, clock=lambda: START)
     visitors = [Visitor(f"Person {number}", room) for number in range(3)]
@@ -253,7 +253,7 @@ def test_wherever_connections_break_each_line_is_said_and_answered_once(history:
         if all(is_done):
             break
     for visitor in visitors:
-        assert [number for number, _ in visitor.answers] == visitor.written
+        assert sorted(number for number, _ in visitor.answers) == visitor.written
         assert {how for _, how in visitor.answers} <= ({"said"} if history == 10_000 else {"said", "settled"})
         for speaker in visitors:
             ids = [line.id for line in visitor.heard if line.name == speaker.name]
