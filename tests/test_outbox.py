@@ -126,6 +126,9 @@ def test_after_a_break_only_lines_that_the_room_has_not_answered_go_out_again(ou
     outbox.answered(said)  # it is among the history; so the other one was not said
     assert codes(outbox.catch_up(rejected, has_missed=False)) == [(rejected, "unknown")]
     assert says(outbox.take(EVERYTHING)) == [net.Say(lost, "lost")]
+    outbox.close()
+    (unsent,) = write(outbox, "unsent")  # and the room has had its id, from another client with the same token
+    assert codes(enter(outbox, last_id=unsent)) == [(lost, "unknown"), (unsent, "unsent")]
 
 
 def test_in_another_room_all_lines_return_and_none_goes_out(outbox: net.Outbox) -> None:
