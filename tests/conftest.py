@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import net
-from tests.helpers import LIMIT, LOOPBACK, Display, own_screen, skip_or_fail, stay_at_home, until
+from tests.helpers import LIMIT, LOOPBACK, Display, FakeRoom, Proxy, own_screen, skip_or_fail, stay_at_home, until
 
 if TYPE_CHECKING:
     from tests.windows import FakeFinder, Person
@@ -180,6 +180,23 @@ def open_room(stack: contextlib.ExitStack) -> OpenRoom:
         return stack.enter_context(net.run_server(title, **{"host": LOOPBACK, "port": 0, "rate": None, **settings}))
 
     return open_one
+
+
+@pytest.fixture
+def room(open_room: OpenRoom) -> net.Server:
+    return open_room()
+
+
+@pytest.fixture
+def proxy(stack: contextlib.ExitStack, room: net.Server) -> Proxy:
+    """A network in front of the room."""
+    return stack.enter_context(Proxy(room.port))
+
+
+@pytest.fixture
+def fake(stack: contextlib.ExitStack) -> Iterator[FakeRoom]:  # noqa: ARG001 - so it closes before the people do
+    with contextlib.closing(FakeRoom()) as fake:
+        yield fake
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import contextlib
 import errno
 import hashlib
 import io
-import itertools
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import net
-from tests.conftest import TOP, OpenRoom
+from tests import helpers
+from tests.conftest import OpenRoom
 from tests.helpers import LOOPBACK, Message, Wire, message, until
 
 DATA = bytes(range(256)) * 40  # every byte there is, line ends too
@@ -35,14 +34,8 @@ LARGE = 8 * 2**20  # bytes; more than two sockets hold
 Sizes = Callable[[], list[int]]
 
 
-class Member(Wire):
-    """Somebody in the room."""
-
-    def __init__(self, room: net.Server, name: str, token: str | None = None) -> None:
-        super().__init__(room.port)
-        self.room = room
-        self.welcome = self.join(name, token)
-        self.say_ids = itertools.count(self.welcome["last_id"] + 1)
+class Member(helpers.Member):
+    """Somebody in the room, with files."""
 
     def connects(self) -> Wire:
         """Another connection, for a file."""
@@ -51,12 +44,8 @@ class Member(Wire):
     def begins(self, size: int, **which: str) -> Wire:
         """A connection on which the room waits for the bytes of a file."""
         wire = self.connects()
-        try:
-            answer = wire.begin_upload(self.token, size, **which)
-            assert answer["type"] == "ready", answer
-        except BaseException:
-            wire.close()
-            raise
+        answer = wire.begin_upload(self.token, size, **which)
+        assert answer["type"] == "ready", answer
         return wire
 
     def shares(self, data: bytes = DATA, filename: str = "map.png", file: str | None = None) -> str:
@@ -86,20 +75,11 @@ class Member(Wire):
         with self.connects() as wire:
             return code(wire, wire.download(self.token, file, offset))
 
-    def hears_all_up_to(self, text: str) -> list[Message]:
-        """The events before this line, which this member says now."""
-        self.say(next(self.say_ids), text)
-        events: list[Message] = []
-        while not events or events[-1].get("text") != text:
-            event = self.receive()
-            assert event is not None, "the connection ended"
-            events.append(event)
-        return events[:-1]
-
     def is_told_of(self) -> list[str]:
         """The files that appeared since this member was last asked."""
-        events = self.hears_all_up_to(f"marker {secrets.token_hex(4)}")
-        return [event["file"] for event in events if event["type"] == "shared"]
+        marker = secrets.token_hex(4)
+        self.says(marker)
+        return [event["file"] for event in self.all_up_to("said", text=marker) if event["type"] == "shared"]
 
 
 def code(wire: Wire, answer: Message | None) -> str:
@@ -127,11 +107,6 @@ Enter = Callable[..., Member]
 @pytest.fixture
 def enter(stack: contextlib.ExitStack) -> Enter:
     return lambda *who, **how: stack.enter_context(contextlib.closing(Member(*who, **how)))
-
-
-@pytest.fixture
-def room(open_room: OpenRoom) -> net.Server:
-    return open_room()
 
 
 @pytest.fixture
@@ -200,10 +175,6 @@ def open_files(stack: contextlib.ExitStack) -> OpenFiles:
         return stack.enter_context(contextlib.closing(net.Files(max_file, max_store, max_files, **how)))
 
     return open_some
-
-
-def test_the_store_is_as_large_as_the_design_says() -> None:
-    assert (net.MAX_STORE, net.MAX_FILES, net.STORED_IDS) == (2**30, 1_000, 10_000)
 
 
 File = tuple[net.Person, int]  # whose, and how many bytes
@@ -283,9 +254,7 @@ def test_an_upload_that_comes_again_needs_no_space_beside_its_own_beginning(open
     assert not gives_way(files, again, 250)
 
 
-def test_the_uploads_of_pupils_give_way_to_the_hosts_and_the_hosts_do_not_give_way_to_theirs(
-    open_files: OpenFiles
-) -> None:
+def test_the_uploads_of_pupils_give_way_to_the_hosts_and_never_the_other_way_round(open_files: OpenFiles) -> None:
     files = open_files()
     first, caras, anns, newest = (begin(files, person, 250) for person in (HOST, CARA, ANN, HOST))
     for upload in (first, newest):
@@ -294,38 +263,6 @@ def test_the_uploads_of_pupils_give_way_to_the_hosts_and_the_hosts_do_not_give_w
     assert not gives_way(files, caras, 200)
     assert not gives_way(files, first, 100)
     assert gives_way(files, caras, 1)
-
-
-def test_an_upload_that_gave_way_just_before_its_end_is_not_shared(open_files: OpenFiles) -> None:
-    files = open_files(max_file=750)
-    older, newest = begin(files, ANN, 750), begin(files, CARA, 250)
-    files.write(newest, bytes(250))
-    files.write(older, bytes(750))
-    assert refusal(files.finish, newest, "newest") == "space"
-    assert not files.is_stored("newest")
-    assert files.finish(older, "older")
-
-
-def test_of_two_uploads_with_one_id_only_the_first_to_end_is_stored(open_files: OpenFiles) -> None:
-    files = open_files()
-    first, second = begin(files, ANN, 1), begin(files, CARA, 1)
-    assert files.finish(first, "id")
-    assert not files.finish(second, "id")
-    assert files.get("id") is first
-
-
-def test_what_is_deleted_or_broke_off_leaves_its_space_to_others(open_files: OpenFiles, store: Sizes) -> None:
-    files = open_files()
-    file = keep(files, ANN, 250)
-    files.delete(file)
-    broken_off = begin(files, ANN, 250)
-    files.write(broken_off, bytes(200))
-    assert store() == [200]
-    files.drop(broken_off)
-    assert store() == []
-    keep(files, ANN, 250)
-    files.delete(file)
-    assert store() == [250]
 
 
 def test_the_ids_of_deleted_files_are_forgotten_first_and_those_of_others_never(
@@ -365,7 +302,7 @@ def test_everyone_is_told_of_a_file_once_the_room_has_all_of_it(ann: Member, bob
     for member in (ann, bob):
         shared = member.receive_until("shared")
         assert before - 1 < shared["time"] < time.time() + 1
-        assert (shared["who"], shared["name"]) == (ann.welcome["who"], "Ann")
+        assert (shared["who"], shared["name"]) == (ann.who, "Ann")
         assert (shared["file"], shared["filename"], shared["size"]) == (file, "exe.gnp.exe", len(DATA))
         assert shared["sha256"] == hashlib.sha256(DATA).hexdigest()
         assert member.fetches(file) == DATA
@@ -403,23 +340,6 @@ def test_the_welcome_tells_the_largest_size_of_a_file_and_the_room_keeps_to_it(
     assert ann.welcome["max_file"] == 1_000
     assert ann.cannot_share(1_001) == "size"
     assert ann.fetches(ann.shares(bytes(1_000))) == bytes(1_000)
-
-
-@pytest.mark.parametrize(("rate", "files"), [(1_000.0, 1), (None, 3)])
-def test_the_store_of_a_room_is_as_large_as_it_was_told_and_only_a_room_with_a_rate_has_limits_per_address(
-    open_room: OpenRoom, enter: Enter, rate: float | None, files: int
-) -> None:
-    ann = enter(open_room(max_store=1_000, max_file=250, rate=rate), "Ann")
-    for _ in range(files):
-        ann.shares(bytes(250))
-    assert ann.cannot_share(1) == "space"
-    enter(ann.room, "", token=ann.room.token).shares(bytes(250))
-
-
-@pytest.mark.parametrize("wrong", [{"max_file": -1}, {"max_store": -1}, {"max_file": 2**53 + 1}])
-def test_a_host_who_asks_for_impossible_limits_is_told_so(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="numbers of bytes"):
-        net.run_server("Room 7", host=LOOPBACK, port=0, **wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
@@ -529,34 +449,30 @@ def test_an_id_that_was_stored_once_is_stored_whoever_sends_it_again_and_even_if
     assert bob.is_told_of() == []
 
 
-def test_of_many_uploads_of_one_id_the_newest_ends_the_others(
+def test_a_new_upload_of_an_id_under_way_ends_the_older_one(
     ann: Member, stack: contextlib.ExitStack, store: Sizes
 ) -> None:
     file = secrets.token_hex(16)
-    wires = []
-    for _ in range(5):
-        wires.append(stack.enter_context(ann.begins(len(DATA), file=file)))
-        wires[-1].send_bytes(DATA[:HALF])
-        until(lambda: store() == [HALF], "the room has half of the newest one, and nothing of the others")
-    for other in wires[:-1]:
-        with contextlib.suppress(ConnectionError):
-            assert other.receive_all() == []
-    wires[-1].send_bytes(DATA[HALF:])
-    assert last_answer(wires[-1], DATA) == ["stored"]
+    older = stack.enter_context(ann.begins(len(DATA), file=file))
+    older.send_bytes(DATA[:HALF])
+    until(lambda: store() == [HALF], "the room has half of it")
+    newer = stack.enter_context(ann.begins(len(DATA), file=file))
+    assert older.receive_all() == []
+    until(lambda: store() == [0], "the room has nothing of the older one")
+    newer.send_bytes(DATA)
+    assert last_answer(newer, DATA) == ["stored"]
     assert ann.is_told_of() == [file]
     assert ann.fetches(file) == DATA
 
 
 @pytest.mark.usefixtures("fast_clock")
-@pytest.mark.parametrize("size", [len(DATA), HALF])
-def test_an_upload_on_which_nothing_comes_any_more_ends_and_is_not_shared(
-    ann: Member, bob: Member, store: Sizes, monkeypatch: pytest.MonkeyPatch, size: int
+def test_an_upload_on_which_nothing_comes_any_more_ends_and_is_not_shared_without_its_hash(
+    ann: Member, bob: Member, store: Sizes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have come to its last byte: without the hash it is not shared."""
     monkeypatch.setattr(net, "FIRST_MESSAGE", 60.0)
     with ann.begins(len(DATA)) as wire:
         monkeypatch.setattr(net, "TICK", 0.02)  # from now on the room looks at the clock more often
-        wire.send_bytes(DATA[:size])
+        wire.send_bytes(DATA)
         assert wire.receive_all() == []
         until(lambda: store() == [], "nothing is left of it")
     assert bob.is_told_of() == []
@@ -570,34 +486,12 @@ def test_a_file_that_takes_longer_than_a_silence_but_moves_arrives(ann: Member) 
     assert ann.fetches(ann.shares(data)) == data
 
 
-@pytest.mark.usefixtures("fast_clock")
-def test_a_download_that_its_owner_does_not_take_ends(
-    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "TRANSFERS_PER_PERSON", 1)
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 10_000.0)
-    ann = enter(open_room(rate=1_000.0), "Ann")
-    file = ann.shares(bytes(LARGE))
-    with ann.connects() as stuck:
-        assert stuck.download(ann.token, file)["size"] == LARGE
-        monkeypatch.setattr(net, "TICK", 0.02)  # from now on the room looks at the clock more often
-
-        def may_save_again() -> bool:
-            with ann.connects() as wire:
-                return bool(wire.download(ann.token, file)["type"] == "sending")
-
-        until(may_save_again, "the room gives up")
-        with contextlib.suppress(ConnectionError):
-            assert len(stuck.receive_bytes(LARGE)) < LARGE
-
-
 def test_a_person_who_takes_nothing_of_a_download_holds_up_nobody(ann: Member, bob: Member) -> None:
     file = ann.shares(bytes(LARGE))
     with bob.connects() as stuck, bob.begins(10):
         assert stuck.download(bob.token, file)["type"] == "sending"
         assert len(ann.fetches(file)) == LARGE
-        ann.hears_all_up_to("here I am")
-        bob.hears_all_up_to("and I")
+        assert (ann.may_write(), bob.may_write()) == ("said", "said")
         assert stuck.receive_bytes(LARGE) == bytes(LARGE)
 
 
@@ -645,7 +539,7 @@ def test_a_room_without_a_disk_is_a_room_without_files(
     monkeypatch.setattr(tempfile, "tempdir", str(disk / "nowhere"))
     ann = enter(open_room(), "Ann")
     assert ann.cannot_share(0) == "space"
-    ann.hears_all_up_to("hello")
+    assert ann.may_write() == "said"
 
 
 def test_the_files_of_a_room_have_no_names_on_the_disk_and_are_gone_when_it_closes(
@@ -665,29 +559,6 @@ def test_the_files_of_a_room_have_no_names_on_the_disk_and_are_gone_when_it_clos
     assert upload.receive_all() == []
 
 
-def test_a_room_that_is_killed_leaves_no_files_behind(disk: Path) -> None:
-    code = (
-        "import sys, net\n"
-        "room = net.run_server('Room 7', host='127.0.0.1', port=0)\n"
-        "print(room.port, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as room:
-        try:
-            assert room.stdout is not None
-            port = int(room.stdout.readline())
-            with Wire(port) as ann, Wire(port) as whole, Wire(port) as half:
-                ann.join("Ann")
-                assert whole.upload(ann.token, DATA)["type"] == "stored"
-                assert half.begin_upload(ann.token, len(DATA))["type"] == "ready"
-                half.send_bytes(DATA[:HALF])
-                room.kill()
-                room.wait()
-        finally:
-            room.kill()
-    assert list(disk.iterdir()) == []
-
-
 # Who may, and who lies -----------------------------------------------------------------------------------------------
 
 
@@ -701,24 +572,7 @@ def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member
         assert bob.cannot_save(file) == "unknown"
 
 
-def test_the_host_shares_only_from_the_rooms_own_computer(
-    room: net.Server, enter: Enter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class FromElsewhere(net.Connection):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            self.address = "192.0.2.1"
-
-    host = enter(room, "", token=room.token)
-    file = host.shares()
-    monkeypatch.setattr(net, "Connection", FromElsewhere)
-    assert host.cannot_share(1) == "unknown"
-    assert host.cannot_save(file) == "unknown"
-
-
-def test_a_person_who_leaves_in_the_middle_of_an_upload_shares_nothing(
-    ann: Member, bob: Member, store: Sizes
-) -> None:
+def test_a_person_who_leaves_in_the_middle_of_an_upload_shares_nothing(ann: Member, bob: Member, store: Sizes) -> None:
     with ann.begins(len(DATA)) as wire:
         ann.leave()
         bob.receive_until("left")
@@ -727,23 +581,6 @@ def test_a_person_who_leaves_in_the_middle_of_an_upload_shares_nothing(
         assert code(wire, wire.receive()) == "unknown"
     assert bob.is_told_of() == []
     assert store() == []
-
-
-def test_removing_a_person_deletes_their_files_for_good_and_ends_what_is_on_its_way(
-    ann: Member, bob: Member, store: Sizes
-) -> None:
-    large, bobs, small = ann.shares(bytes(LARGE)), bob.shares(b"22"), ann.shares(b"333")
-    with ann.begins(10) as upload, bob.connects() as download:
-        assert download.download(bob.token, large)["size"] == LARGE
-        ann.room.remove(ann.welcome["who"], True)
-        with contextlib.suppress(ConnectionError):
-            assert upload.receive_all() == []
-        with contextlib.suppress(ConnectionError):
-            assert len(download.receive_bytes(LARGE)) < LARGE
-    until(lambda: store() == [2], "only the other person's file is kept")
-    ann.room.remove(ann.welcome["who"], False)
-    assert [bob.cannot_save(file) for file in (large, small)] == ["unknown", "unknown"]
-    assert bob.fetches(bobs) == b"22"
 
 
 @pytest.mark.parametrize(("last", "refused"), [(sent(DATA[:-1]), "hash"), (message("say", id=1, text="x"), "bad")])
@@ -762,8 +599,8 @@ def test_an_upload_with_a_wrong_hash_or_without_one_is_refused_and_nothing_is_ke
 
 # Names ---------------------------------------------------------------------------------------------------------------
 
-GOOD_NAMES = ["map.png", "Übung 3.pdf", "教室.txt", "archive.tar.gz", ".profile", "console.txt", "COM10", "nulls"]
-DEVICES = ["CON", "con.txt", "NUL .tar.gz", "Aux", "prn.c", "COM1", "com9.log", "LPT\xb9", "lpt0.x", "CONIN$", "CLOCK$"]
+GOOD_NAMES = ["map.png", "Übung 3.pdf", "教室.txt", ".profile", "console.txt", "COM10"]
+DEVICES = ["CON", "con.txt", "NUL .tar.gz", "com9.log", "LPT\xb9", "CONIN$", "CLOCK$"]
 
 
 @pytest.mark.parametrize(
@@ -773,38 +610,24 @@ DEVICES = ["CON", "con.txt", "NUL .tar.gz", "Aux", "prn.c", "COM1", "com9.log", 
         *[(name, "file") for name in ("", "..", "a/", "\u200b\u202e")],
         *[(name, f"_{name}") for name in DEVICES],
         ("../../../etc/passwd", "passwd"),
-        ("..\\..\\boot.ini", "boot.ini"),
-        ("C:map.png", "C_map.png"),
         ("map.png::$DATA", "map.png__$DATA"),
         ('a<b>c:d"e|f?g*h.txt', "a_b_c_d_e_f_g_h.txt"),
         ("map.png . . ", "map.png"),
-        ("  map.png", "map.png"),
-        ("map .png", "map.png"),
         ("a\t\r\n\x0b b\u3000\xa0c.txt", "a b c.txt"),
         ("a\x00\x1b\x7f\x85b.txt", "a b.txt"),
         ("photo\u202e\u2066\u2067\u200f\u061cgnp.exe", "photognp.exe"),
-        ("map\u3164\u2800\ufe0f.png", "map.png"),
         ("e\u200b\u0301.txt", "\xe9.txt"),
         ("half \ud83d.txt", "half \ufffd.txt"),
-        ("nul.", "_nul"),
         ("C\u200bON", "_CON"),
-        ("a" * 300, "a" * 120),
         ("a" * 300 + ".png", "a" * 116 + ".png"),
         ("a" * 300 + "." + "b" * 20, "a" * 99 + "." + "b" * 20),
         ("a" * 119 + "." + "b" * 100, "a" * 119),
-        ("a" * 118 + ". " + "b" * 100, "a" * 118),
         ("教" * 300 + ".png", "教" * 65 + ".png"),
         ("con." + "a" * 300 + ".png", "_con." + "a" * 111 + ".png"),
     ],
 )
 def test_a_file_name_is_made_harmless(name: str, clean: str) -> None:
     assert net.clean_filename(name) == clean
-
-
-def test_of_a_very_long_name_only_the_end_counts_so_that_it_costs_little() -> None:
-    end = "\u0301\u0323" * 500 + ".png"
-    assert net.clean_filename("\u0301\u0323" * 32_000 + end) == net.clean_filename(end)
-    assert net.clean_filename(end).endswith(".png")
 
 
 ODD_LETTERS = "/\\.:~$ \t\n\x00\u202e\u2066\u200b\u0301\u0338\ufe0f\xa0\u3000\ud800<>="

@@ -7,17 +7,12 @@ import errno
 import functools
 import hashlib
 import io
-import itertools
 import os
-import random
 import re
 import secrets
-import socket
 import sys
-import threading
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,20 +54,8 @@ class Person(helpers.Person):
     def moves(self, more_than: int = 0) -> net.Progress:
         return self.expects(net.Progress, lambda progress: progress.done > more_than)
 
-    def both_move(self) -> None:
-        """Two transfers are under way."""
-        moving: set[int] = set()
-        while len(moving) < 2:
-            moving.add(self.moves().transfer)
-
     def waits(self) -> net.Progress:
         return self.expects(net.Progress, lambda progress: progress.is_waiting)
-
-    def uploaded(self) -> net.Uploaded:
-        return self.ends(net.Uploaded)
-
-    def saved(self) -> net.Saved:
-        return self.ends(net.Saved)
 
     def failed(self, code: str) -> net.Failed:
         failed = self.ends(net.Failed)
@@ -106,10 +89,6 @@ class Person(helpers.Person):
 LATER = message("weather", temperature=21)  # of a later version: it is ignored
 READY = message("ready")
 STORED = message("stored")
-
-
-def sending(size: int) -> Message:
-    return message("sending", size=size)
 
 
 def shared(data: bytes = DATA, **changes: Any) -> net.Shared:
@@ -156,7 +135,7 @@ class Host:
 
     def stores_next_upload(self) -> None:
         self.expects_whole_upload().send(STORED)
-        self.person.uploaded()
+        self.person.ends(net.Uploaded)
 
     def sends_next_download(self, data: bytes = DATA) -> None:
         guest, download = self.expects("download")
@@ -166,30 +145,8 @@ class Host:
 def send_part(guest: Guest, data: bytes, start: int, stop: int) -> None:
     """A download from `start`, of which not everything may come."""
     guest.send(LATER)
-    guest.send(sending(len(data) - start))
+    guest.send(message("sending", size=len(data) - start))
     guest.send_bytes(data[start:stop])
-
-
-class Clock:
-    """The clock of all deadlines. It stands still, except while a test waits for somebody to lose patience."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def runs_until_they_wait(self, person: Person, transfers: int = 1) -> None:
-        """Until so many transfers have given up their connections, and wait for the next attempt."""
-        waiting: set[int] = set()
-
-        def they_wait() -> bool:
-            self.now += 1.0
-            progress = [event for event in drain(person.events) if isinstance(event, net.Progress)]
-            waiting.update(event.transfer for event in progress if event.is_waiting)
-            return len(waiting) == transfers
-
-        until(they_wait, f"{transfers} transfers wait for their next attempt")
 
 
 def names(folder: Path) -> list[str]:
@@ -199,6 +156,19 @@ def names(folder: Path) -> list[str]:
 def replace_the_clients_disk(monkeypatch: pytest.MonkeyPatch, kind: type[io.FileIO]) -> None:
     """From now on clients read and write files of this kind."""
     monkeypatch.setattr(net, "open", lambda path, mode, buffering: kind(path, mode), raising=False)  # noqa: ARG005
+
+
+class Clock(helpers.Clock):
+    """The clock of all deadlines."""
+
+    def runs_until_it_waits(self, person: Person) -> None:
+        """Until the transfer has given up its connection, and waits for the next attempt."""
+
+        def it_waits() -> bool:
+            self.now += 1.0
+            return any(isinstance(event, net.Progress) and event.is_waiting for event in drain(person.events))
+
+        until(it_waits, "the transfer waits for its next attempt")
 
 
 Come = Callable[..., Person]
@@ -244,19 +214,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def room(open_room: OpenRoom) -> net.Server:
-    return open_room()
-
-
-@pytest.fixture
 def come(stack: contextlib.ExitStack) -> Come:
     return lambda *who, **how: stack.enter_context(contextlib.closing(Person(*who, **how)))
-
-
-@pytest.fixture
-def proxy(stack: contextlib.ExitStack, room: net.Server) -> Proxy:
-    """A network between Ann and the room."""
-    return stack.enter_context(Proxy(room.port))
 
 
 @pytest.fixture
@@ -278,12 +237,6 @@ def bobs_film(ann: Person, bob: Person, film: Path) -> net.Shared:
     """A large file that Ann can save."""
     bob.shares(film)
     return ann.expects(net.Shared)
-
-
-@pytest.fixture
-def fake(stack: contextlib.ExitStack) -> Iterator[FakeRoom]:  # noqa: ARG001 - so it closes before the people do
-    with contextlib.closing(FakeRoom()) as fake:
-        yield fake
 
 
 @pytest.fixture
@@ -341,30 +294,6 @@ def test_progress_is_told_from_nothing_to_all(ann: Person, bob: Person, film: Pa
         assert len(set(done)) > 5
 
 
-def test_progress_is_not_told_too_often(
-    ann: Person, bobs_film: net.Shared, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "PROGRESS_EVERY", 1_000.0)
-    ann.client.save(bobs_film, str(saved / "film.mp4"))
-    assert [each.done for each in ann.hears_up_to_the_end()] == [0, len(LARGE)]
-
-
-def test_a_file_goes_in_pieces_and_never_as_a_whole(bob: Person, tmp_path: Path, saved: Path) -> None:
-    size = 16 * 2**20
-    with (tmp_path / "film").open("wb") as film:
-        film.truncate(size)
-    tracemalloc.start()
-    try:
-        bob.shares(tmp_path / "film")
-        bob.client.save(bob.expects(net.Shared), str(saved / "film"))
-        bob.expects(net.Saved)
-        most = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert (saved / "film").stat().st_size == size
-    assert most < size / 2
-
-
 only_linux = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="only Linux has names that are not UTF-8")
 
 
@@ -412,8 +341,6 @@ def test_a_room_with_a_password_carries_files_over_breaks_and_encrypted(
         proxy.cut()
         proxy.stall()
         ann.expects(net.Saved)
-        ann.saves(shared(), saved / "nothing")
-        assert ann.expects(net.Failed).code == "unknown"
         for record in (proxy.to_room, proxy.from_room):
             assert len(record) > len(LARGE)
             assert LARGE[:16] not in bytes(record)
@@ -434,11 +361,11 @@ def test_an_upload_that_was_cut_off_begins_anew_and_is_shared_once(
     proxy.cut()
     assert ann.waits().done > 0
     proxy.stall()
-    ann.uploaded()
+    ann.ends(net.Uploaded)
     first, again = messages_in(proxy.to_room, "upload")
     assert first == again
     bob.saves(bob.expects(net.Shared), saved / "film")
-    bob.saved()
+    bob.ends(net.Saved)
     assert (saved / "film").read_bytes() == LARGE
     assert store() == [len(LARGE)]
     assert not [event for event in bob.hears_all_up_to("Once") if isinstance(event, net.Shared)]
@@ -458,69 +385,25 @@ def test_a_download_that_was_cut_off_goes_on_where_it_was(
     assert (saved / "film.part").stat().st_size == done
     proxy.stall()
     proxy.refuse(False)
-    ann.saved()
+    ann.ends(net.Saved)
     assert [download["offset"] for download in messages_in(proxy.to_room, "download")] == [0, done]
     assert (saved / "film").read_bytes() == LARGE
     assert names(saved) == ["film"]
 
 
-def test_in_a_storm_everything_arrives_once(
-    store: Sizes,
-    ann: Person,
-    bob: Person,
-    bobs_film: net.Shared,
-    proxy: Proxy,
-    tmp_path: Path,
-    saved: Path,
-    chance: random.Random,
-) -> None:
-    contents = {f"{number}.bin": secrets.token_bytes(100_000) for number in range(8)}
-    proxy.storm(chance.randrange(2**32), 400_000)
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-        ann.client.share(str(tmp_path / name))
-    ann.client.save(bobs_film, str(saved / "film"))
-    for _ in (*contents, "film"):
-        ann.ends(net.Uploaded, net.Saved)
-    proxy.calm()
-    assert (saved / "film").read_bytes() == LARGE
-    assert len(messages_in(proxy.to_room, "download")) > 1
-    until(lambda: sorted(store()) == [100_000] * 8 + [len(LARGE)], "each file is kept once")
-    told = [event for event in bob.hears_all_up_to("Once") if isinstance(event, net.Shared)]
-    assert sorted(each.filename for each in told) == sorted(["film.mp4", *contents])
-
-
-def test_a_cable_that_is_pulled_out_and_put_back_costs_only_time(
-    ann: Person, bobs_film: net.Shared, proxy: Proxy, film: Path, saved: Path, clock: Clock
-) -> None:
-    proxy.stall(SOME)
-    ann.client.share(str(film))
-    ann.client.save(bobs_film, str(saved / "film"))
-    ann.both_move()
-    proxy.silence()
-    clock.runs_until_they_wait(ann, transfers=2)
-    proxy.stall()
-    proxy.speak(drop=True)
-    ends = {type(ann.ends(net.Uploaded, net.Saved)) for _ in range(2)}
-    assert ends == {net.Uploaded, net.Saved}
-    assert (saved / "film").read_bytes() == LARGE
-
-
-@pytest.mark.parametrize("when", ["hello", "answer", "middle", "end"])
+@pytest.mark.parametrize("when", ["hello", "middle", "end"])
 def test_a_room_that_falls_silent_during_an_upload_is_asked_again(
     host: Host, film: Path, clock: Clock, when: str
 ) -> None:
     host.person.client.share(str(film))
     if when == "hello":
         host.room.accepts().expects("hello")
-    elif when == "answer":
-        host.expects("upload")
     elif when == "middle":
         host.expects_upload()
     else:
         host.expects_whole_upload(LARGE)
     host.person.begins()
-    clock.runs_until_they_wait(host.person)
+    clock.runs_until_it_waits(host.person)
     host.expects("upload")[0].refuses("space")
     host.person.failed("space")
 
@@ -531,9 +414,9 @@ def test_a_room_that_falls_silent_during_a_download_is_asked_for_the_rest(
     start("download")
     send_part(host.expects("download")[0], DATA, 0, HALF)
     host.person.moves(HALF - 1)
-    clock.runs_until_they_wait(host.person)
+    clock.runs_until_it_waits(host.person)
     host.sends_next_download()
-    host.person.saved()
+    host.person.ends(net.Saved)
     assert (saved / "map.png").read_bytes() == DATA
 
 
@@ -544,7 +427,7 @@ def test_an_upload_whose_answer_was_lost_is_not_sent_again(host: Host, start: St
     assert re.fullmatch("[0-9a-f]{32}", upload["file"])
     assert (upload["filename"], upload["size"], upload["token"]) == ("map.png", len(DATA), host.person.client.token)
     again.send(STORED)
-    host.person.uploaded()
+    host.person.ends(net.Uploaded)
     assert again.receive_all() == []
 
 
@@ -563,9 +446,10 @@ def test_a_visit_that_is_over_ends_what_is_on_its_way(
     code: str,
 ) -> None:
     proxy.stall(SOME)
-    ann.client.share(str(film))
-    ann.client.save(bobs_film, str(saved / "film"))
-    ann.both_move()
+    ann.shares(film)
+    ann.moves()
+    download = ann.saves(bobs_film, saved / "film")
+    ann.expects(net.Progress, lambda progress: progress.transfer == download and progress.done > 0)
     if how == "the room closes":
         room.close()
     elif how == "the person leaves":
@@ -584,28 +468,6 @@ def test_a_visit_that_is_over_ends_what_is_on_its_way(
         ann.failed("over")
 
 
-def test_a_person_hears_that_the_room_is_closed_even_while_their_disk_does_not_answer(
-    host: Host, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Hanging(io.FileIO):
-        def fileno(self) -> int:
-            asked.set()
-            assert answers.wait(LIMIT)
-            return super().fileno()
-
-    asked, answers = threading.Event(), threading.Event()
-    replace_the_clients_disk(monkeypatch, Hanging)
-    monkeypatch.setattr(net, "CLOSE_TIME", 0.1)
-    start("upload")
-    assert asked.wait(LIMIT)
-    host.guest.send(message("closed", reason="That was all."))
-    try:
-        host.person.expects(net.Closed)
-    finally:
-        answers.set()
-    host.person.failed("over")
-
-
 def test_a_file_that_is_shared_before_the_room_is_reached_waits_for_it(
     room: net.Server, come: Come, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -617,7 +479,7 @@ def test_a_file_that_is_shared_before_the_room_is_reached_waits_for_it(
             ann.expects(net.Lost)
         ann.shares(picture)
         proxy.refuse(False)
-        ann.uploaded()
+        ann.ends(net.Uploaded)
         ann.close()
 
 
@@ -629,13 +491,10 @@ def test_a_transfer_gives_up_after_five_attempts_that_got_no_further(
     host: Host, start: Start, saved: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(net, "TRANSFER_ATTEMPTS", ATTEMPTS)
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.0, 0.0, 0.0, 0.3))
-    begin = time.monotonic()
     start(kind)
     for _ in range(5):
         host.expects(kind)[0].close()
     host.person.failed("broken")
-    assert time.monotonic() - begin > 0.2  # it waited longer and longer
     assert names(saved) == []
 
 
@@ -656,7 +515,7 @@ def test_a_download_that_got_further_tries_again_at_once_and_as_often_as_at_firs
     assert download["offset"] == len(DATA) - 1
     send_part(guest, DATA, len(DATA) - 1, len(DATA))
     guest.send_bytes(b"more")
-    host.person.saved()
+    host.person.ends(net.Saved)
     assert (saved / "map.png").read_bytes() == DATA
 
 
@@ -673,22 +532,17 @@ def test_an_upload_that_gets_no_further_than_before_gives_up(
     host.person.failed("broken")
 
 
-@both_ways
 def test_a_room_that_is_too_busy_is_asked_again_when_it_says_and_that_is_no_attempt(
-    host: Host, start: Start, monkeypatch: pytest.MonkeyPatch, kind: str
+    host: Host, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "TRANSFER_ATTEMPTS", 2)
-    start(kind)
+    start("upload")
     for code in ("limit", "full", "wait"):
-        host.expects(kind)[0].refuses(code)
-    guest, _ = host.expects(kind)
+        host.expects("upload")[0].refuses(code)
+    guest, _ = host.expects("upload")
     begin = time.monotonic()
     guest.refuses("limit", seconds=1)
-    if kind == "upload":
-        host.stores_next_upload()
-    else:
-        host.sends_next_download()
-        host.person.saved()
+    host.stores_next_upload()
     assert time.monotonic() - begin > 0.8
 
 
@@ -703,7 +557,7 @@ def test_a_person_whom_the_room_lost_meanwhile_tries_again_when_they_are_back(ho
     guest, again = host.expects("upload")
     assert again == upload
     guest.send(STORED)
-    host.person.uploaded()
+    host.person.ends(net.Uploaded)
 
 
 @pytest.mark.parametrize("answer", [b"garbage\n", b'{"type":"hello","protocol":999,"tls":false}\n', b""])
@@ -716,23 +570,6 @@ def test_something_other_than_the_room_that_answers_is_tried_again(host: Host, s
         guest.close()
     host.expects("upload")[0].refuses("space")
     host.person.failed("space")
-
-
-def test_a_computer_without_a_socket_to_spare_tries_again(
-    ann: Person, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def connect_ex(sock: socket.socket, address: tuple[str, int]) -> int:
-        attempts.append(address)
-        if len(attempts) < 3:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return really_connect(sock, address)
-
-    attempts: list[tuple[str, int]] = []
-    really_connect = socket.socket.connect_ex
-    monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
-    ann.shares(picture)
-    ann.uploaded()
-    assert len(attempts) == 3
 
 
 # Cancelling, and turns -----------------------------------------------------------------------------------------------
@@ -766,24 +603,21 @@ def test_a_cancelled_download_leaves_only_what_was_there_before(
     assert (saved / "film").read_bytes() == DATA
     proxy.stall()
     ann.saves(bobs_film, saved / "film")
-    ann.saved()
+    ann.ends(net.Saved)
     assert (saved / "film").read_bytes() == LARGE
 
 
-@pytest.mark.parametrize("far", ["hello", "upload", "ready", "the next attempt", "the next visit"])
+@pytest.mark.parametrize("far", ["hello", "ready", "the next attempt", "the next visit"])
 def test_a_room_that_says_nothing_does_not_hold_up_a_cancel(
     host: Host, film: Path, monkeypatch: pytest.MonkeyPatch, far: str
 ) -> None:
-    """It is reported as a cancel even in the last attempt."""
-    for time_limit in ("SILENCE", "FIRST_MESSAGE"):
-        monkeypatch.setattr(net, time_limit, 1_000.0)
+    for name in ("SILENCE", "FIRST_MESSAGE"):
+        monkeypatch.setattr(net, name, 1_000.0)
     monkeypatch.setattr(net, "RETRIES", (1_000.0 if far == "the next attempt" else 0.0,))
     monkeypatch.setattr(net, "TRANSFER_ATTEMPTS", 2 if far in ("the next attempt", "the next visit") else 1)
     number = host.person.shares(film)
     if far == "hello":
         host.room.accepts().expects("hello")
-    elif far == "upload":
-        host.expects("upload")
     elif far == "ready":
         host.expects_upload()
         host.person.moves()
@@ -798,14 +632,6 @@ def test_a_room_that_says_nothing_does_not_hold_up_a_cancel(
     host.person.failed("cancelled")
 
 
-def test_cancelling_what_has_ended_or_never_began_does_nothing(ann: Person, picture: Path) -> None:
-    number = ann.shares(picture)
-    ann.uploaded()
-    ann.client.cancel(number)
-    ann.client.cancel(99)
-    assert not [event for event in ann.hears_all_up_to("Hello") if isinstance(event, End)]
-
-
 def test_four_files_are_on_their_way_each_way_and_the_fifth_waits_for_one_of_them(host: Host, tmp_path: Path) -> None:
     for number in range(6):
         (tmp_path / str(number)).write_bytes(b"%d" % number)
@@ -818,12 +644,12 @@ def test_four_files_are_on_their_way_each_way_and_the_fifth_waits_for_one_of_the
     host.person.client.save(shared(), str(tmp_path / "saved"))
     download, _ = host.expects("download")  # and not the fifth upload, which was there first
     under_way["2"].send(STORED)
-    host.person.uploaded()
+    host.person.ends(net.Uploaded)
     assert host.expects("upload")[1]["filename"] == "4"
     host.person.client.cancel(6)
     assert host.person.failed("cancelled").filename == "5"
     send_part(download, DATA, 0, len(DATA))
-    host.person.saved()
+    host.person.ends(net.Saved)
 
 
 def test_too_many_files_at_once_are_told_so(host: Host, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -842,45 +668,9 @@ def test_a_file_that_is_being_saved_is_not_saved_a_second_time_meanwhile(host: H
     first = host.person.saves(shared(), saved / "1")
     second = host.person.saves(shared(), saved / "2")
     assert host.person.failed("busy").transfer == second
-    other = host.person.saves(shared(file="1" * 32), saved / "1")
-    until(lambda: names(saved) == ["1.2.part", "1.part"], "both have begun")
-    guests = [host.expects("download") for _ in range(2)]
-    assert sorted(download["file"] for _, download in guests) == ["0" * 32, "1" * 32]
-    for guest, _ in guests:
-        send_part(guest, DATA, 0, len(DATA))
-    assert {host.person.saved().transfer, host.person.saved().transfer} == {first, other}
+    host.sends_next_download()
+    assert host.person.ends(net.Saved).transfer == first
     assert names(saved) == ["1"]
-
-
-def test_a_computer_that_cannot_start_a_thread_says_so(
-    ann: Person, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def start(thread: threading.Thread) -> None:
-        raise RuntimeError(f"cannot start {thread.name}")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        ann.shares(picture)
-        ann.failed("failed")
-    ann.shares(picture)
-    ann.uploaded()
-
-
-def test_a_fault_of_the_program_ends_the_transfer_alone(
-    ann: Person, picture: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Faulty(io.FileIO):
-        def fileno(self) -> int:
-            raise RuntimeError("a bug")
-
-    with monkeypatch.context() as patch:
-        replace_the_clients_disk(patch, Faulty)
-        ann.shares(picture)
-        ann.failed("failed")
-    assert caplog.records
-    caplog.clear()
-    ann.shares(picture)
-    ann.uploaded()
 
 
 # What cannot be shared or saved --------------------------------------------------------------------------------------
@@ -891,13 +681,9 @@ def test_only_files_are_shared(ann: Person, tmp_path: Path, proxy: Proxy) -> Non
     ann.failed("missing")
     ann.shares(tmp_path)
     assert ann.failed("folder").filename == tmp_path.name
-    ann.shares(f"{tmp_path}{os.sep}")
-    ann.failed("folder")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo")
         ann.shares(tmp_path / "fifo")
-        ann.failed("folder")
-        ann.shares(os.devnull)
         ann.failed("folder")
     assert messages_in(proxy.to_room, "upload") == []
 
@@ -908,7 +694,7 @@ def test_a_file_over_the_limit_is_refused_before_a_byte_is_sent_and_one_of_exact
     with Proxy(open_room(max_file=len(DATA), max_store=2 * len(DATA)).port) as proxy:
         ann = come("Ann", proxy.port)
         ann.shares(picture)
-        ann.uploaded()
+        ann.ends(net.Uploaded)
         ann.shares(picture)
         ann.failed("space")
         picture.write_bytes(DATA + b"x")
@@ -935,19 +721,6 @@ def test_a_file_that_changes_while_it_is_read_is_not_shared(
     assert guest.receive_bytes(2 * len(DATA)) == (DATA[:HALF] if change == "shorter" else DATA)
 
 
-def test_a_file_that_ends_too_early_is_not_shared_whatever_its_disk_says(
-    host: Host, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Short(io.FileIO):
-        def readinto(self, buffer: Any) -> int:
-            return 0 if self.tell() else super().readinto(buffer[:HALF])
-
-    replace_the_clients_disk(monkeypatch, Short)
-    start("upload")
-    host.expects_upload()
-    host.person.failed("changed")
-
-
 @pytest.mark.parametrize(
     ("to", "code"),
     [
@@ -970,7 +743,6 @@ def test_a_place_where_no_file_can_be_saved_is_told(host: Host, saved: Path, to:
         ("download", "it is opened", errno.EACCES, "permission"),
         ("download", "it is written", errno.EPERM, "permission"),
         ("download", "it is written", errno.ENOSPC, "disk_full"),
-        ("download", "it is written", errno.EISDIR, "folder"),
         ("download", "it is written", errno.EIO, "disk"),
         ("download", "it takes its name", errno.EACCES, "permission"),
     ],
@@ -1019,7 +791,7 @@ def test_until_a_file_is_whole_it_is_in_a_part_of_its_own_and_its_name_belongs_t
     assert names(saved) == ["map.png", "map.png.2.part", "map.png.3.part", "map.png.part"]
     assert (saved / "map.png").read_bytes() == b"old"
     guest.send_bytes(DATA[-1:])
-    host.person.saved()
+    host.person.ends(net.Saved)
     assert (saved / "map.png").read_bytes() == DATA
     assert names(saved) == ["map.png", "map.png.2.part", "map.png.part"]
     assert [path.read_bytes() for path in saved.glob("*.part")] == [b"mine"] * 2
@@ -1027,45 +799,32 @@ def test_until_a_file_is_whole_it_is_in_a_part_of_its_own_and_its_name_belongs_t
 
 # A room that lies or refuses -----------------------------------------------------------------------------------------
 
-HELLO = message("hello", protocol=net.PROTOCOL, tls=False)
-GARBAGE = [b"garbage\n", b"[]\n", b"x" * (net.MAX_LINE_FROM_ROOM + 1)]
-NOT_A_FILE = [HELLO, READY, STORED, *[sending(size) for size in (0, len(DATA) - 1, len(DATA) + 1, 2**53, -1)]]
-
 
 @pytest.mark.parametrize(
     ("kind", "answer"),
     [
-        *itertools.product(["upload", "download"], GARBAGE),
-        *itertools.product(["upload"], [HELLO, sending(1)]),
-        *itertools.product(["download"], NOT_A_FILE),
+        ("upload", message("sending", size=1)),
+        ("download", READY),
+        ("download", message("sending", size=len(DATA) - 1)),
+        ("download", message("sending", size=len(DATA) + 1)),
     ],
 )
 def test_an_answer_that_makes_no_sense_ends_the_transfer(
-    host: Host, start: Start, saved: Path, kind: str, answer: bytes | Message
+    host: Host, start: Start, saved: Path, kind: str, answer: Message
 ) -> None:
     start(kind)
-    guest, _ = host.expects(kind)
-    if isinstance(answer, bytes):
-        guest.send_bytes(answer)
-    else:
-        guest.send(answer)
+    host.expects(kind)[0].send(answer)
     host.person.failed("bad")
     assert names(saved) == []
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [(HELLO, "bad"), (sending(1), "bad"), (message("refused", code="hash", reason="It was changed."), "hash")],
-)
-def test_an_upload_of_which_the_room_does_not_say_that_it_is_stored_has_failed(
-    host: Host, start: Start, answer: Message, code: str
-) -> None:
+def test_an_upload_of_which_the_room_does_not_say_that_it_is_stored_has_failed(host: Host, start: Start) -> None:
     start("upload")
-    host.expects_whole_upload().send(answer)
-    host.person.failed(code)
+    host.expects_whole_upload().send(READY)
+    host.person.failed("bad")
 
 
-def test_a_room_that_sends_another_content_is_not_believed(host: Host, start: Start, saved: Path) -> None:
+def test_a_download_with_another_content_has_failed(host: Host, start: Start, saved: Path) -> None:
     start("download")
     host.sends_next_download(DATA[:-1] + b"!")
     host.person.failed("hash")
@@ -1073,13 +832,10 @@ def test_a_room_that_sends_another_content_is_not_believed(host: Host, start: St
 
 
 @both_ways
-@pytest.mark.parametrize("code", ["bad", "size", "space", "hash", "unknown", "removed", "muted", "paused"])
-def test_what_the_room_refuses_is_told_with_its_reason(
-    host: Host, start: Start, saved: Path, kind: str, code: str
-) -> None:
+def test_what_the_room_refuses_is_told_with_its_reason(host: Host, start: Start, saved: Path, kind: str) -> None:
     start(kind)
-    host.expects(kind)[0].refuses(code, f"{code}!")
-    assert host.person.failed(code).reason == f"{code}!"
+    host.expects(kind)[0].refuses("unknown", "No such file.")
+    assert host.person.failed("unknown").reason == "No such file."
     assert names(saved) == []
 
 
@@ -1090,22 +846,3 @@ def test_a_room_that_refuses_in_the_middle_is_heard(host: Host, film: Path) -> N
     guest.refuses("muted")
     assert len(guest.receive_bytes(len(LARGE))) < len(LARGE) - 100_000  # a room reads on for a moment
     host.person.failed("muted")
-
-
-def test_the_system_holds_little_of_an_upload_so_that_its_progress_is_true(
-    host: Host, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def setsockopt(sock: socket.socket, level: int, option: int, value: int) -> None:
-        really_set(sock, level, option, value)
-        if option == socket.SO_SNDBUF:
-            sizes.append(sock.getsockopt(level, option))
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # as macOS, where the other side is gone
-
-    sizes: list[int] = []
-    really_set = socket.socket.setsockopt
-    monkeypatch.setattr(socket.socket, "setsockopt", setsockopt)
-    host.person.shares(film)
-    host.expects_upload()
-    host.person.moves()  # in spite of the error
-    (size,) = sizes
-    assert size <= 2 * net.MAX_PIECE  # Linux doubles it
