@@ -76,6 +76,45 @@ def nobodys_port(stack: contextlib.ExitStack) -> int:
     return port_of(taken)
 
 
+@contextlib.contextmanager
+def own_ports() -> Iterator[range]:
+    """Ten neighbouring ports for one test alone, also if all of the tests run twice at the same time.
+
+    They are below those that systems choose for outgoing connections, and no other test uses any of them. A test that
+    has bound the port in front of them owns all ten: they begin in steps of eleven, so no two tests' ports overlap.
+    """
+    while True:
+        first = random.randrange(10_000, 32_000, 1 + len(net.PORTS)) + 1
+        ten = range(first, first + len(net.PORTS))
+        try:
+            keeper = udp_socket("", first - 1)
+        except OSError:
+            continue
+        with keeper:
+            if all(is_free(port) for port in ten):
+                yield ten
+                return
+
+
+def is_free(port: int) -> bool:
+    try:
+        with udp_socket("", port), socket.create_server(("", port)):
+            return True
+    except OSError:
+        return False
+
+
+def udp_socket(host: str = LOOPBACK, port: int = 0) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(LIMIT)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def stay_at_home() -> None:
     """From now on, looking for rooms in this process asks this computer alone: no test speaks to a real network."""
     net.ways_out = lambda own_addresses: [(LOOPBACK, EVERYBODY)]  # noqa: ARG005 - called by its name

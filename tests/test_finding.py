@@ -24,54 +24,27 @@ import pytest
 
 import net
 from tests.conftest import DESCRIPTORS
-from tests.helpers import EVERYBODY, LIMIT, LOOPBACK, Message, Wire, drain, expect, message, until
+from tests.helpers import (
+    EVERYBODY,
+    LIMIT,
+    LOOPBACK,
+    Message,
+    Wire,
+    drain,
+    expect,
+    is_free,
+    message,
+    udp_socket,
+    until,
+)
+from tests.helpers import own_ports as own_ports
 
 FIND: Message = message("find", protocol=net.PROTOCOL)
 ONE_WAY, ANOTHER_WAY = (LOOPBACK, EVERYBODY), ("", LOOPBACK)  # as two adapters
 NO_WAY = ("192.0.2.1", EVERYBODY)  # an address for documentation (RFC 5737): no computer has it to ask from
 ELSEWHERE = "127.0.0.2"  # stands for another computer: it is an address of this one, but not one that net looks for
 HAS_ELSEWHERE = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
-TEN = len(net.PORTS)
 Address = tuple[str, int]
-
-
-@contextlib.contextmanager
-def own_ports() -> Iterator[range]:
-    """Ten neighbouring ports for one test alone, also if all of the tests run twice at the same time.
-
-    They are below those that systems choose for outgoing connections, and nobody else uses any of them. A test that
-    has the port in front of them has all ten: these begin in steps of eleven, so no two tests' ports overlap.
-    """
-    while True:
-        first = random.randrange(10_000, 32_000, 1 + TEN) + 1
-        ten = range(first, first + TEN)
-        try:
-            keeper = udp_socket("", first - 1)
-        except OSError:
-            continue
-        with keeper:
-            if all(is_free(port) for port in ten):
-                yield ten
-                return
-
-
-def is_free(port: int) -> bool:
-    try:
-        with udp_socket("", port), socket.create_server(("", port)):
-            return True
-    except OSError:
-        return False
-
-
-def udp_socket(host: str = LOOPBACK, port: int = 0) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.settimeout(LIMIT)
-    try:
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 @pytest.fixture(autouse=True)

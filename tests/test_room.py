@@ -18,8 +18,7 @@ import pytest
 
 import net
 from tests.conftest import OpenRoom, open_sockets
-from tests.helpers import LIMIT, LOOPBACK, Member, Message, Wire, message, port_of, until
-from tests.test_finding import own_ports
+from tests.helpers import LIMIT, LOOPBACK, Member, Message, Wire, message, own_ports, port_of, until
 
 Enter = Callable[..., Member]
 FOREVER = 10 * LIMIT  # s; nobody waits so long
