@@ -21,6 +21,7 @@ import re
 import secrets
 import select
 import selectors
+import shutil
 import socket
 import ssl
 import struct
@@ -58,6 +59,14 @@ def skip_or_fail(sentence: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(sentence, pytrace=False)
     pytest.skip(sentence)
+
+
+def skip_without_namespaces() -> None:
+    """A test makes networks of its own: skip it where the system cannot."""
+    if sys.platform != "linux" or shutil.which("unshare") is None or shutil.which("ip") is None:
+        skip_or_fail("networks of one's own need Linux, unshare and ip (on Debian and Ubuntu: apt install iproute2)")
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode != 0:
+        skip_or_fail("only root may make a network of its own")
 
 
 def needs_tls(test: Test) -> Test:
