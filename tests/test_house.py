@@ -125,8 +125,7 @@ def test_no_function_is_longer_than_a_screen(module: str) -> None:
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0]
-            documented = ast.get_docstring(node) is not None
-            docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+            docstring = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(node) else 0
             lines = (node.end_lineno or 0) - node.lineno + 1 - docstring
             if lines > LONGEST_FUNCTION:
                 too_long[node.name] = lines
