@@ -1,7 +1,6 @@
 """What holds for every test (the guards), and the screen that the window's tests draw on.
 
-Two more guards are pytest's own, made strict in .pytest.ini: a thread that dies of an exception fails the test, and so
-does a socket or a file that was dropped without being closed.
+Two more are pytest's own, strict in .pytest.ini: a thread that dies, and a file or socket dropped without a close.
 """
 
 from __future__ import annotations
@@ -40,8 +39,6 @@ TOP = Path(__file__).resolve().parent.parent
 DESCRIPTORS = Path("/proc/self/fd")  # on Linux alone
 OpenRoom = Callable[..., net.Server]  # title, and what run_server takes
 
-SETTLE = min(LIMIT, 2.0)  # seconds for sockets to close once the threads that used them are gone
-
 
 def pytest_report_header() -> str | None:
     return "the window's tests are left out: this Python has no tkinter" if NO_TKINTER else None
@@ -79,17 +76,14 @@ def stays_at_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def threads_left(before: set[threading.Thread]) -> list[str]:
-    """The names of the new threads that do not end by themselves."""
+    """The names of the new threads that do not end."""
     deadline = time.monotonic() + LIMIT
-    left = [thread for thread in threading.enumerate() if thread not in before and not may_stay(thread)]
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    # A name look-up that hangs cannot be interrupted: the one thread that the design lets outlive its owner.
+    left = [thread for thread in left if not (thread.daemon and thread.name.startswith("name look-up "))]
     for thread in left:
         thread.join(max(0.0, deadline - time.monotonic()))
     return sorted(thread.name for thread in left if thread.is_alive())
-
-
-def may_stay(thread: threading.Thread) -> bool:
-    # A name look-up that hangs cannot be interrupted: the one thread that the design lets outlive its owner.
-    return thread.daemon and thread.name.startswith("name look-up ")
 
 
 def sockets_left(before: set[str]) -> int:
@@ -97,7 +91,7 @@ def sockets_left(before: set[str]) -> int:
         gc.collect()  # elsewhere: whatever was dropped says so now, in the test that dropped it, as a ResourceWarning
         return 0
     with contextlib.suppress(AssertionError):  # counted and told by the caller, with the rest
-        until(lambda: open_sockets() <= before, "all sockets are closed", SETTLE)
+        until(lambda: open_sockets() <= before, "all sockets are closed", min(LIMIT, 2.0))
     return len(open_sockets() - before)
 
 
@@ -208,26 +202,11 @@ def chance() -> random.Random:
 
 
 @pytest.fixture
-def pre_shared_keys() -> None:
-    """What `needs_tls` asks for."""
-    if not net.CAN_ENCRYPT:
-        skip_or_fail("this Python's OpenSSL has no pre-shared keys")
-
-
-@pytest.fixture
-def person(display: Display) -> Iterator[Callable[[str], Person]]:  # noqa: ARG001 - windows need a screen
+def person(display: Display, stack: contextlib.ExitStack) -> Callable[[str], Person]:  # noqa: ARG001 - a screen first
     """Opens a window for somebody; all are closed after the test."""
     from tests.windows import Person
 
-    opened: list[Person] = []
-
-    def open_window(name: str) -> Person:
-        opened.append(Person(name))
-        return opened[-1]
-
-    yield open_window
-    while opened:
-        opened.pop().close()
+    return lambda name: stack.enter_context(contextlib.closing(Person(name)))
 
 
 @pytest.fixture
@@ -267,9 +246,7 @@ def finders(monkeypatch: pytest.MonkeyPatch) -> list[FakeFinder]:
 @pytest.fixture(scope="session")
 def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
     """A screen for windows: on Linux always one of our own, so that the tests never touch the user's."""
-    try:
-        import tkinter  # noqa: F401 - a Python without it runs all the other tests
-    except ImportError:
+    if importlib.util.find_spec("_tkinter") is None:  # a Python without it runs all the other tests
         skip_or_fail("this Python has no tkinter (on Debian and Ubuntu: apt install python3-tk)")
     if sys.platform in ("darwin", "win32"):
         yield Display(None)

@@ -14,7 +14,6 @@ import pytest
 from tests.conftest import TOP
 
 MODULES = ("net.py", "chat_gui.py")
-AT_THE_TOP = {*MODULES, "README.md", "requirements-dev.txt", "tests"}
 LONGEST_FUNCTION = 60  # lines, without its docstring: as many as fit on a screen
 
 
@@ -52,11 +51,8 @@ def commands() -> Iterator[str]:
             yield found[1]
 
 
-def test_the_part_that_travels_imports_no_window() -> None:
+def test_the_part_that_travels_imports_no_window_and_the_window_no_sockets() -> None:
     assert not imported("net.py") & {"tkinter", "_tkinter", "chat_gui"}
-
-
-def test_the_window_imports_no_sockets() -> None:
     assert not imported("chat_gui.py") & {"socket", "ssl", "select", "selectors"}
 
 
@@ -129,8 +125,7 @@ def test_no_function_is_longer_than_a_screen(module: str) -> None:
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0]
-            documented = ast.get_docstring(node) is not None
-            docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+            docstring = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(node) else 0
             lines = (node.end_lineno or 0) - node.lineno + 1 - docstring
             if lines > LONGEST_FUNCTION:
                 too_long[node.name] = lines
@@ -139,7 +134,7 @@ def test_no_function_is_longer_than_a_screen(module: str) -> None:
 
 def test_nothing_else_stands_at_the_top() -> None:
     visible = {name.partition("/")[0] for name in tracked() if not name.startswith(".")}
-    assert visible == AT_THE_TOP
+    assert visible == {*MODULES, "README.md", "requirements-dev.txt", "tests"}
 
 
 def test_no_file_names_a_place_on_one_computer() -> None:
@@ -153,13 +148,8 @@ def test_no_file_names_a_place_on_one_computer() -> None:
     assert not named
 
 
-def test_the_readme_says_how_to_run_the_program_and_the_tests() -> None:
-    told = list(commands())
-    assert "chat_gui.py" in told
-    assert "-m tests" in told
-
-
-def test_every_command_in_the_readme_exists() -> None:
+def test_every_command_in_the_readme_exists_and_it_says_how_to_run_the_program_and_the_tests() -> None:
+    assert {"chat_gui.py", "-m tests"} <= set(commands())
     for command in commands():
         if module := re.match(r"-m (tests[\w.]*)", command):
             path = TOP / module[1].replace(".", "/")

@@ -30,12 +30,6 @@ def test_units_at_once_cost_no_wait_and_the_next_one_must_wait(limit: net.RateLi
     assert [limit.try_take("Ann") for _ in range(6)] == [0, 0, 0, 0, 0, pytest.approx(0.5)]
 
 
-def test_a_key_costs_another_key_nothing(limit: net.RateLimit) -> None:
-    assert limit.try_take("Ann", 5) == 0
-    assert limit.try_take("Ann") > 0
-    assert limit.try_take("Bob", 5) == 0
-
-
 def test_units_come_back_at_the_rate_a_second(limit: net.RateLimit, clock: Clock) -> None:
     limit.take("Ann", 5)
     clock.now += 1
@@ -81,16 +75,6 @@ def test_asking_for_the_wait_takes_nothing(limit: net.RateLimit) -> None:
     assert limit.wait("Ann", 6) == pytest.approx(0.5)
     assert limit.try_take("Ann", 5) == 0
     assert [limit.wait("Ann", 2) for _ in range(3)] == [pytest.approx(1)] * 3
-
-
-def test_units_may_be_fractions(limit: net.RateLimit) -> None:
-    assert [limit.try_take("Ann", 0.5) for _ in range(10)] == [0] * 10
-    assert limit.try_take("Ann", 0.5) == pytest.approx(0.25)
-
-
-def test_no_units_are_always_available(limit: net.RateLimit) -> None:
-    assert limit.take("Ann", 5) == 0
-    assert limit.try_take("Ann", 0) == 0
 
 
 def test_infinitely_many_units_a_second_are_no_limit(clock: Clock) -> None:
@@ -160,14 +144,6 @@ def test_when_the_time_is_up_a_deadline_raises_its_trouble(clock: Clock, late: f
     assert caught.value.trouble is Trouble.NO_ANSWER
 
 
-def test_without_a_trouble_of_its_own_a_deadline_calls_it_silence(clock: Clock) -> None:
-    deadline = net.Deadline(1.0, clock=clock)
-    clock.now += 1.0
-    with pytest.raises(net.ConnectionLost) as caught:
-        deadline.left()
-    assert caught.value.trouble is Trouble.SILENT
-
-
 def test_a_deadline_raises_at_once_when_nobody_waits_any_longer(clock: Clock) -> None:
     wanted = True
     deadline = net.Deadline(2.5, is_wanted=lambda: wanted, clock=clock)
@@ -175,13 +151,6 @@ def test_a_deadline_raises_at_once_when_nobody_waits_any_longer(clock: Clock) ->
     wanted = False
     with pytest.raises(net.ConnectionLost):
         deadline.left()
-
-
-def test_all_steps_of_a_job_share_the_time_of_one_deadline(clock: Clock) -> None:
-    deadline = net.Deadline(0.4, clock=clock)
-    for passed in (0.2, 0.3, 0.35):
-        clock.now = 1000.0 + passed
-        assert deadline.left() == pytest.approx(0.4 - passed)
 
 
 def test_a_deadline_that_is_restarted_has_all_its_time_again(clock: Clock) -> None:

@@ -78,36 +78,13 @@ def ask(*command: str) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-class Program(contextlib.AbstractContextManager["Program"]):
-    """PROGRAM, in one of the Pythons."""
-
-    def __init__(self, command: list[str]) -> None:
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, cwd=TOP, stdout=pipe, stderr=pipe, text=True)
-
-    def prints(self) -> list[str]:
-        """Everything that it printed. Waits for its end, and fails if that is an error."""
-        output, errors = self._process.communicate(timeout=3 * LIMIT)
-        assert self._process.returncode == 0, errors
-        return output.splitlines()
-
-    def __exit__(self, *_exception: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-@pytest.fixture(scope="module")
-def pythons() -> dict[str, str]:
-    found = find_pythons()
-    if len(found) < 2:
-        pytest.skip(f"this computer has no other Python than {', '.join(found)}")
-    return found
-
-
 def test_all_pythons_of_this_computer_talk_and_share_a_file_in_one_room(
-    pythons: dict[str, str], stack: contextlib.ExitStack, open_room: OpenRoom, tmp_path: Path
+    stack: contextlib.ExitStack, open_room: OpenRoom, tmp_path: Path
 ) -> None:
     """This Python hosts. Everyone hears everything in the same order, and saves the file that one of them shares."""
+    pythons = find_pythons()
+    if len(pythons) < 2:
+        pytest.skip(f"this computer has no other Python than {', '.join(pythons)}")
     picture = tmp_path / "picture.png"
     picture.write_bytes(bytes(range(256)) * 5000)
     events: net.Events = queue.Queue()
@@ -115,16 +92,19 @@ def test_all_pythons_of_this_computer_talk_and_share_a_file_in_one_room(
     stack.enter_context(net.run_client(LOOPBACK, "Host", events, port=room.port, token=room.token))
     expect(events, net.Joined)
     total = LINES * len(pythons)
-    programs: dict[str, Program] = {}
+    programs: dict[str, subprocess.Popen[str]] = {}
     for name, python in pythons.items():
         shared = "" if programs else str(picture)
         arguments = [room.port, f"Python {name}", LINES, total, shared, tmp_path / f"saved by {name}"]
         command = [python, "-c", PROGRAM, *map(str, arguments)]
-        programs[name] = stack.enter_context(Program(command))
+        programs[name] = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, text=True)
+        stack.callback(programs[name].communicate)
+        stack.callback(programs[name].kill)
     heard = [expect(events, net.Said).text for _ in range(total)]
     for name, program in programs.items():
-        assert program.prints() == heard
-        assert [line for line in heard if line.startswith(f"Python {name} ")] == [
-            f"Python {name} {number}" for number in range(LINES)
-        ]
+        printed, _ = program.communicate(timeout=3 * LIMIT)
+        assert program.returncode == 0
+        assert printed.splitlines() == heard
+        own = [line for line in heard if line.startswith(f"Python {name} ")]
+        assert own == [f"Python {name} {number}" for number in range(LINES)]
         assert (tmp_path / f"saved by {name}").read_bytes() == picture.read_bytes()

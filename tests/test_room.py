@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import queue
 import socket
 import threading
 import time
@@ -18,8 +17,7 @@ import pytest
 
 import net
 from tests.conftest import OpenRoom, open_sockets
-from tests.helpers import LIMIT, LOOPBACK, Member, Message, Wire, message, port_of, until
-from tests.test_finding import own_ports
+from tests.helpers import LIMIT, LOOPBACK, Member, Message, Wire, message, own_ports, port_of, until
 
 Enter = Callable[..., Member]
 FOREVER = 10 * LIMIT  # s; nobody waits so long
@@ -117,25 +115,6 @@ def test_a_room_that_cannot_exist_is_the_callers_mistake(open_room: OpenRoom, wr
         open_room(**wrong)
 
 
-# Lines ---------------------------------------------------------------------------------------------------------------
-
-
-def test_each_line_is_cleaned_and_answered_in_order(alice: Member, bob: Member) -> None:
-    for text in ("a\rb\r\nc", "", "\x1b[31mred", "x" * 4001, "last"):
-        alice.says(text)
-    answers = [answer for answer in alice.all_up_to("said", text="last") if answer["type"] != "joined"]
-    assert [(answer["id"], answer.get("code", answer["type"])) for answer in answers] == [
-        (1, "said"), (2, "empty"), (3, "said"), (4, "long"), (5, "said"),
-    ]  # fmt: skip
-    assert [bob.receive_until("said")["text"] for _ in range(3)] == ["a\nb\nc", "[31mred", "last"]
-
-
-def test_a_line_that_is_too_long_for_the_room_is_refused_and_the_others_go_on(alice: Member, bob: Member) -> None:
-    alice.says("x" * net.MAX_LINE_TO_ROOM)
-    assert alice.receive_until("refused")["code"] == "bad"
-    assert bob.may_write() == "said"
-
-
 # One person, one place -----------------------------------------------------------------------------------------------
 
 
@@ -162,25 +141,6 @@ def test_a_person_who_is_back_in_time_has_neither_left_nor_joined(
     enter(room, "Bob", bob.token).says("back")
     assert [event["type"] for event in alice.all_up_to("said")] == ["joined", "joined", "said"]
     until(lambda: len(room_threads(room)) == readers, "nobody waits for Bob any longer")
-
-
-def test_a_person_who_is_not_back_in_time_has_left(alice: Member, bob: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "BACK_WITHIN", 0.1)
-    bob.close()
-    left = alice.receive_until("left")
-    assert (left["who"], left["name"], left["reason"]) == (bob.who, "Bob", "lost")
-
-
-def test_what_was_said_before_leaving_is_heard_and_what_comes_after_is_not(alice: Member, bob: Member) -> None:
-    bob.says("bye")
-    bob.leave()
-    bob.says("not any more")
-    alice.hears("bye")
-    left = alice.next()
-    assert (left["who"], left["name"], left["reason"]) == (bob.who, "Bob", "left")
-    alice.says("marker")
-    assert alice.next()["text"] == "marker"
-    assert bob.receive_all()[-1] == left  # and nobody tells Bob that it is over: his program knows
 
 
 def test_a_leaving_is_seen_at_once_whatever_comes_behind_it(
@@ -214,18 +174,6 @@ def test_a_person_who_left_is_not_lost_as_well(
 
 
 # Last words ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("long_farewell")
-@pytest.mark.parametrize("has_joined", [True, False])
-def test_a_refusal_arrives_although_the_other_side_is_still_sending(room: net.Server, has_joined: bool) -> None:
-    """Most of the junk cannot even be sent before the room refuses it: it does not fit the buffers."""
-    with Wire(room.port) as wire:
-        if has_joined:
-            wire.join("Alice")
-        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
-        wire.send_bytes(b"junk\n" * 200_000)
-        assert wire.receive_until("refused")["code"] == "bad"
 
 
 @pytest.mark.usefixtures("long_farewell")
@@ -291,16 +239,6 @@ def test_a_person_who_sends_no_complete_line_is_lost(
             alice.send_bytes(sent)
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_person_who_says_nothing_but_pings_stays(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "SILENCE", 1.5)  # longer than a slow computer stands still
-    begin = time.monotonic()
-    while time.monotonic() - begin < 2.0:
-        alice.receive_until("ping")
-        alice.ping()
-    assert alice.may_write() == "said"
-
-
 @pytest.mark.parametrize("sent", [b"", b"{", net.encode(net.Hello(net.PROTOCOL, tls=False))])
 def test_a_connection_that_does_not_say_what_it_came_for_is_closed(
     room: net.Server, monkeypatch: pytest.MonkeyPatch, sent: bytes
@@ -326,16 +264,6 @@ def test_twenty_units_are_free_and_then_a_person_is_read_more_slowly(
         alice.says(chr(ord("A") + number) * size)
     alice.hears(chr(ord("A") + lines - 1) * size)
     assert time.monotonic() - begin > 0.4  # on a slow computer it takes longer
-
-
-def test_the_others_are_heard_while_somebody_floods(open_room: OpenRoom, enter: Enter) -> None:
-    room = open_room(rate=1)
-    alice, bob = enter(room, "Alice"), enter(room, "Bob")
-    for number in range(400):
-        alice.says(str(number))
-    bob.hears("0")
-    bob.says("may I?")
-    assert bob.hears("may I?")["number"] < 50  # long before the 400 lines are through
 
 
 def test_time_in_which_the_limit_holds_somebody_back_is_not_silence(
@@ -403,24 +331,6 @@ def test_from_one_address_some_new_people_come_at_once_and_the_next_is_told_when
         enter(unlimited, "Pupil")
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_room_in_which_nobody_says_anything_wakes_nobody(alice: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    alice.says("that was all")
-    alice.hears("that was all")
-    ticks: queue.SimpleQueue[int] = queue.SimpleQueue()
-    wakes: list[net.Sender] = []
-
-    def keep_time(_connection: net.Connection) -> bool:
-        ticks.put(len(wakes))
-        return False
-
-    with monkeypatch.context() as patch:
-        patch.setattr(net.Connection, "keep_time", keep_time)
-        ticks.get(timeout=LIMIT)  # the sender was woken for what she said before this one
-        patch.setattr(net.Sender, "wake", wakes.append)
-        assert [ticks.get(timeout=LIMIT) for _ in range(5)] == [0] * 5
-
-
 # Ports ---------------------------------------------------------------------------------------------------------------
 
 
@@ -436,16 +346,6 @@ def test_rooms_take_the_next_free_port_and_never_share_one(open_room: OpenRoom, 
     assert [open_room(port=wanted).port for wanted in (ports[1], ports[0], ports[0])] == [ports[1], ports[0], ports[2]]
     with pytest.raises(OSError, match="are all taken"):
         open_room(port=ports[0])
-
-
-def test_rooms_that_open_at_the_same_time_get_ports_of_their_own(open_room: OpenRoom, ports: range) -> None:
-    opened: queue.SimpleQueue[int] = queue.SimpleQueue()
-    threads = [threading.Thread(target=lambda: opened.put(open_room(port=ports[0]).port)) for _ in ports]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LIMIT)
-    assert sorted(opened.get_nowait() for _ in ports) == list(ports)
 
 
 def test_a_port_that_is_reserved_is_passed_over(
@@ -473,12 +373,6 @@ def test_a_room_that_cannot_have_the_port_it_asked_for_leaves_nothing_behind(ope
 
 
 # Closing -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("alice")
-def test_every_thread_of_a_room_says_whose_it_is(room: net.Server) -> None:
-    until(lambda: "reader Alice" in room_threads(room), "her reader is named for her")
-    assert {f"accept {room.port}", f"sender {room.port}"} <= set(room_threads(room))
 
 
 @pytest.mark.parametrize(("rate", "lines"), [(None, 500), (1, 100)])
@@ -515,20 +409,6 @@ def test_the_room_ends_with_its_with_statement_may_be_closed_twice_and_nobody_an
 
 
 # Short of threads and connections ------------------------------------------------------------------------------------
-
-
-def test_without_threads_for_newcomers_the_people_in_the_room_go_on(
-    room: net.Server, alice: Member, enter: Enter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def start(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        with Wire(room.port) as newcomer:
-            assert newcomer.receive_all() == []
-    assert alice.may_write() == "said"
-    enter(room, "Bob")
 
 
 def test_when_connections_run_out_those_that_have_not_joined_make_way_the_oldest_first(

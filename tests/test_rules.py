@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import queue
 import secrets
 from collections.abc import Callable
@@ -12,20 +11,10 @@ from typing import TypeVar
 import pytest
 
 import net
-from tests.helpers import drain
+from tests.helpers import Clock, drain
 
 T = TypeVar("T")
 HERE, THERE, ELSEWHERE = "192.0.2.1", "192.0.2.2", "192.0.2.3"  # computers of the classroom
-
-
-class Clock:
-    """Time stands still until the test says otherwise."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 class Member:
@@ -192,17 +181,6 @@ def test_a_welcome_says_everything_about_the_room(room: net.Room, host: Member, 
     assert joined == [(1, "Mr Lee"), (2, "Ann"), (3, "Late")]  # one's own joining is the last
 
 
-@pytest.mark.parametrize(("history", "missed", "heard"), [(100, 0, "abcde"), (4, 3, "cde"), (1, 6, "")])
-def test_a_short_history_says_how_much_is_missing(history: int, missed: int, heard: str) -> None:
-    room = net.Room("Room 7", history=history)
-    ann = Member(room, "Ann")
-    for text in "abcde":
-        ann.says(text)
-    late = Member(room, "Late")
-    assert (late.welcome.missed, late.welcome.history) == (missed, 7 - missed)
-    assert texts(late.files_and_history) == list(heard)
-
-
 @pytest.mark.parametrize(("history", "missed", "heard"), [(100, 0, "abcde"), (3, 2, "cde")])
 def test_people_who_come_back_get_what_is_new(history: int, missed: int, heard: str) -> None:
     room = net.Room("Room 7", history=history)
@@ -247,16 +225,8 @@ def test_files_from_before_the_history_that_are_still_available_come_first() -> 
     for member, files, missed in ((bob.again(after=3), [map_], 6), (Member(room, "Late"), [worksheet, map_], 9)):
         welcome = member.welcome
         assert (welcome.files, welcome.missed, welcome.history) == (len(files), missed, 3)
-        first = of_kind(net.Shared, member.files_and_history[: len(files)])
-        assert [event.file for event in first] == files
+        assert [event.file for event in of_kind(net.Shared, member.files_and_history[: len(files)])] == files
         assert newest in [event.file for event in of_kind(net.Shared, member.files_and_history[len(files) :])]
-
-
-@pytest.mark.parametrize(("computer_says", "room_says"), [(-5.0, 0.0), (1.23456, 1.234), (1e12, float(net.MAX_TIME))])
-def test_a_clock_that_is_wrong_cannot_make_a_time_that_the_wire_forbids(computer_says: float, room_says: float) -> None:
-    joined = Member(net.Room("Room 7", now=lambda: computer_says), "Ann").files_and_history[0]
-    assert isinstance(joined, net.Joined)
-    assert joined.time == room_says
 
 
 # Names ---------------------------------------------------------------------------------------------------------------
@@ -267,12 +237,8 @@ def test_a_clock_that_is_wrong_cannot_make_a_time_that_the_wire_forbids(computer
     [
         ("Ann", "Ann 2"),
         ("ANN", "ANN 2"),
-        ("A\u200bnn\u202e", "Ann 2"),
-        ("Ａｎｎ", "Ann 2"),
-        (" Ann\t ", "Ann 2"),
-        ("Ann B", "Ann B"),
+        ("Ａ\u200bｎｎ ", "Ann 2"),
         ("Änn", "Änn"),  # names may look alike, except like the host's
-        ("Αnn", "Αnn"),  # a Greek letter
         ("x" * 33, "x" * 32),
         ("An\ud800n", "An\ufffdn"),
     ],
@@ -286,11 +252,10 @@ def test_the_room_writes_the_names(ann: Member, asked: str, given: str) -> None:
 LOOKS_LIKE_MR_LEE = [
     *["Mr Lee", "MR LEE", "Ｍｒ\u3000Ｌｅｅ", "Mr\u200b Lee"],  # case, and other forms of the same letters
     *["MrLee", "M r L e e", "Mr-Lee", "_mr lee_", "Mr Lee."],  # spaces and signs
-    *["Mr Lee 2", "Mr Lee2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣", "Mr 1ee"],  # digits
-    *["Mr Lee (host)", "Mr Lee 2 (host, you)", "Mr Lee (maths", "Mr Lee [teacher]", "(Mr Lee)", "Mr Lee （x）"],
+    *["Mr Lee 2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣", "Mr 1ee"],  # digits
+    *["Mr Lee 2 (host, you)", "Mr Lee (maths", "Mr Lee [teacher]", "(Mr Lee)", "Mr Lee （x）"],
     *["Mr Léé", "Mr Le\u0301e", "Mr Łee", "Mr Lee\u20e3"],  # accents and other marks
-    *["Мr Lее", "Мг Lee", "Mr Lεε", "Μr Lee"],  # Cyrillic and Greek
-    *["Mr Lee 👑", "✓ Mr Lee"],
+    *["Мr Lее", "Мг Lee", "Mr Lεε", "Μr Lee", "Mr Lee 👑"],  # Cyrillic, Greek, pictures
 ]
 INVISIBLE = ["", "\u200b\u202e", "\x07", "\u3164", "\u2800"]
 
@@ -307,8 +272,6 @@ def test_a_name_that_is_invisible_or_looks_like_the_hosts_is_refused(room: net.R
     [
         ("Mr Lee", ["Mr Leeson", "Mr L", "Lee", "Tom Mr Lee", "(Mr Lee) Tom", "Mrs Lee", "李"]),
         ("123", ["456", "🐼", "+"]),  # nothing is left to compare, so it matches nothing
-        ("👩", ["456", "🐼", "+"]),
-        ("007 (1)", ["456", "🐼", "+"]),
     ],
 )
 def test_a_name_that_does_not_look_like_the_hosts_is_anybodys(host_name: str, names: list[str]) -> None:
@@ -321,28 +284,13 @@ def test_nobody_is_given_the_hosts_name_by_being_cut_or_numbered(host_name: str,
     assert refusal(net.Room("Room 7", host_name), asked) == "bad"
 
 
-def test_the_room_does_not_try_every_number_for_a_name_that_looks_like_the_hosts_once_it_is_cut(
-    room: net.Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = "Mr Lee" + "1" * 24 + "xy"
-    assert Member(room, name).name == name
-    skeleton = net.skeleton
-    compared: list[str] = []
-
-    def counted_skeleton(name: str) -> str:
-        compared.append(name)
-        return skeleton(name)
-
-    monkeypatch.setattr(net, "skeleton", counted_skeleton)
-    assert refusal(room, name) == "bad"
-    assert len(compared) < 10
-
-
 def test_equal_names_are_numbered_within_32_characters_and_past_numbers_that_people_chose(room: net.Room) -> None:
     names = [Member(room, "x" * 32).name for _ in range(11)]
     assert (names[0], names[1], names[10]) == ("x" * 32, "x" * 30 + " 2", "x" * 29 + " 11")
     names = [Member(room, name).name for name in ("Ann 2", "Ann", "Ann", "Ann 2")]
     assert names == ["Ann 2", "Ann", "Ann 3", "Ann 2 2"]
+    almost = Member(room, "Mr Lee" + "1" * 24 + "xy").name  # cut for a number, it looks like the host's
+    assert refusal(room, almost) == "bad"
 
 
 def test_a_name_stays_with_its_token_while_the_person_is_in_the_list_and_is_then_free(bob: Member) -> None:
@@ -350,16 +298,11 @@ def test_a_name_stays_with_its_token_while_the_person_is_in_the_list_and_is_then
     assert Member(bob.room, "Bob").name == "Bob 2"
     again = bob.again("another name")
     assert again.name == "Bob"
+    number = again.says("hi")
     again.leaves()
     assert Member(bob.room, "bob").name == "bob"
-
-
-def test_people_who_left_come_again_with_the_same_number_and_a_new_name(bob: Member) -> None:
-    number = bob.says("hi")
-    bob.leaves()
-    again = bob.again("Robert")
-    assert (again.who, again.name, again.welcome.last_id) == (bob.who, "Robert", number)
-    assert isinstance(again.files_and_history[-1], net.Joined)
+    back = again.again("Robert")
+    assert (back.who, back.name, back.welcome.last_id) == (bob.who, "Robert", number)
 
 
 def test_the_first_of_too_many_who_left_is_forgotten_unless_removed(
@@ -425,42 +368,10 @@ def test_in_a_full_room_the_newest_of_more_than_forty_makes_room_for_somebody_fr
     assert last.seconds
     for other in (host, crowd[0]):
         assert net.Refused not in kinds(other.hears())
-
-
-def test_in_a_full_room_forty_people_at_one_address_are_a_class_and_stay() -> None:
-    room = net.Room("Room 7", limit=40)
-    for number in range(40):
-        Member(room, f"Pupil {number}", at=HERE)
-    assert refusal(room, at=ELSEWHERE) == "full"
+    assert refusal(room, at="192.0.2.4") == "full"  # forty people at one address are a class, and stay
 
 
 # What people say -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [("", "empty"), (" \t\n\x1b\x07\u200b\u3164", "empty"), ("x" * 4001, "long"), ("x\n" * 99 + "\rx", "long")],
-)
-def test_a_text_that_cannot_appear_is_rejected_with_a_reason(ann: Member, text: str, code: str) -> None:
-    number = ann.says(text)
-    rejected = ann.hears_last(net.Rejected)
-    assert (rejected.id, rejected.code) == (number, code)
-    assert rejected.reason
-
-
-@pytest.mark.parametrize(
-    ("text", "heard"),
-    [
-        ("x\n" * 99 + "x", "x\n" * 99 + "x"),
-        ("\x1b[31mred\x00\x7f\x9b", "[31mred"),
-        ("👩\u200d👧 שלום", "👩\u200d👧 שלום"),
-        ("x" * 4000 + "\x00", "x" * 4000),
-        ("a\tb\rc\r\nd\u2028e", "a\tb\nc\nd\ne"),  # a carriage return would let the rest overwrite the beginning
-    ],
-)
-def test_every_other_text_is_passed_on(ann: Member, bob: Member, text: str, heard: str) -> None:
-    ann.says(text)
-    assert bob.hears_last(net.Said).text == heard
 
 
 def test_each_line_is_answered_in_order_whatever_the_host_does(room: net.Room, ann: Member, bob: Member) -> None:
@@ -471,21 +382,18 @@ def test_each_line_is_answered_in_order_whatever_the_host_does(room: net.Room, a
         lambda: None,
         lambda: room.mute(ann.who, True),
         lambda: room.pause(True),
-        lambda: room.pause(False),
-        lambda: room.mute(ann.who, False),
     ]
     for change in changes:
         change()
         for text in ("a", "", "b" * 4001):
             ann.says(text)
     answers = [answer for answer in ann.hears() if isinstance(answer, net.Said | net.Rejected)]
-    assert [answer.id for answer in answers] == list(range(1, 16))
+    assert [answer.id for answer in answers] == list(range(1, 10))
     codes = [answer.code if isinstance(answer, net.Rejected) else "said" for answer in answers]
-    checked = ["said", "empty", "long"]
-    assert codes == [*checked, *["muted"] * 3, *["paused"] * 3, *["muted"] * 3, *checked]
+    assert codes == ["said", "empty", "long", *["muted"] * 3, *["paused"] * 3]
     seen = bob.hears()
-    assert kinds(seen) == [net.Said, net.Paused, net.Paused, net.Said]
-    assert numbers(seen) == list(range(start, start + 4))
+    assert kinds(seen) == [net.Said, net.Paused]
+    assert numbers(seen) == [start, start + 1]
 
 
 def test_an_id_that_is_not_above_the_last_one_answered_is_dropped_without_an_answer(ann: Member) -> None:
@@ -500,20 +408,6 @@ def test_an_id_that_is_not_above_the_last_one_answered_is_dropped_without_an_ans
 
 
 # One person, one connection that counts ------------------------------------------------------------------------------
-
-
-def test_an_older_connection_of_the_same_person_no_longer_counts(room: net.Room, ann: Member, bob: Member) -> None:
-    bob.hears()
-    bob.says("not yet written to Bob's first connection")
-    bobs = [bob, bob.again(), bob.again()]
-    for old in bobs[:-1]:
-        old.says("not heard", 99)
-        old.leaves()
-        assert not room.lose(old.person, old.feed)
-        assert kinds(old.hears()) == [net.Closed]
-        assert old.feed.life is net.Life.CLOSED
-    bobs[-1].says("heard")
-    assert kinds(ann.hears()) == [net.Joined, net.Said, net.Said]
 
 
 def test_only_people_who_are_not_back_in_time_have_left(room: net.Room, ann: Member, bob: Member) -> None:
@@ -543,21 +437,6 @@ def test_people_who_leave_see_everything_up_to_their_own_leaving_and_nothing_aft
     assert isinstance(left, net.Left)
     assert (left.who, left.reason) == (bob.who, "left")
     assert texts(ann.hears()) == ["bye", "Bob is gone"]
-
-
-# What each feed gets -------------------------------------------------------------------------------------------------
-
-
-def test_a_piece_is_joined_once_for_all_who_are_at_the_same_event(ann: Member, bob: Member) -> None:
-    for each in (ann, bob):
-        each.hears()
-    ann.says("hello")
-    ann.says("again")
-    pieces: net.Pieces = {}
-    first, second = (ann.room.next_piece(each.feed, pieces) for each in (ann, bob))
-    assert first is second is not None
-    assert ann.feed.cursor == bob.feed.cursor == ann.room.history.next
-    assert ann.room.next_piece(ann.feed, pieces) is None
 
 
 def test_whatever_gives_a_feed_something_says_that_there_is_news(room: net.Room, ann: Member) -> None:
@@ -642,20 +521,6 @@ def test_bans_spread_where_everybody_is_banned_and_are_undone_one_by_one(room: n
     assert not spreads_to(room, ann.at)
 
 
-@both_bans
-def test_on_the_hosts_computer_a_ban_spreads_only_while_the_host_is_away(
-    room: net.Room, host: Member, ban: Ban
-) -> None:
-    first, second = (Member(room, name, at=host.at) for name in ("First", "Second"))
-    ban(room, first.who, True)
-    assert host.may_write() == second.may_write() == "said"
-    assert not spreads_to(room, host.at)
-    host.leaves()
-    ban(room, second.who, True)
-    assert spreads_to(room, host.at)
-    assert host.again().may_write() == "said"
-
-
 @pytest.mark.usefixtures("ann")
 @both_bans
 @pytest.mark.parametrize("who", [0, net.HOST, 99, 2**53])
@@ -665,10 +530,9 @@ def test_the_host_and_people_who_do_not_exist_cannot_be_banned(room: net.Room, b
             ban(room, who, on)
 
 
-@pytest.mark.parametrize("bans", list(itertools.permutations([net.Room.mute, net.Room.remove])))
-def test_somebody_who_is_also_muted_comes_back_muted(room: net.Room, ann: Member, bans: tuple[Ban, ...]) -> None:
-    for ban in bans:
-        ban(room, ann.who, True)
+def test_somebody_who_is_also_muted_comes_back_muted(room: net.Room, ann: Member) -> None:
+    room.remove(ann.who, True)
+    room.mute(ann.who, True)
     room.remove(ann.who, False)
     assert ann.again().may_write() == "muted"
 
@@ -691,26 +555,11 @@ def test_a_muted_person_is_told_alone_reads_on_and_is_not_heard(room: net.Room, 
     assert (ann.may_write(), ann.may_share()) == ("said", "shared")
 
 
-def test_people_who_are_muted_while_away_learn_it_from_the_welcome(room: net.Room, ann: Member, bob: Member) -> None:
-    ann.is_lost()
-    bob.leaves()
-    for member in (ann, bob):
-        room.mute(member.who, True)
-        again = member.again()
-        assert again.welcome.muted
-        assert net.Muted not in kinds(again.files_and_history)
-        again.is_lost()
-        room.mute(member.who, False)
-        assert not member.again().welcome.muted
-
-
 @pytest.mark.parametrize(
     ("goes", "comes"),
     [
         pytest.param(Member.leaves, Member.again, id="comes again"),
         pytest.param(Member.is_lost, Member.again, id="comes back after a break"),
-        pytest.param(stays, Member.again, id="opens a second window"),
-        pytest.param(Member.leaves, lambda ann: ann.again("Nobody"), id="takes another name"),
         pytest.param(Member.leaves, lambda ann: Member(ann.room, "Nobody"), id="starts the program again"),
         pytest.param(stays, lambda ann: Member(ann.room, "Nobody"), id="starts a second program"),
         pytest.param(Member.is_lost, lambda ann: ann.again(at=THERE), id="goes to another computer"),
@@ -736,15 +585,15 @@ def test_a_muted_person_stays_muted_whatever_they_do_and_unmuting_them_there_und
 
 def test_a_mute_spreads_until_ten_minutes_after_the_last_has_left(room: net.Room, ann: Member, clock: Clock) -> None:
     room.mute(ann.who, True)
-    clock.seconds += 10_000
+    clock.now += 10_000
     second = Member(room, "Second")
     assert second.welcome.muted  # Ann is still in
     ann.leaves()
-    clock.seconds += 500
+    clock.now += 500
     second.leaves()
-    clock.seconds += 599
+    clock.now += 599
     assert spreads_to(room, ann.at)
-    clock.seconds += 601
+    clock.now += 601
     assert not spreads_to(room, ann.at)
     assert ann.again().welcome.muted  # the flag of a person does not end
 
@@ -771,7 +620,7 @@ def test_where_the_host_is_called_guest_a_muted_newcomer_is_a_visitor(host_name:
     assert [Member(room, "Ann").name, Member(room, "Ann").name] == ["Visitor 1", "Visitor 2"]
 
 
-# Remove --------------------------------------------------------------------------------------------------------------
+# Remove, and what the host is told of it -----------------------------------------------------------------------------
 
 
 def test_a_removed_person_reads_why_as_the_last_word(room: net.Room, ann: Member, bob: Member) -> None:
@@ -792,38 +641,23 @@ def test_a_removed_person_reads_why_as_the_last_word(room: net.Room, ann: Member
     assert Member(room, "Carol", at=ELSEWHERE).welcome.people == ((1, "Mr Lee"), (bob.who, "Bob"), (4, "Carol"))
 
 
-def test_a_removed_person_stays_out_until_the_host_lets_them_in(room: net.Room, ann: Member, told: net.Events) -> None:
+def test_a_removed_person_stays_out_until_the_host_lets_them_in_and_newcomers_there_for_ten_minutes(
+    room: net.Room, ann: Member, told: net.Events, clock: Clock
+) -> None:
     room.remove(ann.who, True)
     for at in (ann.at, THERE, net.LOOPBACK):
         assert refusal(room, "Somebody Else", ann.token, at=at) == "removed"
     assert refusal(room, at=ann.at) == "removed"
     assert controls(told) == [((), ((ann.who, "Ann"),))]  # none of these attempts is a person
+    clock.now += 599
+    assert spreads_to(room, ann.at)
+    clock.now += 2  # the attempt has not made it longer
+    assert not spreads_to(room, ann.at)
+    assert refusal(room, "Ann", ann.token) == "removed"
     room.remove(ann.who, False)
     again = ann.again()
     assert again.who == ann.who
     assert again.may_write() == "said"
-
-
-def test_a_removal_spreads_for_ten_minutes(room: net.Room, ann: Member, clock: Clock) -> None:
-    room.remove(ann.who, True)
-    clock.seconds += 599
-    assert spreads_to(room, ann.at)
-    clock.seconds += 2  # the attempt has not made it longer
-    assert not spreads_to(room, ann.at)
-    assert refusal(room, "Ann", ann.token) == "removed"
-
-
-def test_a_person_is_gone_once_however_they_went_before_they_were_removed(
-    room: net.Room, ann: Member, bob: Member, host: Member, told: net.Events
-) -> None:
-    host.hears()
-    ann.is_lost()
-    bob.leaves()
-    for member in (ann, bob):
-        for on in (True, True, False, False):
-            room.remove(member.who, on)
-    assert [left.reason for left in of_kind(net.Left, host.hears())] == ["left", "removed"]
-    assert controls(told) == [((), ((ann.who, "Ann"),)), ((), ()), ((), ((bob.who, "Bob"),)), ((), ())]
 
 
 def test_a_removal_deletes_the_persons_files_and_no_others(room: net.Room, ann: Member, bob: Member) -> None:
@@ -838,25 +672,17 @@ def test_a_removal_deletes_the_persons_files_and_no_others(room: net.Room, ann: 
     assert room.remove(ann.who, False) == []  # for good
 
 
-# What the host is told -----------------------------------------------------------------------------------------------
-
-
 def test_the_host_is_told_who_is_muted_and_removed_whenever_that_changes(
     room: net.Room, ann: Member, bob: Member, told: net.Events
 ) -> None:
     room.mute(ann.who, True)
     room.mute(bob.who, True)
-    assert controls(told) == [((ann.who,), ()), ((ann.who, bob.who), ())]
     ann.leaves()
-    assert controls(told) == [((bob.who,), ())]  # only people in the list
-    again = ann.again()
+    assert controls(told) == [((ann.who,), ()), ((ann.who, bob.who), ()), ((bob.who,), ())]  # only people in the list
     second = Member(room, "Second")  # muted by the address
-    assert controls(told) == [((ann.who, bob.who), ()), ((ann.who, bob.who, second.who), ())]
-    second.leaves()
+    assert controls(told) == [((bob.who, second.who), ())]
     room.remove(bob.who, True)
-    room.remove(again.who, True)
-    assert controls(told)[-1] == ((), ((ann.who, "Guest 1"), (bob.who, "Bob")))
-    Member(room, "Carol", at=ELSEWHERE).leaves()
+    assert controls(told) == [((second.who,), ((bob.who, "Bob"),))]
     room.pause(True)
     assert controls(told) == []
 
@@ -907,12 +733,11 @@ def test_a_deleted_message_is_gone_for_all_who_do_not_have_it_yet(room: net.Room
 
 def test_a_deleted_file_is_named_once_and_nothing_of_it_is_left(room: net.Room, ann: Member, bob: Member) -> None:
     file = ann.shares("secret.txt")
-    shared = bob.hears_last(net.Shared)
-    assert [room.delete(shared.number), room.delete(shared.number)] == [file, None]
-    late = Member(room, "Late").files_and_history[shared.number - 1]
+    number = bob.hears_last(net.Shared).number
+    assert [room.delete(number), room.delete(number)] == [file, None]
+    late = Member(room, "Late").files_and_history[number - 1]
     assert isinstance(late, net.Shared)
     assert (late.filename, late.size, late.sha256, late.taken_back) == ("", 0, "", True)
-    assert kinds(bob.hears()) == [net.TakenBack, net.Joined]
 
 
 def test_messages_and_files_of_everybody_can_be_deleted_and_nothing_else(
@@ -920,19 +745,13 @@ def test_messages_and_files_of_everybody_can_be_deleted_and_nothing_else(
 ) -> None:
     for member in (host, ann, bob):
         member.says("from me")
-    ann.shares()
+    file = ann.shares()
     ann.leaves()
-    room.mute(bob.who, True)
     room.pause(True)
-    host.hears()
-    deleted = []
-    for number in (-1, 0, *range(1, room.history.next), room.history.next + 10, 2**60):
-        try:
+    assert [room.delete(number) for number in (4, 5, 6, 7)] == [None, None, None, file]
+    for number in (-1, 0, 1, 8, 9, room.history.next, 2**60):
+        with pytest.raises(ValueError, match=str(number)):
             room.delete(number)
-            deleted.append(number)
-        except ValueError:
-            pass
-    assert deleted == [4, 5, 6, 7]
 
 
 def test_what_is_no_longer_in_the_history_is_deleted_in_the_windows() -> None:

@@ -7,44 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import hashlib
 import logging
 import os
 import queue
 import random
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 import net
+from tests import helpers
 from tests.conftest import DESCRIPTORS, TOP, OpenRoom, open_sockets
-from tests.helpers import (
-    LIMIT,
-    LONG,
-    LOOPBACK,
-    Message,
-    Proxy,
-    Wire,
-    expect,
-    message,
-    skip_or_fail,
-    srp_hex,
-    until,
-)
-
-Kind = TypeVar("Kind")
+from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, message, srp_hex, until
 
 NEEDS_TLS = pytest.mark.skipif(not net.CAN_ENCRYPT, reason="this Python cannot encrypt a room")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these limits")
@@ -90,12 +71,12 @@ def person_enters(stack: contextlib.ExitStack) -> PersonEnters:
 # Bad networks --------------------------------------------------------------------------------------------------------
 
 
-class Person:
+class Person(helpers.Person):
     """Somebody with the program, and all that happened to them."""
 
-    def __init__(self, name: str, port: int, token: str | None = None, password: str | None = None) -> None:
+    def __init__(self, name: str, port: int, password: str | None = None) -> None:
+        super().__init__(name, port, password=password)
         self.name = name
-        self.events: net.Events = queue.Queue()
         self.seen: list[net.Event] = []
         self.lines: list[net.Said] = []
         self.room = ""
@@ -104,7 +85,6 @@ class Person:
         self.returned: dict[int, str] = {}  # ids of rejected lines, and the codes
         self.own_ids: list[int] = []
         self.number = 0  # of the newest event
-        self.client = net.run_client(LOOPBACK, name, self.events, port=port, token=token, password=password)
 
     def take(self) -> net.Event:
         """The next event."""
@@ -126,11 +106,9 @@ class Person:
             self.answered.append(event.id)
         return event
 
-    def hears(self, text: str) -> None:
+    def hears_at_last(self, text: str) -> None:
         """Waits for a line with this text, unless it has come already."""
-        deadline = time.monotonic() + 2 * LIMIT
         while all(line.text != text for line in self.lines):
-            assert time.monotonic() < deadline, f"{self.name} does not hear {text!r}"
             self.take()
 
     def is_in(self, other: Person) -> bool:
@@ -138,10 +116,6 @@ class Person:
         while not other.room:
             other.take()
         return self.room == other.room
-
-    def close(self) -> None:
-        self.client.close()
-        assert self.client.join(LIMIT)
 
 
 @contextlib.contextmanager
@@ -290,42 +264,6 @@ def test_a_client_that_never_reads_costs_the_others_nothing(
     assert (left["name"], left["reason"]) == ("Stuck", "lost")
 
 
-def test_what_waits_for_a_client_that_writes_but_never_reads_has_a_limit(
-    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answers to its empty lines are for it alone, and would otherwise wait for it forever."""
-    monkeypatch.setattr(net, "BACK_WITHIN", 0.05)
-    monkeypatch.setattr(net, "SILENCE", 1000.0)  # Alice has nothing to say until then, however long it takes
-    monkeypatch.setattr(net, "MAX_PRIVATE_LINES", 100)
-    room = open_room()
-    alice, stuck = enter(room.port, "Alice"), enter(room.port, "Stuck")
-    stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    with contextlib.suppress(OSError):  # disconnected
-        for number in range(1, 500_000):
-            stuck.say(number, "")
-    left = alice.receive_until("left")
-    assert (left["name"], left["reason"]) == ("Stuck", "lost")
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_person_disconnected_for_being_slow_comes_back_and_learns_how_much_is_missing(
-    open_room: OpenRoom, stack: contextlib.ExitStack, enter: Enter, person_enters: PersonEnters
-) -> None:
-    room = open_room(history=10)
-    proxy = stack.enter_context(Proxy(room.port))
-    bob = person_enters("Bob", proxy.port)
-    expect(bob.events, net.Joined)
-    alice = enter(room.port, "Alice")
-    proxy.silence()
-    for number in range(3000):  # 12 MB, of which the network holds only a part
-        alice.says(f"{number} " + "x" * 3900)
-        alice.hears(f"{number} " + "x" * 3900)
-    proxy.speak()
-    missed = expect(bob.events, net.Welcome).missed
-    assert missed > 0
-    expect(bob.events, net.Said, lambda said: said.text.startswith("2999 "))
-
-
 # Many ----------------------------------------------------------------------------------------------------------------
 
 
@@ -455,57 +393,16 @@ def test_without_descriptors_a_client_tries_again_and_gets_in_once_there_are_som
     expect(ann.events, net.Said)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_clock_that_is_set_back_an_hour_changes_nothing_but_the_times_that_are_shown(
-    open_room: OpenRoom,
-    person_enters: PersonEnters,
-    stack: contextlib.ExitStack,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """People who are in go on, also after a break; the host's window opens again; others come, and save files."""
-    # Both take the clock once, when they are defined: here they look at the one that the test sets.
-    monkeypatch.setattr(net, "Room", functools.partial(net.Room, now=lambda: time.time()))
-    monkeypatch.setattr(net, "Outbox", functools.partial(net.Outbox, clock=lambda: time.time()))
-    room = open_room(rate=net.RATE)
-    proxy = stack.enter_context(Proxy(room.port))
-    ann, host = person_enters("Ann", proxy.port), person_enters("Host", room.port, token=room.token)
-    ann.client.say("before")
-    host.hears("before")
-    host.close()
-    clock, fine_clock = time.time, time.time_ns
-    monkeypatch.setattr(time, "time", lambda: clock() - 3600)
-    monkeypatch.setattr(time, "time_ns", lambda: fine_clock() - 3600 * 10**9)
-    host, bob = person_enters("Host", room.port, token=room.token), person_enters("Bob", room.port)
-    for person in (ann, bob, host):
-        while not person.room:
-            person.take()
-        person.client.say(person.name)
-        ann.hears(person.name)
-    proxy.cut()
-    ann.client.say("after a break")
-    for person in (bob, host):
-        person.hears("after a break")
-        assert [line.text for line in person.lines] == ["before", "Ann", "Bob", "Host", "after a break"]
-        assert person.lines[0].time - person.lines[4].time > 3500
-        assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
-    bob.client.share(__file__)
-    ann.client.save(expect(ann.events, net.Shared), str(tmp_path / "saved"))
-    expect(ann.events, net.Saved)
-
-
 # A room in a process of its own --------------------------------------------------------------------------------------
 
 
 class RoomProcess:
     """Runs `serve`, or another function below, in a process of its own, and speaks with it line by line."""
 
-    def __init__(self, *arguments: object, function: str = "serve", inside: Sequence[str] = ()) -> None:
+    def __init__(self, *arguments: object, function: str = "serve") -> None:
         code = f"from tests import test_torture as t; t.{function}(*{arguments})"
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            [*inside, sys.executable, "-c", code], cwd=TOP, stdin=pipe, stdout=pipe, text=True
-        )
+        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=TOP, stdin=pipe, stdout=pipe, text=True)
         self._end = threading.Timer(3 * LIMIT, self.process.kill)  # so that nothing waits for its words forever
         self._end.start()
         self.port = int(self.hears(""))
@@ -607,73 +504,6 @@ def test_a_room_raises_its_limit_of_open_files_and_without_any_the_people_in_it_
     alice.receive_until("joined")
 
 
-def serve_on_a_small_disk() -> None:
-    """Fills the disk when it is told to, and empties it when it is told to."""
-    filler = Path(tempfile.gettempdir(), "filler")
-    with net.run_server("Room", host=LOOPBACK, port=0, rate=None) as room:
-        print(room.port, flush=True)
-        while True:
-            input()
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-            print("filled", shutil.disk_usage(filler.parent).free, flush=True)
-            input()
-            filler.unlink()
-            print("emptied", flush=True)
-
-
-SMALL_DISK = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m none "$TMPDIR" && exec "$0" "$@"']
-
-
-@pytest.mark.slow
-@posix
-def test_on_a_full_disk_a_file_fails_with_a_reason_and_chat_continues(start: Start, enter: Enter) -> None:
-    """A real disk; test_transfers fills one for files that are saved."""
-    if subprocess.run([*SMALL_DISK, "true"], capture_output=True, check=False).returncode != 0:
-        skip_or_fail("a small disk of one's own needs Linux, root and unshare")
-    room = start(function="serve_on_a_small_disk", inside=SMALL_DISK)
-    ann = enter(room.port, "Ann")
-
-    def fill() -> None:
-        room.tell("fill")
-        room.hears("filled 0")
-
-    answer = give_file(room.port, ann, meanwhile=fill)
-    assert (answer["type"], answer["code"]) == ("refused", "space")
-    ann.says("still here")
-    ann.hears("still here")
-    room.tell("empty")
-    room.hears("emptied")
-    assert give_file(room.port, ann)["type"] == "stored"
-
-
-def give_file(port: int, member: Member, meanwhile: Callable[[], None] = lambda: None) -> Message:
-    """Shares a file, with something else in the middle of it; returns the room's last answer."""
-    half = secrets.token_bytes(2**19)
-    with Wire(port) as wire:
-        assert wire.begin_upload(member.token, 2**20, "map.png")["type"] == "ready"
-        wire.send_bytes(half)
-        meanwhile()
-        wire.send_bytes(half)
-        wire.send(message("sent", sha256=hashlib.sha256(half + half).hexdigest()))
-        return wire.receive_all()[-1]
-
-
-@posix
-def test_a_room_opened_again_after_a_crash_has_the_same_port(
-    start: Start, enter: Enter, open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = lasting_port()
-    room = start(port)
-    enter(port, "Ann")
-    room.process.kill()
-    room.process.wait(LIMIT)
-    monkeypatch.setattr(net, "PORTS", range(port, port + 2))  # it might go to the next one
-    assert open_room(port=port).port == port
-    enter(port, "Ann")
-
-
 IDLE, HALF_OPEN = 500, 50  # connections
 
 
@@ -702,11 +532,11 @@ def test_while_some_try_everything_to_slow_a_room_down_the_others_get_everything
         for person in people:
             person.client.say(f"{person.name}: {number}")
         for person in people:
-            people[0].hears(f"{person.name}: {number}")
-    people[0].hears("flood")
+            people[0].hears_at_last(f"{person.name}: {number}")
+    people[0].hears_at_last("flood")
     people[0].client.say("the end")
     for person in people:
-        person.hears("the end")
+        person.hears_at_last("the end")
         assert person.lines == people[0].lines
         assert [line.text for line in people[0].lines if line.name == person.name][:10] == own_lines(person)[:10]
         assert not any(isinstance(event, net.Lost | net.Rejected) for event in person.seen)
@@ -750,7 +580,7 @@ def test_when_rooms_crash_and_open_again_each_line_gets_one_answer_and_none_appe
             person.take()
     observer.client.say("the end")
     for person in [observer, *people]:
-        person.hears("the end")
+        person.hears_at_last("the end")
     appeared = {line.text for person in people for line in person.lines}
     for person in people:
         assert sorted(person.answered) == person.own_ids  # once each
