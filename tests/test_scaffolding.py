@@ -77,13 +77,6 @@ def test_the_proxy_passes_and_records_both_ways_up_to_the_last_words(proxy: Prox
     until(lambda: proxy.connections == 0, "the proxy forgets the connection")
 
 
-def test_a_cut_is_felt_at_both_ends(proxy: Proxy, pair: Pair) -> None:
-    proxy.cut()
-    for end in (pair.client.socket, pair.room):
-        with pytest.raises(ConnectionError):
-            end.recv(1)
-
-
 def test_silence_holds_everything_back_until_it_speaks_or_drops_it(proxy: Proxy, pair: Pair) -> None:
     proxy.silence()
     pair.client.send_bytes(b"held")

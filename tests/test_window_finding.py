@@ -81,11 +81,13 @@ def test_keys_that_come_before_the_page_is_drawn_join_the_chosen_room(
     joined: Joined = []
     ann = person("Ann")
     monkeypatch.setattr(ann.app, "join", lambda *where: joined.append(where))
+    monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 1)
     ann.first_page.join.invoke()
     assert finders, "it looks for rooms"
     ann.join_page.show_rooms((LEE, KIM))
     ann.look_here()
     ann.wait(lambda: ann.root.focus_get() is ann.join_page.list, "the list has the keyboard")
+    assert Words.nothing_found not in ann.everything()
     for key in ("<Down>", "<Return>"):  # both are pressed before Tk tells what is chosen
         ann.join_page.list.event_generate(key, when="tail")
     ann.root.update()
