@@ -171,7 +171,7 @@ def test_a_room_stays_chosen_whatever_else_is_found(ann: Person, finders: list[F
 def test_a_room_that_is_found_while_somebody_types_takes_the_keyboard_from_no_box(
     ann: Person, finders: list[FakeFinder]
 ) -> None:
-    for box in (ann.join_page.address, ann.join_page.password.entry):
+    for box in (ann.join_page.password.entry, ann.join_page.address):
         find(ann, finders)
         ann.type_into(box, "192.168.")
         find(ann, finders, LEE)
