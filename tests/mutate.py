@@ -143,7 +143,8 @@ class Tests:
         if not self._pass(ALL, "-p", "tests.mutate", *everything, **{MAP: str(found)}):
             raise SystemExit("some tests fail without any change: run python -m tests")
         for text in found.read_text().splitlines():
-            test, self._seconds[test], lines = json.loads(text)
+            test, seconds, lines = json.loads(text)
+            self._seconds[test] = seconds
             for module, line in lines:
                 self._by_line[module, line].add(test)
 
@@ -161,8 +162,9 @@ class Tests:
 
     def _pass(self, limit: str, *arguments: str, **environment: str) -> bool:
         # This ends whatever the tests have started, too.
-        command = ["timeout", "--kill-after=10", limit, self._python, "-B", "-m", "pytest", "-x", "-q", *arguments]
-        how = {**os.environ, "PYTHONPATH": str(TOP), **environment}
+        command = ["timeout", "--kill-after=10", limit, self._python, "-m", "pytest", "-x", "-q", *arguments]
+        # Bytecode that a test's own process leaves behind could hide the next change.
+        how = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1", **environment}
         quiet = subprocess.DEVNULL
         return subprocess.run(command, cwd=self._folder, env=how, stdout=quiet, stderr=quiet).returncode == 0
 

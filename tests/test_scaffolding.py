@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import random
 import shutil
 import socket
 import sys
@@ -13,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import net
 from tests import helpers, mutate
 from tests.conftest import DESCRIPTORS, TOP
-from tests.helpers import Proxy, Wire, expect, message, until
+from tests.helpers import Proxy, Wire, until
 
 # Waiting ----------------------------------------------------------------------
 
@@ -25,15 +22,6 @@ def test_a_wait_that_fails_says_what_it_waited_for() -> None:
     until(lambda: True, "nothing")
     with pytest.raises(AssertionError, match="Ann has come"):
         until(lambda: False, "Ann has come", limit=0.01)
-
-
-def test_expect_takes_the_first_event_that_fits_or_says_what_it_saw_instead() -> None:
-    events: queue.Queue[object] = queue.Queue()
-    for event in ("a", 1, 2, "b"):
-        events.put(event)
-    assert expect(events, int, lambda number: number > 1) == 2
-    with pytest.raises(AssertionError, match=r"no such int.*\n.*'b'"):
-        expect(events, int, limit=0.01)
 
 
 # The proxy and the client of plain bytes --------------------------------------
@@ -89,64 +77,19 @@ def test_the_proxy_passes_and_records_both_ways_up_to_the_last_words(proxy: Prox
     until(lambda: proxy.connections == 0, "the proxy forgets the connection")
 
 
-def test_a_cut_is_felt_at_both_ends(proxy: Proxy, pair: Pair) -> None:
-    proxy.cut()
-    for end in (pair.client.socket, pair.room):
-        with pytest.raises(ConnectionError):
-            end.recv(1)
-
-
-@pytest.mark.parametrize("drop", [False, True])
-def test_silence_holds_everything_back_until_it_speaks_or_drops_it(proxy: Proxy, pair: Pair, drop: bool) -> None:
+def test_silence_holds_everything_back_until_it_speaks_or_drops_it(proxy: Proxy, pair: Pair) -> None:
     proxy.silence()
     pair.client.send_bytes(b"held")
-    with Wire(proxy.port) as other:
-        other.send_bytes(b"new")
-        # The proxy answers a second wish only after a whole turn in which it could have passed these on.
-        proxy.silence()
-        assert not proxy.to_room
-        proxy.speak(drop=drop)
-        until(lambda: b"new" in proxy.to_room, "the new connection goes on")
-        if drop:
-            with pytest.raises(ConnectionError):
-                pair.room.recv(1)
-        else:
-            assert receive_exactly(pair.room, 4) == b"held"
-
-
-def test_a_proxy_that_refuses_or_has_nobody_behind_it_ends_new_connections_only(proxy: Proxy, pair: Pair) -> None:
-    with contextlib.ExitStack() as stack:
-        proxy.refuse()
-        assert stack.enter_context(Wire(proxy.port)).receive_all() == []
-        proxy.refuse(False)
-        proxy.port_behind = helpers.nobodys_port(stack)
-        assert stack.enter_context(Wire(proxy.port)).receive_all() == []
-    pair.client.send_bytes(b"still")
-    assert receive_exactly(pair.room, 5) == b"still"
-
-
-def test_chopping_and_delay_lose_and_swap_nothing(proxy: Proxy, pair: Pair) -> None:
-    data = random.Random(5).randbytes(5000)
-    proxy.chop(7)
-    proxy.delay(0.02)
-    pair.client.send_bytes(data)
-    pair.room.sendall(data)
-    assert receive_exactly(pair.room, len(data)) == data
-    assert pair.client.receive_bytes(len(data)) == data
-
-
-def test_a_storm_cuts_every_connection_after_a_while(proxy: Proxy, pair: Pair) -> None:
-    proxy.storm(seed=1, mean_bytes=1000)
+    # The proxy answers a second wish only after a whole turn in which it could have passed these on.
+    proxy.silence()
+    assert not proxy.to_room
+    proxy.speak()
+    assert receive_exactly(pair.room, 4) == b"held"
+    proxy.silence()
+    pair.client.send_bytes(b"lost")
+    proxy.speak(drop=True)
     with pytest.raises(ConnectionError):
-        pair.client.send_bytes(bytes(10_000_000))  # nobody reads it: without the storm this would time out
-    assert 0 < len(proxy.to_room) < 100_000
-
-
-def test_pings_are_left_out_unless_a_test_asks_for_them(pair: Pair) -> None:
-    pair.room.sendall(net.encode(net.Ping()) * 2 + net.encode(net.Muted(True)) + net.encode(net.Ping()))
-    assert pair.client.receive(pings=True) == message("ping")
-    assert pair.client.receive() == message("muted", on=True)
-    assert pair.client.receive_until("ping") == message("ping")
+        pair.room.recv(1)
 
 
 # The guards -------------------------------------------------------------------
@@ -161,14 +104,8 @@ CARELESS = """
     def test_slow_look_up():
         threading.Thread(target=time.sleep, args=[60], name="name look-up ann", daemon=True).start()
 
-    def test_thread_died():
-        threading.Thread(target=lambda: 1 / 0).start()
-
     def test_socket_kept():
         kept.append(socket.socket())
-
-    def test_socket_dropped():
-        socket.socket()
 
     def test_socket_closed_in_time():
         threading.Timer(0.1, kept.append(socket.socket()) or kept[-1].close).start()
@@ -189,7 +126,7 @@ def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester, mo
     pytester.makeconftest("from tests.conftest import *")
     shutil.copy(TOP / ".pytest.ini", pytester.path)
     result = pytester.runpytest_subprocess("-vv", pytester.makepyfile(CARELESS))
-    broken = ["thread_left", "thread_died", "socket_dropped", "error_logged"]
+    broken = ["thread_left", "error_logged"]
     broken += ["socket_kept"] if DESCRIPTORS.exists() else []
     fine = ["slow_look_up", "socket_closed_in_time", "error_expected"]
     output = result.stdout.str()
@@ -199,15 +136,6 @@ def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester, mo
         assert f"test_{name} PASSED" in output
         assert f"test_{name} ERROR" not in output
     result.stdout.fnmatch_lines_random(["threads left behind: forgotten", "logged as an error: it went wrong"])
-
-
-def test_what_a_computer_lacks_skips_a_test_but_fails_it_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception):
-        helpers.skip_or_fail("no screen")
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception):
-        helpers.skip_or_fail("no screen")
 
 
 # Changes that tests should notice ---------------------------------------------

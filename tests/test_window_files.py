@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +16,11 @@ import pytest
 import chat_gui
 import net
 from tests.helpers import Proxy, until
-from tests.windows import Open, Person, everybody_sees, feed, port, shared
+from tests.windows import Open, Person, everybody_sees, feed, port, said, shared
 
 Words = chat_gui.Words
 MEGABYTE = 1_000_000
 Choose = Callable[..., None]
-ON_A_STICK = os.path.abspath(os.path.join(os.sep, "media", "stick", "a.txt"))
 
 
 @pytest.fixture
@@ -42,20 +41,6 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
     return choose
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What the system's dialogs were opened with; the person cancels them all."""
-    dialogs: list[dict[str, str]] = []
-
-    def ask(**options: str) -> str:
-        dialogs.append(options)
-        return ""
-
-    monkeypatch.setattr(filedialog, "askopenfilenames", ask)
-    monkeypatch.setattr(filedialog, "asksaveasfilename", ask)
-    return dialogs
-
-
 def make(path: Path, size: int) -> Path:
     path.write_bytes(os.urandom(size))
     return path
@@ -69,7 +54,7 @@ def parts(someone: Person, kind: str) -> list[Any]:
 def test_a_file_is_shared_with_one_click_and_saved_with_one_while_they_chat_and_connections_break(
     host: Person, person: Open, choose: Choose, tmp_path: Path
 ) -> None:
-    original = make(tmp_path / "film.mp4", 10 * MEGABYTE)
+    original = make(tmp_path / "film.mp4", 4 * MEGABYTE)
     with Proxy(port(host)) as proxy:
         ann, bob = person("Ann"), person("Bob")
         for pupil in (ann, bob):
@@ -80,7 +65,7 @@ def test_a_file_is_shared_with_one_click_and_saved_with_one_while_they_chat_and_
         ann.say("it takes a while")
         everybody_sees([host, ann, bob], "it takes a while")
         for someone in (host, ann, bob):
-            someone.sees("Ann\tshared film.mp4 (10 MB)   Save")
+            someone.sees("Ann\tshared film.mp4 (4.0 MB)   Save")
         choose(target=tmp_path / "Bob's.mp4")
         with breaks_off(bob, proxy, proxy.from_room):
             bob.click_link(Words.save)
@@ -99,11 +84,11 @@ def test_a_file_is_shared_with_one_click_and_saved_with_one_while_they_chat_and_
 def breaks_off(someone: Person, proxy: Proxy, record: bytearray) -> Iterator[None]:
     """Cuts the network in the middle of the transfer that begins in here."""
     before = len(record)
-    proxy.chop(64_000)
+    proxy.stall(MEGABYTE)
     yield
-    someone.wait(lambda: len(record) > before + MEGABYTE, "a part of the file has passed")
+    someone.wait(lambda: len(record) >= before + MEGABYTE, "a part of the file has passed")
     proxy.cut()
-    proxy.chop()
+    proxy.stall()
 
 
 def test_several_files_are_chosen_at_once_and_choosing_nothing_does_nothing(
@@ -123,69 +108,35 @@ def test_several_files_are_chosen_at_once_and_choosing_nothing_does_nothing(
     assert "saved" not in host.log()
 
 
-def test_a_latecomer_saves_a_file_that_is_older_than_the_history(
-    person: Open, choose: Choose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(net, "run_server", functools.partial(net.run_server, history=3))
-    lee = person("Mr Lee")
-    lee.host()
-    original = make(tmp_path / "worksheet.txt", 1000)
-    choose(original)
-    lee.click(lee.chat.file)
-    lee.sees("shared worksheet.txt")
-    lines = [f"line {number}" for number in range(5)]
-    for count, line in enumerate(lines, 1):  # one at a time: a window that falls behind by three events is cut off
-        lee.say(line)
-        everybody_sees([lee], *lines[:count])
-    late = person("Late")
-    late.join(port(lee))
-    assert late.said()[0].startswith("shared worksheet.txt"), "the file comes first, where it was shared"
-    assert late.said()[-1] == "line 4"
-    assert "Late joined" not in late.log(), "the history ends where it should"
-    choose(target=tmp_path / "copy.txt")
-    late.click_link(Words.save)
-    late.sees("copy.txt was saved")
-    assert (tmp_path / "copy.txt").read_bytes() == original.read_bytes()
+def test_the_files_of_before_come_first_and_are_nothing_new(host: Person) -> None:
+    lesson = host.welcome(room="another", files=1, history=1)
+    feed(host, lesson, shared(3, "worksheet.txt"), said(900, "what was said last"), net.Joined(901, 0.0, 9, "Late"))
+    assert host.said() == ["shared worksheet.txt (5 bytes)   Save", "what was said last"]
+    assert host.log().count("joined") == 1
 
 
 # The dialogs ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("filename", "offered"),
-    [
-        ("../../\u202egnp.exe", "gnp.exe"),
-        ("~$plan.docx", "_$plan.docx"),  # Tk 8.6 on X11 would look for the home of somebody called "$plan.docx"
-    ],
-)
 def test_the_chooser_starts_in_downloads_with_a_harmless_name(
-    host: Person,
-    asked: list[dict[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    filename: str,
-    offered: str,
+    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Tk 8.6 on X11 would look for the home of somebody called "$plan.docx"."""
+    asked: list[dict[str, str]] = []
+
+    def ask(**options: str) -> str:
+        asked.append(options)
+        return ""
+
+    monkeypatch.setattr(filedialog, "asksaveasfilename", ask)
     (tmp_path / "Downloads").mkdir()
     monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(tmp_path))
-    feed(host, shared(3, filename))
-    host.click_link(Words.save)
-    assert asked[0]["initialfile"] == offered
-    assert asked[0]["initialdir"] == str(tmp_path / "Downloads")
-
-
-def test_without_a_home_folder_the_dialogs_start_in_the_current_one(
-    host: Person, asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Some accounts have none, and then Python returns "~" as it is."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    feed(host, shared(3, "a.txt"))
-    host.click(host.chat.file)
-    host.click_link(Words.save)
-    host.press("Control-s" if sys.platform != "darwin" else "Command-s")
-    assert [options["initialdir"] for options in asked] == [os.getcwd()] * 3
-    assert host.status() == Words.connected
+    for number, filename in enumerate(("../../\u202egnp.exe", "~$plan.docx"), 3):
+        feed(host, shared(number, filename))
+        host.click_link(Words.save)
+        host.rest(host.log_text)
+    assert [options["initialfile"] for options in asked] == ["gnp.exe", "_$plan.docx"]
+    assert {options["initialdir"] for options in asked} == {str(tmp_path / "Downloads")}
 
 
 # How far it is ----------------------------------------------------------------
@@ -261,8 +212,7 @@ def test_every_code_that_net_gives_has_words(host: Person) -> None:
     assert "a.txt was not shared. Input/output error." in host.log()
     for is_upload in (True, False):  # Windows reports a file that another program has open in the same way
         fail("permission", "", is_upload)
-        assert "You are not allowed to" in host.log().splitlines()[-1]
-        assert "another program has" in host.log().splitlines()[-1]
+        assert re.search("You are not allowed to .*another program has", host.log().splitlines()[-1])
     fail("moon", "Your account has expired. Open http://evil.example")
     assert 'a.txt was not shared. The room says: "Your account has expired. Open http://evil.example"' in host.log()
 
@@ -271,9 +221,8 @@ def test_every_code_that_net_gives_has_words(host: Person) -> None:
 
 
 def test_the_folder_of_a_saved_file_opens_or_the_window_says_that_it_cannot(
-    host: Person, monkeypatch: pytest.MonkeyPatch
+    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    folder = os.path.dirname(ON_A_STICK)
     shown: list[str] = []
 
     def show_folder(path: str) -> None:
@@ -282,12 +231,12 @@ def test_the_folder_of_a_saved_file_opens_or_the_window_says_that_it_cannot(
             raise FileNotFoundError("this computer has no program for folders")
 
     monkeypatch.setattr(chat_gui, "show_folder", show_folder)
-    feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, ON_A_STICK))
+    feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, str(tmp_path / "a.txt")))
     host.click_link(Words.open_folder)
-    assert shown == [folder]
+    assert shown == [str(tmp_path)]
     host.rest(host.log_text)
     host.click_link(Words.open_folder)
-    host.wait(lambda: Words.cannot_open.format(folder=folder) in host.log(), "it is told")
+    host.wait(lambda: Words.cannot_open.format(folder=tmp_path) in host.log(), "it is told")
     assert host.status() == Words.connected
 
 

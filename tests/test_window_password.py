@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import queue
-import subprocess
 import sys
-import tkinter as tk
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import chat_gui
 import net
-from tests.conftest import TOP, OpenRoom
+from tests.conftest import OpenRoom
 from tests.helpers import LOOPBACK, expect, needs_tls, until
 from tests.test_finding import own_ports
-from tests.windows import FakeFinder, Open, Person, feed
+from tests.test_start import running
+from tests.windows import FakeFinder, Open, Person, feed, find, room_at
 
 Words = chat_gui.Words
 PASSWORD = "k7m-w3h"
@@ -63,23 +60,16 @@ def ann(person: Open) -> Person:
 
 def host(someone: Person, password: str = "") -> None:
     """Types the password on the first page, and clicks Host."""
-    type_into(someone, someone.first_page.password.entry, password)
+    someone.type_into(someone.first_page.password.entry, password)
     someone.click(someone.first_page.host)
     someone.wait_until_in()
-
-
-def type_into(someone: Person, entry: tk.Entry, text: str) -> None:
-    """In place of what stands there."""
-    entry.focus_force()
-    entry.delete(0, "end")
-    someone.type(text)
 
 
 def try_to_join(someone: Person, port: int, password: str = "") -> None:
     """Types address and password, and presses Enter."""
     if password:
-        type_into(someone, someone.join_page.password.entry, password)
-    type_into(someone, someone.join_page.address, f"{LOOPBACK}:{port}")
+        someone.type_into(someone.join_page.password.entry, password)
+    someone.type_into(someone.join_page.address, f"{LOOPBACK}:{port}")
     someone.press("Return")
 
 
@@ -93,16 +83,6 @@ def is_told(someone: Person, words: str) -> None:
 
 def is_hidden(box: chat_gui.PasswordBox) -> bool:
     return str(box.entry.cget("show")) == chat_gui.HIDDEN
-
-
-def find(someone: Person, finders: list[FakeFinder], *rooms: net.FoundRoom) -> None:
-    finders[-1].found(*rooms)
-    someone.wait(lambda: someone.join_page.rooms == rooms, "the rooms are shown")
-    someone.look_here()
-
-
-def found(port: int, *, password: bool, title: str = "Mr Lee's room") -> net.FoundRoom:
-    return net.FoundRoom(title, title, LOOPBACK, port, 1, password)
 
 
 # Making one -------------------------------------------------------------------
@@ -134,28 +114,12 @@ def can_be_shown_and_hidden(someone: Person, box: chat_gui.PasswordBox) -> None:
 @needs_tls
 def test_a_password_that_is_easy_to_guess_is_warned_of_but_opens_a_room(lee: Person) -> None:
     page = lee.first_page
-    for password, is_weak in (
-        ("short", True),
-        ("short but not for long", False),
-        ("chemistry", True),
-        ("31415926", True),
-        ("k7m-w", True),
-        (PASSWORD, False),
-        ("", False),
-        ("abc", True),
-    ):
-        type_into(lee, page.password.entry, password)
+    for password, is_weak in ((PASSWORD, False), ("chemistry", True), ("31415926", True), ("", False), ("abc", True)):
+        lee.type_into(page.password.entry, password)
         lee.press("KeyRelease-space")
         assert page.password_note.cget("text") == (Words.weak_password if is_weak else "")
     host(lee, "abc")
     assert Words.encrypted_room in lee.everything()
-
-
-def test_enter_in_the_password_box_opens_no_room(lee: Person) -> None:
-    lee.first_page.password.entry.focus_force()
-    lee.press("Return")
-    assert lee.app.session is None
-    assert lee.root.focus_get() is lee.first_page.host
 
 
 # In the room ------------------------------------------------------------------
@@ -184,11 +148,6 @@ def test_the_host_sees_the_password_when_asked_and_copies_it_without(
     assert is_hidden(lee.first_page.password)
 
 
-def test_a_host_without_a_password_reads_that_the_room_is_not_encrypted(lee: Person) -> None:
-    host(lee)
-    shows_no_password(lee, Words.open_room)
-
-
 @needs_tls
 @pytest.mark.parametrize(("room", "words"), [("locked", Words.encrypted_room), ("unlocked", Words.open_room)])
 def test_others_read_whether_the_room_is_encrypted_but_no_password(
@@ -197,12 +156,8 @@ def test_others_read_whether_the_room_is_encrypted_but_no_password(
     server = request.getfixturevalue(room)
     try_to_join(ann, server.port, PASSWORD if room == "locked" else "")
     ann.wait_until_in()
-    shows_no_password(ann, words)
-
-
-def shows_no_password(someone: Person, words: str) -> None:
-    header = someone.chat.header
-    assert {Words.encrypted_room, Words.open_room} & set(someone.everything().split("\n")) == {words}
+    header = ann.chat.header
+    assert {Words.encrypted_room, Words.open_room} & set(ann.everything().split("\n")) == {words}
     for hidden in (header.password, header.show_password, header.copy_password):
         assert not hidden.winfo_ismapped()
 
@@ -218,29 +173,13 @@ def test_the_host_is_told_of_wrong_passwords(lee: Person) -> None:
 
 
 @needs_tls
-def test_a_teacher_and_a_pupil_agree_on_a_password_and_talk(lee: Person, ann: Person) -> None:
-    lee.click(lee.first_page.suggest)
-    password = lee.first_page.password.get()
-    lee.click(lee.first_page.host)
-    lee.wait_until_in()
-    try_to_join(ann, lee.chat.port, password.replace("-", " "))
-    ann.wait_until_in()
-    ann.say("hello")
-    lee.wait(lambda: lee.said() == ["hello"], "it is heard")
-
-
-@needs_tls
 def test_a_wrong_password_can_be_corrected_where_it_was_typed(ann: Person, locked: net.Server) -> None:
     try_to_join(ann, locked.port, "k7m-w3g")
     is_told(ann, Words.refused["wrong"])
     box = ann.join_page.password
     assert box.get() == "k7m-w3g", "it is still there"
     assert ann.join_page.address.get() == f"{LOOPBACK}:{locked.port}"
-    ann.look_here()
-    box.entry.selection_clear()
-    box.entry.icursor("end")
-    ann.press("BackSpace")
-    ann.type("h")
+    ann.type(PASSWORD)  # what stands there is selected
     ann.press("Return")
     ann.wait_until_in()
 
@@ -263,79 +202,56 @@ def test_the_password_that_a_room_was_joined_with_need_not_be_typed_again(ann: P
     ann.press("Return")
     ann.wait_until_in()
     ann.say("exit")
-    type_into(ann, ann.first_page.password.entry, "another")
+    ann.type_into(ann.first_page.password.entry, "another")
     ann.click(ann.first_page.join)
     assert ann.join_page.password.get() == "another", "what was typed last counts"
 
 
 @needs_tls
-@pytest.mark.parametrize("where", ["join page", "first page"])
 def test_a_password_that_let_somebody_into_a_room_is_offered_to_no_other(
-    person: Open, locked: net.Server, open_room: OpenRoom, where: str
+    person: Open, locked: net.Server, open_room: OpenRoom
 ) -> None:
-    someone = person("Ann")
-    if where == "first page":
-        type_into(someone, someone.first_page.password.entry, PASSWORD)
-    someone.click(someone.first_page.join)
-    try_to_join(someone, locked.port, PASSWORD if where == "join page" else "")
-    someone.wait_until_in()
-    someone.say("exit")
-    someone.click(someone.first_page.join)
-    try_to_join(someone, open_room("Another room", password=PASSWORD).port)
-    is_told(someone, Words.password_missing)
-    assert someone.join_page.password.get() == ""
-    type_into(someone, someone.join_page.address, f"{LOOPBACK}:{locked.port}")
-    assert someone.join_page.password.get() == PASSWORD
+    ann = person("Ann")
+    ann.type_into(ann.first_page.password.entry, PASSWORD)
+    ann.click(ann.first_page.join)
+    try_to_join(ann, locked.port)
+    ann.wait_until_in()
+    ann.say("exit")
+    ann.click(ann.first_page.join)
+    try_to_join(ann, open_room("Another room", password=PASSWORD).port)
+    is_told(ann, Words.password_missing)
+    assert ann.join_page.password.get() == ""
+    ann.type_into(ann.join_page.address, f"{LOOPBACK}:{locked.port}")
+    assert ann.join_page.password.get() == PASSWORD
 
 
 @needs_tls
 def test_choosing_in_the_list_offers_each_room_its_own_password(ann: Person, finders: list[FakeFinder]) -> None:
     ann.app.passwords.update({(LOOPBACK, 1): PASSWORD, (LOOPBACK, 2): "another"})
     titles = ("Lee", "Kim", "Stranger")
-    find(ann, finders, *(found(port, password=True, title=title) for port, title in enumerate(titles, 1)))
+    find(ann, finders, *(room_at(port, title, password=True) for port, title in enumerate(titles, 1)))
     page = ann.join_page
     page.list.focus_force()
     for key, password in (("Home", PASSWORD), ("Down", "another"), ("Down", ""), ("Up", "another")):
         ann.press(key)
         assert page.password.get() == password
-    type_into(ann, page.password.entry, "typed")
+    ann.type_into(page.password.entry, "typed")
     page.list.focus_force()
     ann.press("Home")
     assert page.password.get() == "typed", "what a person typed stays"
 
 
 @needs_tls
-def test_a_password_that_is_missing_for_a_typed_address_is_asked_for(ann: Person, locked: net.Server) -> None:
-    try_to_join(ann, locked.port)
-    is_told(ann, Words.password_missing)
-    ann.type(PASSWORD)
-    ann.press("Return")
-    ann.wait_until_in()
-
-
-@needs_tls
 def test_a_password_that_is_missing_for_a_room_in_the_list_is_asked_for_before_it_is_tried(
     ann: Person, locked: net.Server, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room, page = found(locked.port, password=True), ann.join_page
-    find(ann, finders, room)
-    ways: list[Callable[[], None]] = [
-        lambda: ann.press("Return"),
-        lambda: ann.click(page.join),
-        lambda: ann.click_row(page.list, chat_gui.row_of(room), times=2),
-    ]
+    find(ann, finders, room_at(locked.port, password=True))
     with monkeypatch.context() as patch:
         patch.setattr(ann.app, "join", None)  # so trying it would fail
-        for way in ways:
-            page.say("")
-            page.list.focus_force()
-            way()
-            is_told(ann, Words.password_missing)
-    for password in ("wrong", PASSWORD):
-        type_into(ann, page.password.entry, password)
         ann.press("Return")
-        if password == "wrong":
-            is_told(ann, Words.refused["wrong"])
+        is_told(ann, Words.password_missing)
+    ann.type(PASSWORD)
+    ann.press("Return")
     ann.wait_until_in()
 
 
@@ -344,8 +260,8 @@ def test_a_room_without_a_password_is_not_joined_while_one_stands_in_the_box(
     ann: Person, unlocked: net.Server, finders: list[FakeFinder]
 ) -> None:
     """Anyone can answer with the title of the intended room, but must get neither the password nor a join."""
-    type_into(ann, ann.join_page.password.entry, PASSWORD)
-    find(ann, finders, found(unlocked.port, password=False))
+    ann.type_into(ann.join_page.password.entry, PASSWORD)
+    find(ann, finders, room_at(unlocked.port))
     ann.join_page.list.focus_force()
     ann.press("Down", "Return")
     is_told(ann, Words.refused["open"].format(address=f"{LOOPBACK}:{unlocked.port}"))
@@ -358,7 +274,7 @@ def test_a_room_without_a_password_is_not_joined_while_one_stands_in_the_box(
 
 @needs_tls
 def test_a_password_of_nothing_but_spaces_is_told_in_words(lee: Person, locked: net.Server) -> None:
-    type_into(lee, lee.first_page.password.entry, "  ")
+    lee.type_into(lee.first_page.password.entry, "  ")
     lee.click(lee.first_page.host)
     assert lee.app.session is None
     assert Words.empty_password in lee.everything()
@@ -411,7 +327,8 @@ def test_on_an_older_python_open_rooms_work_and_rooms_with_a_password_in_the_lis
 ) -> None:
     lee.click(lee.first_page.host)
     lee.wait_until_in()
-    find(ann, finders, found(net.PORT, password=True))
+    assert Words.open_room in lee.everything()
+    find(ann, finders, room_at(net.PORT, password=True))
     ann.press("Return")
     assert ann.app.session is None
     assert ann.join_page.message.cget("text") == chat_gui.needs_new_python()
@@ -435,22 +352,17 @@ def test_on_an_older_python_a_room_with_a_password_is_told_as_such(
 
 @needs_tls
 def test_the_password_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    for mode in (["--host"], ["--join", "pc"], []):
-        assert chat_gui.parse_arguments([*mode, "--password", "a b"]).password == "a b"
-        assert chat_gui.parse_arguments(mode).password == ""
-    for typed in ("a b-c\n", "a b-c\r\n", "a b-c", "a b-c\nsomething else\n"):
+    assert chat_gui.parse_arguments(["--join", "pc", "--password", "a b"]).password == "a b"
+    assert chat_gui.parse_arguments(["--host"]).password == ""
+    for typed in ("a b-c\r\n", "a b-c\nsomething else\n"):
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         assert chat_gui.parse_arguments(["--host", "--password", "-"]).password == "a b-c"
 
 
 @pytest.mark.usefixtures("older_python")
-@pytest.mark.parametrize("password", ["secret", "-"])
-def test_on_an_older_python_a_password_on_the_command_line_is_an_error(
-    password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+def test_on_an_older_python_a_password_on_the_command_line_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        chat_gui.main(["--host", "--password", password])
+        chat_gui.main(["--host", "--password", "secret"])
     assert left.value.code == 2
     told = capsys.readouterr().err
     assert chat_gui.needs_new_python() in told
@@ -471,24 +383,9 @@ def test_a_password_that_is_none_opens_no_room_for_everybody(
 
 @needs_tls
 @pytest.mark.usefixtures("display")
-def test_a_room_is_hosted_and_joined_from_the_command_line(stack: contextlib.ExitStack) -> None:
-    """Each program is a process of its own; this test is in the room too, and hears both."""
-    port = stack.enter_context(own_ports())[0]
-    home = "from tests.helpers import stay_at_home; stay_at_home()"
-    command = [sys.executable, "-c", f"import chat_gui, sys; {home}; sys.exit(chat_gui.main())"]
-    hosting = [*command, "--host", "--port", str(port), "--name", "Mr Lee", "--password", "-"]
-    joining = [*command, "--join", f"{LOOPBACK}:{port}", "--name", "Ann", "--password", PASSWORD]
+def test_a_room_with_a_password_is_hosted_from_the_command_line() -> None:
     events: queue.Queue[Any] = queue.Queue()
-    with subprocess.Popen(hosting, cwd=TOP, stdin=subprocess.PIPE, text=True) as lee:
-        try:
-            assert lee.stdin is not None
-            lee.stdin.write(f"{PASSWORD.upper()}\n")
-            lee.stdin.close()
-            with net.run_client(LOOPBACK, "Watcher", events, port=port, password=PASSWORD) as watcher:
-                expect(events, net.Welcome)
-                with subprocess.Popen(joining, cwd=TOP) as ann:
-                    expect(events, net.Joined, lambda joined: joined.name == "Ann")
-                    ann.kill()
-            until(lambda: watcher.join(0), "the watcher has left")
-        finally:
-            lee.kill()
+    with own_ports() as ports, running("--host", "--port", str(ports[0]), "--password", PASSWORD.upper()):
+        with net.run_client(LOOPBACK, "Ann", events, port=ports[0], password=PASSWORD) as ann:
+            expect(events, net.Welcome)
+        until(lambda: ann.join(0), "Ann has left")

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import time
 import tkinter as tk
 from collections.abc import Callable
 from dataclasses import replace
 from tkinter import ttk
+from typing import Any
 
 import chat_gui
 import net
-from tests.helpers import LIMIT, pump_until
+from tests.helpers import LIMIT, LOOPBACK, pump_until
 
 _KEYSYMS = {" ": "space", "\n": "Shift-Return", ".": "period", ":": "colon", "-": "minus"}
 
@@ -37,16 +37,16 @@ class FakeFinder:
 
     def __init__(self, events: net.Events) -> None:
         self.events = events
-        self._closed = threading.Event()
+        self._closed = False
 
     def found(self, *rooms: net.FoundRoom) -> None:
         self.events.put(net.Found(rooms))
 
     def close(self) -> None:
-        self._closed.set()
+        self._closed = True
 
     def is_closed(self) -> bool:
-        return self._closed.is_set()
+        return self._closed
 
 
 class Person:
@@ -89,10 +89,7 @@ class Person:
 
     def right_click(self, widget: tk.Misc, x: int, y: int) -> None:
         """Opens a menu; the fixture `unposted` keeps it from waiting for a real mouse."""
-        button = 2 if sys.platform == "darwin" else 3
-        widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
-        widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
-        self.root.update()
+        self._press_button(2 if sys.platform == "darwin" else 3, widget, x, y)
 
     def click_row(self, table: ttk.Treeview, row: str, times: int = 1) -> None:
         """One click, or with `times=2` a double click."""
@@ -103,9 +100,11 @@ class Person:
 
     def rest(self, widget: tk.Misc) -> None:
         """After this, the next click is no part of a double click, however soon it comes."""
-        button = 3 if sys.platform == "darwin" else 2  # the middle one, which means nothing here
-        widget.event_generate(f"<ButtonPress-{button}>", x=0, y=0)
-        widget.event_generate(f"<ButtonRelease-{button}>", x=0, y=0)
+        self._press_button(3 if sys.platform == "darwin" else 2, widget, 0, 0)  # the middle one means nothing here
+
+    def _press_button(self, button: int, widget: tk.Misc, x: int, y: int) -> None:
+        widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
+        widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
         self.root.update()
 
     def middle_of_row(self, table: ttk.Treeview, row: str) -> tuple[int, int]:
@@ -117,13 +116,8 @@ class Person:
 
     def message_menu(self, text: str) -> list[str]:
         """The menu of the message with this text."""
-        log = self.chat.log.text
-        self.wait(lambda: log.search(text, "1.0"), f"{text!r} is in the log")
-        place = log.search(text, "1.0")
-        log.see(place)
-        self.root.update()
-        x, y, width, height = log.bbox(place) or (0, 0, 0, 0)
-        self.right_click(log, x + width // 2, y + height // 2)
+        self.wait(lambda: text in self.log(), f"{text!r} is in the log")
+        self.right_click(self.log_text, *self.point(text))
         return self.menu()
 
     def menu(self) -> list[str]:
@@ -157,10 +151,13 @@ class Person:
 
     def paste(self, text: str) -> None:
         self.fill_clipboard(text)
-        focus = self.root.focus_get()
-        assert focus is not None
-        focus.event_generate("<<Paste>>")
-        self.root.update()
+        self.press("<Paste>")
+
+    def type_into(self, entry: tk.Entry, text: str) -> None:
+        """In place of what stands there."""
+        self.focus(entry)
+        entry.delete(0, "end")
+        self.type(text)
 
     def focus_composer(self) -> None:
         self.focus(self.box)
@@ -185,7 +182,7 @@ class Person:
         self.app.host(port=0)
         assert self.app.session is not None
         nothing_yet = self.app.session.reachable
-        self.wait(self._is_in, "the room is open")
+        self.wait_until_in()
         self.wait(lambda: self.chat.header.reachable is not nothing_yet, "the window knows where others can join")
         self.focus_composer()
         return port(self)
@@ -197,10 +194,8 @@ class Person:
 
     def wait_until_in(self) -> None:
         """Until the room is joined, and its history is there."""
-        self.wait(self._is_in, "the room is joined")
-
-    def _is_in(self) -> bool:
-        return isinstance(self.app.page, chat_gui.ChatPage) and self.app.page.stage is chat_gui.Stage.IN
+        self.wait(lambda: isinstance(self.app.page, chat_gui.ChatPage), "the room is joined")
+        self.wait(lambda: self.chat.stage is chat_gui.Stage.IN, "its history is there")
 
     def welcome(self, **changes: object) -> net.Welcome:
         """The room's welcome once more, without a history and with these changes."""
@@ -231,16 +226,13 @@ class Person:
 
     @property
     def log_text(self) -> tk.Text:
-        """The widget that shows the messages."""
         return self.chat.log.text
 
     @property
     def box(self) -> tk.Text:
-        """The widget for typing."""
         return self.chat.composer.text
 
     def log(self) -> str:
-        """The messages, as drawn."""
         return self.log_text.get("1.0", "end-1c")
 
     def typed(self) -> str:
@@ -251,30 +243,41 @@ class Person:
         return self.log_text.bbox("end-2c") is not None
 
     def point(self, text: str) -> tuple[int, int]:
-        """Where the first letter of this text shows in the log: its middle."""
-        x, y, width, height = self.log_text.bbox(self.log_text.search(text, "1.0")) or (0, 0, 0, 0)
+        """The middle of the first letter of this text in the log."""
+        return self.middle_of_letter(self.log_text.search(text, "1.0"))
+
+    def middle_of_letter(self, place: Any) -> tuple[int, int]:
+        """At this place in the log, which is scrolled into view first."""
+        self.log_text.see(place)
+        self.root.update()
+        x, y, width, height = self.log_text.bbox(place) or (0, 0, 0, 0)
         return x + width // 2, y + height // 2
 
     def tagged(self, tag: str) -> list[str]:
         """The pieces of the log with this tag."""
+        return [self.log_text.get(start, end) for start, end in self._ranges(tag)]
+
+    def _ranges(self, tag: str) -> list[tuple[Any, Any]]:
         ranges = self.log_text.tag_ranges(tag)
-        return [self.log_text.get(start, end) for start, end in zip(ranges[::2], ranges[1::2], strict=True)]
+        return list(zip(ranges[::2], ranges[1::2], strict=True))
 
     def said(self) -> list[str]:
         """The texts of the lines in the log that have a time, without those that are still on their way."""
-        lines = [line.split("\t") for line in self.log().split("\n")]
-        return [line[2] for line in lines if len(line) == 3 and ":" in line[0]]
+        return [text for when, _, text in self._lines() if ":" in when]
 
     def on_their_way(self) -> list[str]:
+        return [text for _, who, text in self._lines() if who == chat_gui.Words.sending]
+
+    def _lines(self) -> list[list[str]]:
         lines = [line.split("\t") for line in self.log().split("\n")]
-        return [line[2] for line in lines if len(line) == 3 and line[1] == chat_gui.Words.sending]
+        return [line for line in lines if len(line) == 3]
 
     def may_write(self) -> bool:
         return not self.chat.composer.is_blocked
 
     def hint(self) -> str:
         """What the empty composer shows."""
-        hints = [child for child in self.chat.composer.text.winfo_children() if child.winfo_ismapped()]
+        hints = [child for child in self.box.winfo_children() if child.winfo_ismapped()]
         return "".join(str(hint.cget("text")) for hint in hints)
 
     def status(self) -> str:
@@ -282,20 +285,9 @@ class Person:
 
     def click_link(self, text: str) -> None:
         """The newest link in the log with this text."""
-        log = self.chat.log.text
-        self.wait(lambda: self.find_link(text), f"there is a link {text!r}")
-        start = self.find_link(text)
-        log.see(start)
-        self.root.update()
-        x, y, width, height = log.bbox(start) or (0, 0, 0, 0)
-        self.click(log, x + width // 2, y + height // 2)
-
-    def find_link(self, text: str) -> str:
-        """Where the newest link with this text begins; "" if there is none."""
-        log = self.chat.log.text
-        ranges = log.tag_ranges("link")
-        found = [start for start, end in zip(ranges[::2], ranges[1::2], strict=True) if log.get(start, end) == text]
-        return str(found[-1]) if found else ""
+        self.wait(lambda: text in self.tagged("link"), f"there is a link {text!r}")
+        links = [start for start, end in self._ranges("link") if self.log_text.get(start, end) == text]
+        self.click(self.log_text, *self.middle_of_letter(links[-1]))
 
     def people(self) -> list[str]:
         return rows(self.chat.people.list)
@@ -323,6 +315,16 @@ def port(host: Person) -> int:
     return host.app.session.server.port
 
 
+def room_at(port: int, title: str = "Mr Lee's room", people: int = 1, password: bool = False) -> net.FoundRoom:
+    return net.FoundRoom(f"id of {title}", title, LOOPBACK, port, people, password)
+
+
+def find(someone: Person, finders: list[FakeFinder], *rooms: net.FoundRoom) -> None:
+    """These rooms answer now, and the join page shows them."""
+    finders[-1].found(*rooms)
+    someone.wait(lambda: someone.join_page.rooms == rooms, "the rooms are shown")
+
+
 def everybody_sees(people: list[Person], *texts: str) -> None:
     for someone in people:
         someone.wait(lambda someone=someone: [t for t in someone.said() if t in texts] == [*texts], f"{texts} is said")  # type: ignore[misc]
@@ -344,14 +346,6 @@ def said(number: int, text: str, who: int = 7, name: str = "Bob", ident: int = 1
 
 def shared(number: int, filename: str, who: int = 7, name: str = "Bob") -> net.Shared:
     return net.Shared(number, time.time(), who, name, f"{number:032x}", filename, 5, "0" * 64)
-
-
-def joined(number: int, who: int, name: str) -> net.Joined:
-    return net.Joined(number, time.time(), who, name)
-
-
-def left(number: int, who: int, name: str) -> net.Left:
-    return net.Left(number, time.time(), who, name, "left")
 
 
 def rows(table: ttk.Treeview) -> list[str]:
