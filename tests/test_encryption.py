@@ -398,7 +398,6 @@ HELLO_EDITS: dict[str, tuple[str, Edit, str]] = {
     "from room: open": ("from room", changed(tls=False), "open"),
     "from room: another salt": ("from room", changed(salt=SALT), "wrong"),
     "from room: another b": ("from room", changed(b=srp_hex(4)), "wrong"),
-    "from room: a key more": ("from room", changed(x=1), "wrong"),
     "from room: go away": ("from room", lambda _hello: REFUSED, "removed"),
 }
 
@@ -453,8 +452,7 @@ def test_one_flipped_bit_ends_the_connection_and_afterwards_everything_arrives_o
     ann.expects(net.Welcome)
     bob.client.say("3")
     for each in (ann, bob):
-        texts = [each.expects(net.Said).text for _ in range(3)]
-        assert sorted(texts) == ["1", "2", "3"]
+        assert sorted(each.expects(net.Said).text for _ in range(3)) == ["1", "2", "3"]
 
 
 # Guessing ---------------------------------------------------------------------
@@ -511,6 +509,11 @@ def test_where_somebody_is_in_guesses_delay_a_return_by_a_second_and_then_it_suc
     assert ann.expects(net.Lost, lambda lost: lost.reason is net.Trouble.WAIT).retry_in == 1
     clock.now += 1
     ann.expects(net.Welcome)
+    for _ in range(2 * AT_ONCE):
+        assert guess(room)["type"] == "hello"
+        clock.now += 1
+    ann.close()
+    until(lambda: 1 < guess(room).get("seconds", 0) <= 10, "these leave no long wait behind for those who come now")
 
 
 @needs_tls
@@ -531,7 +534,6 @@ def test_the_host_is_told_of_each_address_that_must_wait_and_once_of_twenty_gues
 HANDSHAKES: dict[str, Callable[[Stranger], object]] = {
     "nothing": lambda _stranger: None,
     "half a proof": lambda stranger: stranger.send_bytes(stranger.proof()[:100]),
-    "zeros": lambda stranger: stranger.send_bytes(bytes(1000)),
     "no key": lambda stranger: stranger.encrypt(context_of(ssl.PROTOCOL_TLS_CLIENT, None)),
     "another identity": lambda them: them.encrypt(context_of(ssl.PROTOCOL_TLS_CLIENT, them.key, "chat-rooms")),
     "the proof alone": lambda stranger: stranger.send_bytes(stranger.proof()),

@@ -492,7 +492,7 @@ def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed_and_
     assert refused["seconds"] > 0
 
 
-def test_many_from_one_address_do_not_keep_those_from_another_waiting() -> None:
+def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() -> None:
     guesses = net.Guesses(lambda _address: False, None)
     arrived: list[str] = []
     order: list[str] = []
@@ -511,6 +511,9 @@ def test_many_from_one_address_do_not_keep_those_from_another_waiting() -> None:
     for thread in threads:
         thread.join()
     assert order.index("one") < 10, "the one from elsewhere came last"
+    guesses.close()
+    with pytest.raises(net.ConnectionLost), guesses.computing("somebody"):
+        pytest.fail("a closing room goes on computing")
 
 
 # Both proofs ------------------------------------------------------------------
