@@ -227,7 +227,7 @@ class Wire:
     def receive(self, *, pings: bool = False) -> Message | None:
         """The next message, None at the end. Pings come whenever a computer is slow: they are left out unless asked."""
         while True:
-            line = self._line()
+            line = self.receive_line()
             if line is None:
                 return None
             message: Message = json.loads(line)
@@ -260,6 +260,13 @@ class Wire:
             pass
         data, self._received = self._received[:size], self._received[size:]
         return data
+
+    def receive_to_the_end(self) -> bytes:
+        """Every byte up to the end of the connection, however it ends."""
+        with contextlib.suppress(ConnectionError):
+            while self._more():
+                pass
+        return self._received
 
     # Messages. A test that is not about the wire format builds what it sends here, and nowhere else.
 
@@ -316,7 +323,8 @@ class Wire:
         self.send(message("download", token=token, file=file, offset=offset))
         return self.receive() or {}
 
-    def _line(self) -> bytes | None:
+    def receive_line(self) -> bytes | None:
+        """The next line without its end, None at the end of the connection."""
         while b"\n" not in self._received:
             if not self._more():
                 assert not self._received, f"the connection ended within a line: {self._received!r}"
@@ -619,6 +627,7 @@ class Proxy:
         self.to_room = bytearray()  # every byte that was passed on, of all connections: look at bytes(...) of it
         self.from_room = bytearray()
         # Proxy thread only:
+        self._edits: dict[str, Callable[[bytes], bytes]] = {}
         self._links: list[_Link] = []
         self._rules = _Rules()
         self._storm: tuple[random.Random, int] | None = None
@@ -665,6 +674,10 @@ class Proxy:
     def chop(self, size: int = HELD_AT_MOST) -> None:
         """Pass on at most so many bytes at a time."""
         self._change(chop=size)
+
+    def edit_next(self, way: str, edit: Callable[[bytes], bytes]) -> None:
+        """Change the next piece that goes this way, "to room" or "from room": on loopback a hello line is one piece."""
+        self._do(lambda: self._edits.update({way: edit}))
 
     def delay(self, seconds: float = 0.0) -> None:
         """Pass on what comes from now on only after so long, each way."""
@@ -799,6 +812,7 @@ class Proxy:
                 data = way.source.recv(64 * 1024)
                 way.ended = not data
                 if data:
+                    data = self._edits.pop("to room" if way is link.ways[0] else "from room", bytes)(data)
                     way.held.append((time.monotonic() + self._rules.delay, data))
                     way.size += len(data)
             self._pass_on(link, way)

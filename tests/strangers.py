@@ -1,10 +1,10 @@
-"""Visitors to a room, and other programs that speak the wire format: what the tests of passwords and attacks share.
+"""Other programs that speak the wire format: what the tests of passwords and attacks share.
 
-    Visitor, visit                 a person with this program's own client
-    Clock, stop_the_limits         seconds that pass only when the test says so
+    visit, refusal_of              a person with this program's own client
+    stop_the_limits                seconds that pass only when the test says so
     Stranger, OtherTls             a client of another program, and its TLS
-    fake_room, room_that_answers,
-    OtherRoom                      a room of another program, honest or not
+    answer_hello, begin_tls        what a room of another program does
+    Impostor                       a room that does not know the password
     PASSWORD, HELLO, SALTY_HELLO   what these programs use and say
 """
 
@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import queue
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,14 +24,15 @@ import pytest
 import net
 from tests.helpers import (
     LIMIT,
-    LOOPBACK,
+    Clock,
+    FakeRoom,
+    Guest,
     Message,
+    Person,
     Wire,
     context_of,
     drain,
-    expect,
     message,
-    port_of,
     srp_client_secret,
     srp_hex,
     srp_key,
@@ -48,9 +48,9 @@ def line(kind: str, **fields: Any) -> bytes:
     return json.dumps(message(kind, **fields)).encode() + b"\n"
 
 
-def password_hello(salt: str | None = None, b: str | None = None, **other: Any) -> bytes:
+def password_hello(salt: str | None = None, b: str | None = None) -> bytes:
     """The hello line of a room with a password; a field that is None is left out."""
-    fields = {"protocol": net.PROTOCOL, "tls": True, "salt": salt, "b": b, **other}
+    fields = {"protocol": net.PROTOCOL, "tls": True, "salt": salt, "b": b}
     return line("hello", **{name: value for name, value in fields.items() if value is not None})
 
 
@@ -64,54 +64,21 @@ SALTY_HELLO = password_hello(SALT, srp_hex(srp_public_b(B, srp_x(BARE, SALT))))
 # This program -----------------------------------------------------------------
 
 
-class Visitor:
-    """A person with this program's own client."""
-
-    def __init__(self, port: int, name: str = "Ann", password: str | None = PASSWORD, **settings: Any) -> None:
-        self.events: net.Events = queue.Queue()
-        self.client = net.run_client(LOOPBACK, name, self.events, port=port, password=password, **settings)
-
-    def is_in(self) -> net.Welcome:
-        return expect(self.events, net.Welcome)
-
-    def hears(self, *texts: str) -> None:
-        """The next texts that are said are these."""
-        assert [expect(self.events, net.Said).text for _ in texts] == [*texts]
-
-    def is_refused(self) -> str:
-        """The code of the refusal, after which the client ended; nothing of the room was shown."""
-        assert self.client.join(LIMIT), "the client goes on"
-        events = drain(self.events)
-        assert {type(event) for event in events} <= {net.Sending, net.Rejected, net.Refused, net.Lost}
-        (refused,) = (event for event in events if isinstance(event, net.Refused))
-        code: str = refused.code
-        return code
-
-    def close(self) -> None:
-        self.client.close()
-        assert self.client.join(LIMIT), "the client did not end"
-
-
 def visit(
     stack: contextlib.ExitStack, port: int, name: str = "Ann", password: str | None = PASSWORD, **settings: Any
-) -> Visitor:
+) -> Person:
     """Send a person to this port; they leave when the stack closes."""
-    visitor = Visitor(port, name, password, **settings)
-    stack.callback(visitor.close)
-    return visitor
+    return stack.enter_context(contextlib.closing(Person(name, port, password=password, **settings)))
 
 
-class Clock:
-    """Monotonic seconds that pass only when the test says so."""
-
-    def __init__(self) -> None:
-        self._now = 1_000.0
-
-    def __call__(self) -> float:
-        return self._now
-
-    def jump(self, seconds: float) -> None:
-        self._now += seconds
+def refusal_of(person: Person) -> str:
+    """The code of the refusal with which the client ended; nothing of the room was shown."""
+    assert person.client.join(LIMIT), "the client goes on"
+    events = drain(person.events)
+    assert {type(event) for event in events} <= {net.Sending, net.Rejected, net.Refused, net.Lost}
+    (refused,) = (event for event in events if isinstance(event, net.Refused))
+    code: str = refused.code
+    return code
 
 
 def stop_the_limits(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -173,7 +140,7 @@ class Stranger(Wire):
     def greet(self) -> Message:
         """Say hello; the room's answer."""
         self.send_bytes(HELLO)
-        received = self._line()
+        received = self.receive_line()
         assert received is not None, "the connection ended instead of an answer to hello"
         self.room_hello = received + b"\n"
         answer: Message = json.loads(received)
@@ -199,114 +166,68 @@ class Stranger(Wire):
         """The bytes with which TLS begins, after hello."""
         return OtherTls(ssl.PROTOCOL_TLS_CLIENT, self.key).handshake_step(b"")[1]
 
-    def ends(self) -> bytes:
-        """The plain bytes that still come, up to the end of the connection."""
-        received = self._received
-        with contextlib.suppress(ConnectionError):
-            received += read_to_the_end(self.socket)
-        return received
-
 
 # Rooms of other programs ------------------------------------------------------
 
 
-def key_of_room(client_hello: bytes) -> bytes:
-    """The key of another program's room that has said SALTY_HELLO to this."""
-    secret = srp_room_secret(B, srp_x(BARE, SALT), int(json.loads(client_hello)["a"], 16))
-    return srp_key(secret, client_hello, SALTY_HELLO)
+def answer_hello(fake: FakeRoom, answer: bytes) -> tuple[Guest, bytes]:
+    """Answer the next client's hello with this line; the client, and its hello line."""
+    guest = fake.accepts()
+    hello = guest.receive_line()
+    assert hello is not None, "the connection ended instead of hello"
+    guest.send_bytes(answer)
+    return guest, hello + b"\n"
 
 
-@contextlib.contextmanager
-def fake_room(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Listen, and call `serve` for one connection after the other; the port."""
-    closing = threading.Event()
-
-    def run() -> None:
-        while True:
-            sock, _ = listener.accept()
-            sock.settimeout(LIMIT)
-            with sock, contextlib.suppress(OSError):
-                if closing.is_set():
-                    return
-                serve(sock)
-
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        thread = threading.Thread(target=run, name="fake room")
-        thread.start()
-        try:
-            yield port_of(listener)
-        finally:
-            closing.set()
-            socket.create_connection((LOOPBACK, port_of(listener)), LIMIT).close()
-            thread.join(LIMIT)
-            assert not thread.is_alive(), "the fake room did not end"
+def begin_tls(fake: FakeRoom) -> Guest:
+    """Exchange hello lines with the next client, and prove that this room knows the password."""
+    guest, hello = answer_hello(fake, SALTY_HELLO)
+    secret = srp_room_secret(B, srp_x(BARE, SALT), int(json.loads(hello)["a"], 16))
+    context = context_of(ssl.PROTOCOL_TLS_SERVER, srp_key(secret, hello, SALTY_HELLO))
+    guest.socket = context.wrap_socket(guest.socket, server_side=True)
+    return guest
 
 
-def room_that_answers(stack: contextlib.ExitStack, answer: bytes) -> tuple[int, queue.SimpleQueue[bytes]]:
-    """The port of a room that says this after a client's hello, and what the client then sends up to its end."""
-    received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+class Impostor:
+    """A room that does not know the password: it takes clients' proofs, and then does `ending`."""
 
-    def serve(sock: socket.socket) -> None:
-        read_line(sock)
-        sock.sendall(answer)
-        received.put(read_to_the_end(sock))
+    def __init__(self, fake: FakeRoom, ending: Callable[[Guest], object]) -> None:
+        self.fake = fake
+        self.ending = ending
+        self.proofs: list[tuple[float, bytes]] = []  # monotonic s, client's hello
 
-    return stack.enter_context(fake_room(serve)), received
+    def take_proofs(self, count: int) -> None:
+        while len(self.proofs) < count:
+            guest, hello = answer_hello(self.fake, SALTY_HELLO.replace(SALT.encode(), SALT[::-1].encode()))
+            if guest.socket.recv(1, socket.MSG_PEEK):
+                self.proofs.append((time.monotonic(), hello))
+                self.ending(guest)
 
-
-class OtherRoom:
-    """The room's end of one connection, on which a test says what it wants to."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self._file = sock.makefile("rb")
-
-    def receive(self) -> Message:
-        """The client's next message; {} at the end."""
-        received = self._file.readline()
-        return json.loads(received) if received else {}
-
-    def send(self, *messages: Message) -> None:
-        lines = [json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in messages]
-        self.socket.sendall(b"".join(lines))
-
-    def receive_join(self) -> Message:
-        """Say hello as an open room; the client's `join`."""
-        self.receive()
-        self.send(message("hello", protocol=net.PROTOCOL, tls=False))
-        return self.receive()
-
-    def let_in(self, **different: Any) -> None:
-        """Say hello and welcome, as an honest open room would apart from these fields."""
-        self.receive_join()
-        self.send(welcome(**different))
-
-    def until_left(self) -> None:
-        """Read until the client is gone."""
-        while self._file.read(64 * 1024):
-            pass
-
-    def close(self) -> None:
-        self._file.close()
+    def check_that_later_proofs_took_time(self) -> None:
+        times = [when for when, _ in self.proofs]
+        for earlier, later in zip(times[net.PROOFS - 1 :], times[net.PROOFS :], strict=False):
+            assert later - earlier >= net.PROOF_WAIT - 0.01  # a clock may be read a moment before or after the wait
 
 
-def welcome(**different: Any) -> Message:
-    """The welcome of another program's room, honest apart from these fields."""
-    fields: Message = {"room": "somewhere", "title": "A room from elsewhere", "who": 2, "name": "Ann", "host": None}
-    fields |= {"people": [[2, "Ann"]], "files": 0, "missed": 0, "history": 0, "last_id": 0}
-    fields |= {"muted": False, "paused": False, "max_file": 100}
-    return message("welcome", **{**fields, **different})
+def hang_up(guest: Guest) -> None:
+    guest.close()
 
 
-def read_line(sock: socket.socket) -> bytes:
-    received = b""
-    while not received.endswith(b"\n") and (byte := sock.recv(1)):
-        received += byte
-    return received
+def be_silent(_guest: Guest) -> None:
+    """The connection stays open."""
 
 
-def read_to_the_end(sock: socket.socket) -> bytes:
-    received = b""
-    while data := sock.recv(4096):
-        received += data
-    return received
+def say_wrong(guest: Guest) -> None:
+    """With the alert that a room sends to a wrong password: whoever answers can send it."""
+    guest.send_bytes(b"\x15\x03\x03\x00\x02\x02\x33")  # decrypt_error
+
+
+def send_too_much(guest: Guest) -> None:
+    """More bytes than any handshake has, all at once."""
+    with contextlib.suppress(ConnectionError):
+        guest.send_bytes(b"\x16\x03\x03\x40\x00" + bytes(128 * 1024))
+
+
+def use_no_key(guest: Guest) -> None:
+    with pytest.raises(ssl.SSLError):
+        context_of(ssl.PROTOCOL_TLS_SERVER, None).wrap_socket(guest.socket, server_side=True)

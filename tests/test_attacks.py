@@ -1,7 +1,9 @@
 """What a classmate with a Python prompt tries, from outside the room and from inside it.
 
 Each attack here worked on the first edition, or on this one before it was tried. The others in the room must notice
-nothing, and honest people must get in.
+nothing, and honest people must get in. Some attacks are elsewhere: a list full of forged rooms in test_finding.py;
+muted people with new names, bans that hit neighbours, and worksheets for latecomers in test_rules.py; lines of too many
+brackets in test_wire.py.
 """
 
 from __future__ import annotations
@@ -16,26 +18,38 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import net
 from tests.conftest import OpenRoom
-from tests.helpers import LIMIT, LOOPBACK, Message, Proxy, Wire, drain, expect, message, needs_tls, port_of, until
-from tests.strangers import OtherRoom, Stranger, Visitor, fake_room, stop_the_limits, visit, welcome
+from tests.helpers import (
+    LIMIT,
+    LOOPBACK,
+    FakeRoom,
+    Message,
+    Person,
+    Proxy,
+    Wire,
+    expect,
+    message,
+    needs_tls,
+    port_of,
+    until,
+    welcome,
+)
+from tests.strangers import Stranger, line, stop_the_limits, visit
 
 # These addresses are all this computer's, but a room takes them for different computers.
 ELSEWHERE = "127.0.0.2"
 ATTACKER = "127.0.0.3"
 needs_addresses = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
-NOBODY = "0" * 32
 SECRET = "horse battery"
 
 Come = Callable[..., Wire]
-Enter = Callable[..., Visitor]
-Hostile = Callable[[Callable[[OtherRoom], None]], int]
+Enter = Callable[..., Person]
 
 
 def addresses(count: int) -> list[str]:
@@ -56,24 +70,16 @@ def come(stack: contextlib.ExitStack) -> Come:
 def enter(stack: contextlib.ExitStack) -> Enter:
     """Starts this program's client, without a password; it is closed after the test."""
 
-    def start(port: int, name: str = "Ann", password: str | None = None, **settings: Any) -> Visitor:
+    def start(port: int, name: str = "Ann", password: str | None = None, **settings: Any) -> Person:
         return visit(stack, port, name, password, **settings)
 
     return start
 
 
 @pytest.fixture
-def hostile(stack: contextlib.ExitStack) -> Hostile:
-    """Opens a room that talks as it likes, with one client after the other; its port."""
-
-    def open_one(talk: Callable[[OtherRoom], None]) -> int:
-        def serve(sock: socket.socket) -> None:
-            with contextlib.closing(OtherRoom(sock)) as room:
-                talk(room)
-
-        return stack.enter_context(fake_room(serve))
-
-    return open_one
+def fake(stack: contextlib.ExitStack) -> Iterator[FakeRoom]:  # noqa: ARG001 - so it closes before the people do
+    with contextlib.closing(FakeRoom()) as fake:
+        yield fake
 
 
 def said(number: int, text: str, **different: Any) -> Message:
@@ -84,103 +90,40 @@ def said(number: int, text: str, **different: Any) -> Message:
 # Forged answers ---------------------------------------------------------------
 
 
-class Searcher:
-    """Somebody who looks for rooms, and the address at which forged answers reach them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
-        self._senders: dict[tuple[str, int], socket.socket] = {}
-        first = self._socket(LOOPBACK)
-        monkeypatch.setattr(net, "PORTS", range(port_of(first), port_of(first) + 1))
-        self.events: net.Events = queue.Queue()
-        self._rooms: tuple[net.FoundRoom, ...] = ()
-        finder = net.find_rooms(self.events, ways=[(LOOPBACK, LOOPBACK)])
-        stack.callback(finder.join, LIMIT)
-        stack.callback(finder.close)
-        self._asker = first.recvfrom(2_048)[1]
-
-    def _socket(self, address: str) -> socket.socket:
-        sock = self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        sock.settimeout(LIMIT)
+@needs_addresses
+def test_a_forged_answer_with_a_rooms_id_does_not_take_over_its_row(
+    stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, elsewhere, attacker = (stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(3))
+    for sock, address in ((asked, LOOPBACK), (elsewhere, ELSEWHERE), (attacker, ATTACKER)):
         sock.bind((address, 0))
-        return sock
-
-    def answer(self, address: str, room: str, title: str = "Room 7", place: int = 0) -> None:
-        """Sends an answer from there; `place`: from which of that address's ports."""
-        if (address, place) not in self._senders:
-            self._senders[address, place] = self._socket(address)
-        sock = self._senders[address, place]
-        fields = {"protocol": net.PROTOCOL, "room": room, "title": title, "people": 1, "password": False}
-        data = json.dumps(message("room", **fields, port=port_of(sock)), ensure_ascii=False).encode()
-        sock.sendto(data, self._asker)
-
-    @property
-    def rooms(self) -> tuple[net.FoundRoom, ...]:
-        """The newest list."""
-        for event in drain(self.events):
-            self._rooms = event.rooms
-        return self._rooms
-
-    def addresses(self, room: str) -> set[str]:
-        """Where the list says that this room is."""
-        return {row.address for row in self.rooms if row.room == room}
-
-
-@pytest.fixture
-def searcher(monkeypatch: pytest.MonkeyPatch, stack: contextlib.ExitStack) -> Searcher:
-    return Searcher(monkeypatch, stack)
-
-
-@needs_addresses
-def test_a_forged_answer_with_a_rooms_id_does_not_take_over_its_row(searcher: Searcher) -> None:
-    searcher.answer(ELSEWHERE, "real")
-    until(lambda: searcher.addresses("real") == {ELSEWHERE}, "the room is found")
-    searcher.answer(ATTACKER, "real")
-    until(lambda: ATTACKER in searcher.addresses("real"), "the forged answer is in the list")
-    assert searcher.addresses("real") == {ELSEWHERE, ATTACKER}
-
-
-@needs_addresses
-def test_a_hundred_forged_rooms_do_not_keep_a_real_one_off_the_list(searcher: Searcher) -> None:
-    for place in range(net.MAX_ROOMS):
-        searcher.answer(ATTACKER, f"forged {place}", place=place)
-    until(lambda: len(searcher.rooms) >= net.MAX_ROOMS // 2, "the forged rooms are in the list")
-
-    def is_found() -> bool:
-        searcher.answer(ELSEWHERE, "real")  # again and again, as it would when it is asked
-        return searcher.addresses("real") == {ELSEWHERE}
-
-    until(is_found, "the real room is in the list")
-
-
-@needs_addresses
-def test_a_title_that_takes_long_to_clean_is_dropped_before_it_is_cleaned(searcher: Searcher) -> None:
-    searcher.answer(ATTACKER, "forged", "\ufdfa" * 640)  # each is eighteen characters after NFKC
-    searcher.answer(ELSEWHERE, "real")
-    until(lambda: searcher.addresses("real"), "the real room is found")
-    assert [room.room for room in searcher.rooms] == ["real"]
+        sock.settimeout(LIMIT)
+    monkeypatch.setattr(net, "PORTS", [port_of(asked)])
+    events: net.Events = queue.Queue()
+    finder = net.find_rooms(events, ways=[(LOOPBACK, LOOPBACK)])
+    stack.callback(finder.join, LIMIT)
+    stack.callback(finder.close)
+    asker = asked.recvfrom(2_048)[1]
+    for sock in (elsewhere, attacker):
+        fields = {"protocol": net.PROTOCOL, "room": "real", "title": "Room 7", "people": 1, "password": False}
+        sock.sendto(line("room", **fields, port=port_of(sock)).rstrip(b"\n"), asker)
+    rooms = expect(events, net.Found, lambda found: len(found.rooms) == 2).rooms
+    assert {room.address for room in rooms} == {ELSEWHERE, ATTACKER}
 
 
 # Tokens -----------------------------------------------------------------------
 
 
 def test_a_token_that_a_fake_room_learns_is_a_strangers_in_the_real_room(
-    open_room: OpenRoom, come: Come, enter: Enter, hostile: Hostile
+    open_room: OpenRoom, come: Come, enter: Enter, fake: FakeRoom
 ) -> None:
-    learned: queue.Queue[str] = queue.Queue()
-
-    def talk(room: OtherRoom) -> None:
-        learned.put(room.receive_join()["token"])
-        room.send(message("refused", code="full", reason=""))
-
-    fake = hostile(talk)
     real = open_room()
-    enter(fake, token=net.room_token(SECRET, LOOPBACK, fake))
-    ann = enter(real.port, token=net.room_token(SECRET, LOOPBACK, real.port)).is_in()
-    thief = come(real).join("Ann", learned.get(timeout=LIMIT))
+    enter(fake.port, token=net.room_token(SECRET, LOOPBACK, fake.port))
+    learned = fake.accepts().lets_in()["token"]
+    ann = enter(real.port, token=net.room_token(SECRET, LOOPBACK, real.port)).expects(net.Welcome)
+    thief = come(real).join("Ann", learned)
     assert thief["who"] != ann.who
     assert thief["name"] == "Ann 2"
-    assert len(thief["people"]) == 2
 
 
 # A hostile room ---------------------------------------------------------------
@@ -200,127 +143,99 @@ BREAKS_A_LIMIT: dict[str, list[Message]] = {
     "long names": [welcome(people=[[number, "x" * 499] for number in range(167)])],
     "last_id 2**53": [welcome(last_id=2**53)],
     "history 2**53": [welcome(history=2**53)],
-    "missed 2**53, and then one": [welcome(missed=2**53, history=1)],
-    "a name of two hundred lines": [welcome(), said(1, "Hi", name="\n" * 200)],
-    "a reason of ten thousand characters": [message("refused", code="removed", reason="x" * 10_000)],
 }
 
 
 @pytest.mark.parametrize("breaks", BREAKS_A_LIMIT)
 def test_a_room_that_breaks_a_limit_is_not_a_chat_room_and_the_window_never_sees_the_message(
-    enter: Enter, hostile: Hostile, breaks: str
+    enter: Enter, fake: FakeRoom, breaks: str
 ) -> None:
-    def talk(room: OtherRoom) -> None:
-        room.receive_join()
-        room.send(*BREAKS_A_LIMIT[breaks])
-        room.until_left()
-
-    seen = events_up_to_loss(enter(hostile(talk)).events)
+    ann = enter(fake.port)
+    guest = fake.accepts()
+    guest.says_hello()
+    with contextlib.suppress(ConnectionError):  # the client need not read to the end
+        for each in BREAKS_A_LIMIT[breaks]:
+            guest.send(each)
+    seen = events_up_to_loss(ann.events)
     assert seen[-1].reason is net.Trouble.NOT_A_ROOM
-    assert not [each for each in seen if isinstance(each, (net.Said, net.Refused))]
+    assert not [each for each in seen if isinstance(each, net.Said)]
     assert all(len(str(each)) < 1_000 for each in seen)
 
 
-def test_a_room_that_more_and_more_people_join_is_not_a_chat_room(enter: Enter, hostile: Hostile) -> None:
-    def talk(room: OtherRoom) -> None:
-        room.let_in()
-        for start in range(1, 3_001, 100):
-            room.send(*(message("joined", number=n, time=0, who=n + 2, name="X") for n in range(start, start + 100)))
-        room.until_left()
-
-    seen = events_up_to_loss(enter(hostile(talk)).events)
+def test_a_room_that_more_and_more_people_join_is_not_a_chat_room(enter: Enter, fake: FakeRoom) -> None:
+    ann = enter(fake.port)
+    joined = [line("joined", number=number, time=0, who=number + 2, name="X") for number in range(1, 3_001)]
+    guest = fake.accepts()
+    guest.lets_in()
+    with contextlib.suppress(ConnectionError):
+        guest.send_bytes(b"".join(joined))
+    seen = events_up_to_loss(ann.events)
     assert seen[-1].reason is net.Trouble.NOT_A_ROOM
     assert sum(isinstance(each, net.Joined) for each in seen) <= net.ROOM_PEOPLE
 
 
-def test_a_full_room_in_which_others_were_before_is_a_chat_room(enter: Enter, hostile: Hostile) -> None:
+def test_a_full_room_in_which_others_were_before_is_a_chat_room(enter: Enter, fake: FakeRoom) -> None:
     """The welcome names those who are in now; the history that follows may begin with a whole other class."""
     people = [[number, "X"] for number in range(2, net.ROOM_PEOPLE + 2)]
     before = range(1, 501)
     joined = [message("joined", number=n, time=0, who=2_000 + n, name="X") for n in before]
     left = [message("left", number=500 + n, time=0, who=2_000 + n, name="X", reason="left") for n in before]
-
-    def talk(room: OtherRoom) -> None:
-        room.let_in(people=people, history=1_000)
-        room.send(*joined, *left)
-        room.until_left()
-
-    expect(enter(hostile(talk)).events, net.Left, lambda event: event.number == 1_000)
+    ann = enter(fake.port)
+    fake.accepts().lets_in(*joined, *left, people=people)
+    ann.expects(net.Left, lambda event: event.number == 1_000)
 
 
-def test_events_without_end_wait_in_the_network_and_not_in_the_clients_memory(enter: Enter, hostile: Hostile) -> None:
-    done = threading.Event()
-    muted = (json.dumps(message("muted", on=True)).encode() + b"\n") * 2_000
-
-    def talk(room: OtherRoom) -> None:
-        room.let_in()
-        room.socket.setblocking(False)
-        for _ in range(500):
-            if not select.select([], [room.socket], [], 0.5)[1]:
-                break
-            with contextlib.suppress(BlockingIOError):
-                rest = memoryview(muted)
-                while rest:
-                    rest = rest[room.socket.send(rest) :]
-        done.set()
-
-    ann = enter(hostile(talk))
-    assert done.wait(LIMIT)
+def test_events_without_end_wait_in_the_network_and_not_in_the_clients_memory(enter: Enter, fake: FakeRoom) -> None:
+    ann = enter(fake.port)
+    guest = fake.accepts()
+    guest.lets_in()
+    guest.socket.setblocking(False)
+    muted = line("muted", on=True) * 2_000
+    rest = muted
+    for _ in range(5_000):
+        if not select.select([], [guest.socket], [], 0.5)[1]:
+            break
+        with contextlib.suppress(BlockingIOError):
+            rest = rest[guest.socket.send(rest) :] or muted
     assert ann.events.qsize() < 10_000 + 5_000  # the limit, and what a last look brought
 
 
 @pytest.mark.parametrize("last_id", [2**52, 2**53])
 def test_a_room_that_uses_up_the_ids_does_not_spoil_the_next_one(
-    open_room: OpenRoom, enter: Enter, hostile: Hostile, stack: contextlib.ExitStack, last_id: int
+    open_room: OpenRoom, enter: Enter, fake: FakeRoom, stack: contextlib.ExitStack, last_id: int
 ) -> None:
-    def talk(room: OtherRoom) -> None:
-        room.let_in(last_id=last_id)
-        room.until_left()
-
     real = open_room()
-    proxy = stack.enter_context(Proxy(hostile(talk)))
+    proxy = stack.enter_context(Proxy(fake.port))
     ann = enter(proxy.port)
+    fake.accepts().lets_in(last_id=last_id)
     expect(ann.events, net.Lost if last_id > net.MAX_SAY_ID else net.Welcome)
     proxy.port_behind = real.port
     proxy.cut()
-    expect(ann.events, net.Welcome, lambda event: event.room == real.id)
+    ann.expects(net.Welcome, lambda event: event.room == real.id)
     ann.client.say("Hello")
     ann.hears("Hello")
 
 
-@pytest.mark.parametrize("is_in", [False, True])
 def test_a_room_that_sends_single_bytes_is_silent(
-    enter: Enter, hostile: Hostile, monkeypatch: pytest.MonkeyPatch, is_in: bool
+    enter: Enter, fake: FakeRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "SILENCE", 0.5)
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 0.5)
     monkeypatch.setattr(net, "TICK", 0.05)
-
-    def talk(room: OtherRoom) -> None:
-        if is_in:
-            room.let_in()
-        while True:
-            room.socket.sendall(b" ")
-            time.sleep(0.02)  # this is the attack
-
-    assert expect(enter(hostile(talk)).events, net.Lost).reason is net.Trouble.SILENT
-
-
-OWN_CODES = ["password", "wrong", "open", "unproven", "failed", "over", "cancelled", "disk_full"]
+    ann = enter(fake.port)
+    guest = fake.accepts()
+    guest.lets_in()
+    ann.expects(net.Welcome)
+    while ann.events.empty():
+        guest.send_bytes(b" ")
+        time.sleep(0.02)  # this is the attack
+    assert ann.expects(net.Lost).reason is net.Trouble.SILENT
 
 
-@pytest.mark.parametrize("code", OWN_CODES)
-def test_a_room_cannot_refuse_in_the_words_that_are_the_programs_own(
-    enter: Enter, hostile: Hostile, code: str
-) -> None:
-    """For example, one that says "password" would make the window ask for the password of the real room."""
-
-    def talk(room: OtherRoom) -> None:
-        room.receive()
-        room.send(message("refused", code=code, reason="Your school account has expired. Open http://example.com"))
-        room.until_left()
-
-    assert expect(enter(hostile(talk)).events, net.Lost).reason is net.Trouble.NOT_A_ROOM
+def test_a_room_cannot_refuse_in_the_words_that_are_the_programs_own(enter: Enter, fake: FakeRoom) -> None:
+    """One that says "password" would make the window ask for the password of the real room."""
+    ann = enter(fake.port)
+    fake.accepts().refuses("password", "Your school account has expired. Open http://example.com")
+    assert ann.expects(net.Lost).reason is net.Trouble.NOT_A_ROOM
 
 
 # Admission --------------------------------------------------------------------
@@ -366,7 +281,7 @@ def test_one_token_that_knocks_again_and_again_keeps_nobody_out(
     bob.join("Bob")
     asks = {
         "join": message("join", name="Bob", token=bob.token, room=None, after=0),
-        "upload": message("upload", token=bob.token, file=NOBODY, filename="a", size=9),
+        "upload": message("upload", token=bob.token, file="0" * 32, filename="a", size=9),
     }
     knock(room, come, asks[first], 100)
 
@@ -539,78 +454,12 @@ def test_a_removed_person_who_knocks_from_many_addresses_shuts_nobody_else_out(o
         assert come(room, source).join("Stranger")
 
 
-@needs_addresses
-@pytest.mark.parametrize("removes", [False, True])
-def test_one_pupil_of_many_behind_one_address_is_muted_or_removed_alone(
-    open_room: OpenRoom, come: Come, removes: bool
-) -> None:
-    room = open_room()
-    pupils = [come(room, ELSEWHERE) for _ in range(9)]
-    whos = [pupil.join(f"Pupil {number}")["who"] for number, pupil in enumerate(pupils)]
-    if removes:
-        room.remove(whos[0], True)
-    else:
-        room.mute(whos[0], True)
-    for pupil in pupils[1:]:
-        pupil.say(1, "I am still here")
-        while pupil.receive_until("said")["who"] != whos[pupils.index(pupil)]:
-            pass
-    newcomer = come(room, ELSEWHERE)
-    assert newcomer.join("Newcomer")["muted"] is False
-
-
 # Names ------------------------------------------------------------------------
 
 
-@needs_addresses
-def test_a_muted_person_cannot_talk_by_leaving_and_joining_under_new_names(open_room: OpenRoom, come: Come) -> None:
-    room = open_room()
-    ann = come(room)
-    ann.join("Ann")
-    bob = come(room, ATTACKER)
-    who = bob.join("Bob")["who"]
-    while ann.receive_until("joined")["name"] != "Bob":
-        pass
-    room.mute(who, True)
-    bob.leave()
-    ann.receive_until("left")
-    for token in (bob.token, None, None):
-        again = come(room, ATTACKER)
-        again.join("Ann is a liar", token)
-        assert ann.receive_until("joined")["name"].startswith("Guest ")
-        again.leave()
-        ann.receive_until("left")
-
-
-LIKE_THE_HOSTS = ["Mr. Lee", "Mr-Lee", "MrLee", "Mr L\u0435\u0435", "Mr L\u1eb9e", "Mr\U0001d159Lee", "Mr Iee"]
-
-
-@pytest.mark.parametrize("name", LIKE_THE_HOSTS)
+@pytest.mark.parametrize("name", ["Mr-Lee", "Mr L\u0435\u0435", "Mr L\u1eb9e", "Mr\U0001d159Lee", "Mr Iee"])
 def test_a_name_like_the_hosts_is_refused(open_room: OpenRoom, come: Come, name: str) -> None:
     assert come(open_room(host_name="Mr Lee")).try_to_join(name)["type"] == "refused"
-
-
-# What is left of a lesson -----------------------------------------------------
-
-
-def test_a_latecomer_gets_the_worksheet_however_much_was_said_since(open_room: OpenRoom, come: Come) -> None:
-    room = open_room(history=4)
-    ann = come(room)
-    ann.join("Ann")
-    file = secrets.token_hex(16)
-    with Wire(room.port) as sharing:
-        assert sharing.upload(ann.token, b"1 + 1 =", "worksheet.txt", file)["type"] == "stored"
-    for number in range(1, 21):
-        ann.say(number, "Chatter")
-        ann.receive_until("said")
-    latecomer = come(room)
-    assert latecomer.join("Latecomer")["files"] == 1
-    shared = latecomer.receive()
-    assert shared is not None
-    assert (shared["type"], shared["file"]) == ("shared", file)
-    with Wire(room.port) as saving:
-        assert saving.download(latecomer.token, file)["size"] == 7
-        assert saving.receive_bytes(7) == b"1 + 1 ="
 
 
 # Passwords --------------------------------------------------------------------
@@ -628,7 +477,7 @@ def test_guesses_in_parallel_are_counted_one_by_one(
         assert guesser.greet()["type"] == "hello", "all of them may try, so far"
     for guesser in guessers:
         guesser.send_bytes(guesser.proof())
-    answered = [guesser for guesser in guessers if guesser.ends()]
+    answered = [guesser for guesser in guessers if guesser.receive_to_the_end()]
     assert len(answered) == 5, "the others are cut before their proofs are looked at"
     assert expect(told, net.WrongPassword) == net.WrongPassword(LOOPBACK, 5)
 
@@ -646,29 +495,25 @@ def told() -> net.Events:
     return queue.Queue()
 
 
-@pytest.mark.parametrize("goes_on", [False, True])
 def test_a_sender_without_memory_closes_the_room_and_says_so(
     open_room: OpenRoom,
     come: Come,
     told: net.Events,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    goes_on: bool,
 ) -> None:
     room = open_room(events=told)
     ann = come(room)
     ann.join("Ann")
     next_piece = net.Room.next_piece
 
-    def fail(*_arguments: object) -> bytes | None:
-        if not goes_on:
-            monkeypatch.setattr(net.Room, "next_piece", next_piece)
+    def fail_once(*_arguments: object) -> bytes | None:
+        monkeypatch.setattr(net.Room, "next_piece", next_piece)
         raise MemoryError
 
-    monkeypatch.setattr(net.Room, "next_piece", fail)
+    monkeypatch.setattr(net.Room, "next_piece", fail_once)
     ann.say(1, "Hello")
-    words = ann.receive_all()
-    assert goes_on or words[-1]["type"] == "closed"
+    assert ann.receive_all()[-1]["type"] == "closed"
     expect(told, net.RoomFailed)
     check_that_nobody_answers(room)
     caplog.clear()
@@ -738,13 +583,6 @@ def test_without_memory_for_another_reader_those_who_are_in_go_on(
 
 
 # Lines ------------------------------------------------------------------------
-
-
-def test_brackets_too_deep_are_counted_before_anything_parses_them() -> None:
-    for text in ("", '"', '\\"', '"]"', '[\\"'):
-        line = f'{{"type":"ping","s":{json.dumps(text)},"x":' + "[" * 30_000 + "]" * 30_000 + "}"
-        with pytest.raises(net.ProtocolError, match="brackets"):
-            net.decode(line.encode(), net.IN_THE_ROOM)
 
 
 def test_a_room_survives_brackets_too_deep_for_a_small_stack(open_room: OpenRoom, come: Come) -> None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import queue
 import re
-import socket
 import ssl
 import sys
 import threading
 import time
 import types
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,12 +29,11 @@ from tests.helpers import (
     LIMIT,
     LOOPBACK,
     SRP_PRIME,
-    Message,
+    FakeRoom,
+    Guest,
     Proxy,
     Wire,
-    context_of,
     drain,
-    expect,
     message,
     needs_tls,
     srp_client_secret,
@@ -47,6 +44,7 @@ from tests.helpers import (
     srp_room_secret,
     srp_x,
     until,
+    welcome,
 )
 from tests.strangers import (
     BARE,
@@ -56,23 +54,32 @@ from tests.strangers import (
     SALTY_HELLO,
     A,
     B,
-    OtherRoom,
+    Impostor,
     OtherTls,
     Stranger,
-    fake_room,
-    key_of_room,
+    answer_hello,
+    be_silent,
+    begin_tls,
+    hang_up,
     password_hello,
-    read_line,
-    read_to_the_end,
-    room_that_answers,
+    refusal_of,
+    say_wrong,
+    send_too_much,
+    use_no_key,
     visit,
-    welcome,
 )
 
 TITLE = "Mr Lee's room"
 needs_addresses = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
 
 Stack = contextlib.ExitStack
+
+
+@pytest.fixture
+def fake(stack: Stack) -> Iterator[FakeRoom]:  # noqa: ARG001 - so it closes before the people do
+    with contextlib.closing(FakeRoom()) as fake:
+        yield fake
+
 
 # Passwords --------------------------------------------------------------------
 
@@ -200,12 +207,6 @@ def test_values_that_would_make_the_secret_known_to_everyone_are_refused(
         net.SRP.room_secret(B, 1, public_a, public_b)
 
 
-def test_the_exponents_of_a_connection_are_256_random_bits() -> None:
-    drawn = {net.private_exponent() for _ in range(1000)}
-    assert len(drawn) == 1000
-    assert max(drawn).bit_length() == 256
-
-
 def test_the_exponent_that_depends_on_the_password_is_another_one_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of `pow` depends on its exponent; the result of blinding is the same, the time is not."""
     exponents: list[int] = []
@@ -232,7 +233,7 @@ def test_the_exponent_that_depends_on_the_password_is_another_one_each_time(monk
 def test_a_client_of_another_program_joins(open_room: OpenRoom, stack: Stack, password: str) -> None:
     room = open_room(TITLE, password=unicodedata.normalize("NFD", password))
     bob = visit(stack, room.port, "Bob", password)
-    bob.is_in()
+    bob.expects(net.Welcome)
     with Stranger(room.port, BARE if password == "K7MW3H" else password) as stranger:
         assert stranger.join("Ann")["title"] == TITLE
         stranger.say(1, "hello from elsewhere")
@@ -242,27 +243,18 @@ def test_a_client_of_another_program_joins(open_room: OpenRoom, stack: Stack, pa
 
 
 @needs_tls
-def test_a_room_of_another_program_is_joined(stack: Stack) -> None:
-    heard: queue.SimpleQueue[Message] = queue.SimpleQueue()
-
-    def serve(sock: socket.socket) -> None:
-        hello = read_line(sock)
-        sock.sendall(SALTY_HELLO)
-        context = context_of(ssl.PROTOCOL_TLS_SERVER, key_of_room(hello))
-        with context.wrap_socket(sock, server_side=True) as tls, contextlib.closing(OtherRoom(tls)) as room:
-            heard.put(room.receive())
-            room.send(welcome(title="A room from elsewhere"))
-            say = room.receive()
-            room.send(message("said", number=1, time=1.0, who=2, name="Ann", id=say["id"], text=say["text"]))
-            heard.put(say)
-            heard.put(room.receive())
-
-    ann = visit(stack, stack.enter_context(fake_room(serve)), "Ann", "k7m w3h")
-    assert ann.is_in().title == "A room from elsewhere"
+def test_a_room_of_another_program_is_joined(fake: FakeRoom, stack: Stack) -> None:
+    ann = visit(stack, fake.port, "Ann", "k7m w3h")
+    guest = begin_tls(fake)
+    guest.expects("join")
+    guest.send(welcome(title="A room from elsewhere"))
+    assert ann.expects(net.Welcome).title == "A room from elsewhere"
     ann.client.say("hello")
+    say = guest.expects("say")
+    guest.send(message("said", number=1, time=1.0, who=2, name="Ann", id=say["id"], text=say["text"]))
     ann.hears("hello")
-    ann.close()
-    assert [heard.get(timeout=LIMIT)["type"] for _ in range(3)] == ["join", "say", "leave"]
+    ann.client.close()
+    guest.expects("leave")
 
 
 @needs_tls
@@ -305,15 +297,14 @@ BAD_HELLOS = {
 
 @needs_tls
 @pytest.mark.parametrize("what", BAD_HELLOS)
-def test_a_client_sends_no_proof_to_a_room_with_a_bad_value(stack: Stack, what: str) -> None:
-    port, received = room_that_answers(stack, BAD_HELLOS[what])
-    ann = visit(stack, port)
+def test_a_client_sends_no_proof_to_a_room_with_a_bad_value(fake: FakeRoom, stack: Stack, what: str) -> None:
+    ann = visit(stack, fake.port)
+    guest, _ = answer_hello(fake, BAD_HELLOS[what])
+    assert guest.receive_to_the_end() == b""
     if "malformed" in what:
-        assert expect(ann.events, net.Lost).reason is net.Trouble.NOT_A_ROOM
-        ann.close()
+        assert ann.expects(net.Lost).reason is net.Trouble.NOT_A_ROOM
     else:
-        assert ann.is_refused() == "unproven"
-    assert received.get(timeout=LIMIT) == b""
+        assert refusal_of(ann) == "unproven"
 
 
 @needs_tls
@@ -324,9 +315,6 @@ def test_a_client_without_a_password_gets_the_salt_and_nothing_to_guess_with(ope
         assert re.fullmatch("[0-9a-f]{32}", answer["salt"])
         assert "b" not in answer
         assert wire.receive() is None
-
-
-# An impostor ------------------------------------------------------------------
 
 
 # A recording ------------------------------------------------------------------
@@ -377,21 +365,17 @@ def test_nobody_can_find_the_password_from_a_recording(open_room: OpenRoom) -> N
 
 @needs_tls
 @pytest.mark.parametrize(("bet", "found"), [(BARE, [BARE]), ("chemistry", [])], ids=["the right word", "a wrong word"])
-def test_an_impostor_can_test_one_word_with_each_attempt_to_join(stack: Stack, bet: str, found: list[str]) -> None:
+def test_an_impostor_can_test_one_word_with_each_attempt_to_join(
+    fake: FakeRoom, stack: Stack, bet: str, found: list[str]
+) -> None:
     """It bets on a word, takes the client's proof, and checks the whole dictionary against it: only the bet counts."""
-    exchanged: list[tuple[bytes, bytes, bytes]] = []  # client's hello, own hello, proof
-
-    def serve(sock: socket.socket) -> None:
-        hello = read_line(sock)
-        answer = password_hello(SALT, srp_hex(srp_public_b(B, srp_x(bet, SALT))))
-        sock.sendall(answer)
-        proof = sock.recv(5, socket.MSG_WAITALL)
-        proof += sock.recv(int.from_bytes(proof[3:], "big"), socket.MSG_WAITALL)
-        exchanged.append((hello, answer, proof))
-        say_wrong(sock)
-
-    assert visit(stack, stack.enter_context(fake_room(serve))).is_refused() == "wrong"
-    ((hello, answer, proof),) = exchanged
+    ann = visit(stack, fake.port)
+    answer = password_hello(SALT, srp_hex(srp_public_b(B, srp_x(bet, SALT))))
+    guest, hello = answer_hello(fake, answer)
+    proof = guest.receive_bytes(5)
+    proof += guest.receive_bytes(int.from_bytes(proof[3:], "big"))
+    say_wrong(guest)
+    assert refusal_of(ann) == "wrong"
     public_a, public_b = int(json.loads(hello)["a"], 16), int(json.loads(answer)["b"], 16)
     u = int.from_bytes(hashlib.sha256(bytes.fromhex(srp_hex(public_a) + srp_hex(public_b))).digest(), "big")
     fitting = []
@@ -405,255 +389,131 @@ def test_an_impostor_can_test_one_word_with_each_attempt_to_join(stack: Stack, b
 # An impostor ------------------------------------------------------------------
 
 
-class Impostor:
-    """A room that does not know the password: it takes the client's proof, and does `ending`."""
-
-    def __init__(self, ending: Callable[[socket.socket], None]) -> None:
-        self.ending = ending
-        self.proofs: list[tuple[float, bytes]] = []  # monotonic s, client's hello
-
-    def __call__(self, sock: socket.socket) -> None:
-        hello = read_line(sock)
-        sock.sendall(SALTY_HELLO.replace(SALT.encode(), SALT[::-1].encode()))
-        if sock.recv(1):
-            self.proofs.append((time.monotonic(), hello))
-            self.ending(sock)
-
-    def check_that_later_proofs_took_time(self) -> None:
-        times = [when for when, _ in self.proofs]
-        for earlier, later in zip(times[net.PROOFS - 1 :], times[net.PROOFS :], strict=False):
-            assert later - earlier >= net.PROOF_WAIT - 0.01  # a clock may be read a moment before or after the wait
-
-
-def hang_up(_sock: socket.socket) -> None:
-    """The impostor closes the connection without a word."""
-
-
-def be_silent(sock: socket.socket) -> None:
-    read_to_the_end(sock)
-
-
-def say_wrong(sock: socket.socket) -> None:
-    """With the alert that a room sends to a wrong password: whoever answers can send it."""
-    sock.sendall(b"\x15\x03\x03\x00\x02\x02\x33")  # decrypt_error
-    read_to_the_end(sock)
-
-
-def send_too_much(sock: socket.socket) -> None:
-    """More bytes than any handshake has, all at once."""
-    sock.sendall(b"\x16\x03\x03\x40\x00" + bytes(128 * 1024))
-    read_to_the_end(sock)
-
-
-ENDINGS = [hang_up, be_silent, say_wrong, send_too_much]
-
-
 @needs_tls
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
+@pytest.mark.parametrize(
+    ("ending", "proofs", "code"),
+    [
+        (hang_up, 5, "unproven"),
+        (be_silent, 5, "unproven"),
+        (say_wrong, 1, "wrong"),
+        (send_too_much, 1, "unproven"),
+        (use_no_key, 1, "unproven"),
+    ],
+)
 def test_an_impostor_gets_at_most_five_proofs_until_a_first_join_ends(
-    stack: Stack, ending: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
+    fake: FakeRoom,
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: Callable[[Guest], object],
+    proofs: int,
+    code: str,
 ) -> None:
     monkeypatch.setattr(net, "RETRIES", (0.0,))
     if ending is be_silent:
         monkeypatch.setattr(net, "FIRST_MESSAGE", 0.5)
-    impostor = Impostor(ending)
-    ann = visit(stack, stack.enter_context(fake_room(impostor)))
+    impostor = Impostor(fake, ending)
+    ann = visit(stack, fake.port)
     ann.client.say("a secret")
-    assert ann.is_refused() == ("wrong" if ending is say_wrong else "unproven")
-    assert len(impostor.proofs) == (5 if ending in (hang_up, be_silent) else 1)
-    assert len({hello for _, hello in impostor.proofs}) == len(impostor.proofs), "each with an `a` of its own"
+    impostor.take_proofs(proofs)
+    assert refusal_of(ann) == code
+    assert len({hello for _, hello in impostor.proofs}) == proofs, "each with an `a` of its own"
 
 
 @needs_tls
-@pytest.mark.parametrize("ending", [hang_up, say_wrong], ids=lambda ending: ending.__name__)
-def test_an_impostor_gets_five_proofs_and_then_one_a_minute_while_a_person_returns(
-    open_room: OpenRoom, stack: Stack, ending: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
+def test_an_impostor_where_the_room_was_gets_five_proofs_and_then_one_a_minute_and_cannot_end_the_visit(
+    fake: FakeRoom, open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Even if it says that the password is wrong, and if the window has been led there because the room moved."""
     assert (net.PROOFS, net.PROOF_WAIT) == (5, 60.0)
     monkeypatch.setattr(net, "PROOF_WAIT", 0.4)
     monkeypatch.setattr(net, "RETRIES", (0.0,))
-    impostor = Impostor(ending)
-    proxy = stack.enter_context(Proxy(open_room(password=PASSWORD).port))
-    port = stack.enter_context(fake_room(impostor))
-    ann = visit(stack, proxy.port)
-    ann.is_in()
-    real, proxy.port_behind = proxy.port_behind, port
-    proxy.cut()
-    ann.client.say("meanwhile")
-    until(lambda: len(impostor.proofs) >= net.PROOFS + 2, "the client keeps trying")
-    proxy.port_behind = real
-    ann.is_in()
-    ann.hears("meanwhile")
-    impostor.check_that_later_proofs_took_time()
-
-
-@needs_tls
-def test_an_impostor_at_the_address_to_which_a_room_moved_must_prove_itself_too(
-    open_room: OpenRoom, stack: Stack
-) -> None:
-    """Even if it says "wrong", no other password is asked for, and the visit goes on."""
+    impostor = Impostor(fake, say_wrong)
     room = open_room(password=PASSWORD)
-    port = stack.enter_context(fake_room(Impostor(say_wrong)))
     ann = visit(stack, room.port)
-    ann.is_in()
-    ann.client.move(LOOPBACK, port)
-    expect(ann.events, net.Lost, lambda lost: lost.reason is net.Trouble.UNPROVEN)
+    ann.expects(net.Welcome)
+    ann.client.move(LOOPBACK, fake.port)
+    ann.client.say("meanwhile")
+    impostor.take_proofs(net.PROOFS + 2)
+    impostor.check_that_later_proofs_took_time()
+    ann.expects(net.Lost, lambda lost: lost.reason is net.Trouble.UNPROVEN)
     ann.client.move(LOOPBACK, room.port)
-    ann.is_in()
+    ann.hears("meanwhile")
 
 
 @needs_tls
 def test_transfers_together_give_an_impostor_five_proofs_and_then_one_a_minute(
-    open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fake: FakeRoom, open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(net, "PROOF_WAIT", 0.4)
     monkeypatch.setattr(net, "RETRIES", (0.0,))
     (tmp_path / "a.txt").write_text("a file")
-    impostor = Impostor(say_wrong)
-    proxy = stack.enter_context(Proxy(open_room(password=PASSWORD).port))
-    port = stack.enter_context(fake_room(impostor))
+    impostor = Impostor(fake, say_wrong)
+    room = open_room(password=PASSWORD)
+    proxy = stack.enter_context(Proxy(room.port))
     ann = visit(stack, proxy.port)
-    ann.is_in()
-    real, proxy.port_behind = proxy.port_behind, port  # only new connections meet the impostor
+    ann.expects(net.Welcome)
+    proxy.port_behind = fake.port  # only new connections meet the impostor
     for _ in range(4):
         ann.client.share(str(tmp_path / "a.txt"))
-    until(lambda: len(impostor.proofs) >= net.PROOFS + 2, "the transfers keep trying")
-    proxy.port_behind = real
-    for _ in range(4):
-        expect(ann.events, net.Uploaded)
+    impostor.take_proofs(net.PROOFS + 2)
     impostor.check_that_later_proofs_took_time()
+    proxy.port_behind = room.port
+    proxy.cut()
+    for _ in range(4):
+        ann.expects(net.Uploaded)
 
 
 # What it costs the room -------------------------------------------------------
 
 
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """An entry for each B that a room computed."""
-    exponents: list[int] = []
-    really = net.Srp.public_b
-
-    def watch(srp: net.Srp, v: int, b: int) -> int:
-        exponents.append(b)
-        return really(srp, v, b)
-
-    monkeypatch.setattr(net.Srp, "public_b", watch)
-    return exponents
-
-
-@pytest.fixture
-def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let four new people in from an address, and then nobody for longer than any test takes."""
-    monkeypatch.setattr(net, "NEWCOMERS", (4.0, 0.001))
-
-
 @needs_tls
-@pytest.mark.usefixtures("strict")
-def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed(
-    open_room: OpenRoom, computed: list[int]
+def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed_and_nobody_elses_does(
+    open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(net, "NEWCOMERS", (4.0, 0.001))  # after four, nobody for longer than any test takes
     room = open_room(password=PASSWORD, rate=20)
-    for _ in range(6):
+    for _ in range(5):
         with Wire(room.port) as wire:
-            assert wire.hello(tls=True)["type"] == "hello"  # without a value: it costs nothing and does not count
-    assert not computed
-    for _ in range(4):
-        with Stranger(room.port) as stranger:
-            assert stranger.greet()["type"] == "hello"
-    with Stranger(room.port) as stranger:
-        refused = stranger.greet()
-        assert (refused["type"], refused["code"]) == ("refused", "wait")
-        assert refused["seconds"] > 0
-    assert len(computed) == 4
-
-
-@needs_tls
-@pytest.mark.usefixtures("strict")
-def test_people_whom_the_room_knows_and_the_host_do_not_count_as_newcomers(open_room: OpenRoom) -> None:
-    room = open_room(password=PASSWORD, rate=20)
+            assert wire.hello(tls=True)["type"] == "hello"  # without a value: it costs nothing
     with Stranger(room.port) as ann:
         ann.join("Ann")
         for _ in range(5):
-            with Stranger(room.port) as host:
+            with Stranger(room.port) as again, Stranger(room.port) as host, Stranger(room.port) as transfer:
+                again.join("Ann", ann.token)
                 host.join("Mr Lee", room.token)
-            with Stranger(room.port) as carrier:
-                assert carrier.upload(ann.token, b"a file")["type"] == "stored"
-    for _ in range(5):
-        with Stranger(room.port) as again:
-            again.join("Ann", ann.token)
+                assert transfer.upload(ann.token, b"a file")["type"] == "stored"
     for _ in range(3):  # Ann was the first of four
         with Stranger(room.port) as stranger:
             assert stranger.greet()["type"] == "hello"
+    monkeypatch.setattr(net, "private_exponent", None)  # whatever is computed begins with one
     with Stranger(room.port) as stranger:
-        assert stranger.greet()["code"] == "wait"
+        refused = stranger.greet()
+    assert (refused["type"], refused["code"]) == ("refused", "wait")
+    assert refused["seconds"] > 0
 
 
-def say_hello(room: net.Server, stack: Stack, sources: list[str]) -> None:
-    """New people from these addresses say hello, and do not wait for the answer."""
-    for source in sources:
-        stack.enter_context(Stranger(room.port, source=source)).send_bytes(HELLO)
-
-
-@needs_tls
-@needs_addresses
-def test_many_hellos_from_one_address_do_not_keep_those_from_another_waiting(
-    open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    all_are_here = queueing(monkeypatch, 21)
+def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() -> None:
+    guesses = net.Guesses(lambda _address: False, None)
+    arrived: list[str] = []
     order: list[str] = []
 
-    def compute(_srp: net.Srp, _v: int, b: int) -> int:
-        assert all_are_here.wait(LIMIT)
-        order.append(threading.current_thread().name)
-        time.sleep(0.01)  # meanwhile all the others wait
-        return b
+    def compute(address: str) -> None:
+        arrived.append(address)
+        with guesses.computing(address):
+            order.append(address)
+            time.sleep(0.01)  # meanwhile all the others wait
 
-    monkeypatch.setattr(net.Srp, "public_b", compute)
-    room = open_room(password=PASSWORD)
-    say_hello(room, stack, ["127.0.0.2"] * 20 + [LOOPBACK])
-    until(lambda: len(order) == 21, "all have their turn")
-    assert order.index(f"reader {LOOPBACK}") < 10, "the one from elsewhere came last"
-
-
-@needs_tls
-def test_once_a_room_closes_nobody_who_waits_for_a_turn_gets_one(
-    open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waiting = queueing(monkeypatch, 20)
-    computed: list[int] = []
-
-    def compute(_srp: net.Srp, _v: int, b: int) -> int:
-        assert waiting.wait(LIMIT)
-        computed.append(b)
-        time.sleep(0.1)  # meanwhile the room closes
-        return b
-
-    monkeypatch.setattr(net.Srp, "public_b", compute)
-    room = open_room(password=PASSWORD)
-    say_hello(room, stack, [LOOPBACK] * 20)
-    assert waiting.wait(LIMIT)
-    room.close()
-    until(lambda: readers() == 0, "all have gone")
-    assert len(computed) < 20
-
-
-def queueing(monkeypatch: pytest.MonkeyPatch, count: int) -> threading.Event:
-    """Set once so many connections are about to compute."""
-    all_are_here = threading.Event()
-    numbers = itertools.count(1)
-
-    def private_exponent() -> int:
-        number = next(numbers)
-        if number == count:
-            all_are_here.set()
-        return number
-
-    monkeypatch.setattr(net, "private_exponent", private_exponent)
-    return all_are_here
-
-
-def readers() -> int:
-    return sum(thread.name.startswith("reader ") for thread in threading.enumerate())
+    threads = [threading.Thread(target=compute, args=[address]) for address in ["many"] * 20 + ["one"]]
+    with guesses.computing("somebody"):
+        for thread in threads:
+            thread.start()
+        until(lambda: len(arrived) == len(threads), "all wait for their turn")
+    for thread in threads:
+        thread.join()
+    assert order.index("one") < 10, "the one from elsewhere came last"
+    guesses.close()
+    with pytest.raises(net.ConnectionLost), guesses.computing("somebody"):
+        pytest.fail("a closing room goes on computing")
 
 
 # Both proofs ------------------------------------------------------------------
@@ -661,21 +521,15 @@ def readers() -> int:
 
 @pytest.mark.slow
 @needs_tls
+@needs_addresses
 def test_three_hundred_join_while_others_talk_and_everything_arrives(
     open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "FIRST_MESSAGE", 6 * LIMIT)  # however slow this computer is
     room = open_room(password=PASSWORD)
     ann, bob = visit(stack, room.port, "Ann"), visit(stack, room.port, "Bob")
-    ann.is_in()
-    bob.is_in()
-    all_in = threading.Event()
-    said: list[str] = []
-
-    def talk() -> None:
-        while not all_in.wait(0.05):
-            said.append(f"{len(said)}")
-            ann.client.say(said[-1])
+    for each in (ann, bob):
+        each.expects(net.Welcome)
 
     def join(number: int) -> str:
         with Stranger(room.port, source=f"127.0.{1 + number // 30}.1") as stranger:
@@ -684,17 +538,12 @@ def test_three_hundred_join_while_others_talk_and_everything_arrives(
             stranger.leave()
             return name
 
-    talker = threading.Thread(target=talk, name="talker")
-    talker.start()
-    try:
-        with ThreadPoolExecutor(30, thread_name_prefix="pupil") as pool:
-            names = list(pool.map(join, range(300)))
-    finally:
-        all_in.set()
-        talker.join()
-    assert names == [f"Pupil {number}" for number in range(300)]
-    assert said
-    bob.hears(*said)
+    names = [f"Pupil {number}" for number in range(300)]
+    with ThreadPoolExecutor(30, thread_name_prefix="pupil") as pool:
+        for expected, name in zip(names, pool.map(join, range(300)), strict=True):
+            assert name == expected
+            ann.client.say(f"{name} is in")
+    assert [bob.expects(net.Said).text for _ in names] == [f"{name} is in" for name in names]
 
 
 @needs_tls
@@ -705,6 +554,6 @@ def test_people_with_a_wrong_password_are_told_so_and_those_with_the_right_one_a
     for wrong in ("open sesame", "Open  Sesame", "OpenSesame", "k7m-w3h"):
         ann = visit(stack, room.port, "Ann", wrong)
         ann.client.say("not to be heard")
-        assert ann.is_refused() == "wrong"
-    welcome = visit(stack, room.port, "Bob", "Open Sesame").is_in()
+        assert refusal_of(ann) == "wrong"
+    welcome = visit(stack, room.port, "Bob", "Open Sesame").expects(net.Welcome)
     assert [name for _, name in welcome.people] == ["Bob"]
