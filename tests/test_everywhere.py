@@ -66,13 +66,13 @@ def set_layout(display: Display) -> Iterator[Callable[[str], None]]:
         set_one("us")
 
 
-@pytest.mark.parametrize(("layout", "typed"), [("ru", "\u043c"), ("il", "\u05d4")])
-def test_real_keys_of_another_layout_cut_paste_undo_and_find(
-    set_layout: Callable[[str], None], host: Person, layout: str, typed: str
+@pytest.mark.parametrize("layout", ["ru", "il"])
+def test_real_keys_of_another_layout_edit_and_find(
+    set_layout: Callable[[str], None], host: Person, layout: str
 ) -> None:
     set_layout(layout)
     host.focus_composer()
-    box, entry = host.box, host.chat.find_bar.entry
+    box = host.box
     box.insert("1.0", "text")
     box.edit_separator()
     steps: list[tuple[str, Callable[[], object]]] = [
@@ -81,13 +81,11 @@ def test_real_keys_of_another_layout_cut_paste_undo_and_find(
         ("v", lambda: host.typed().strip() == "text"),
         ("z", lambda: host.typed() == ""),
         ("y", lambda: host.typed().strip() == "text"),
-        ("f", lambda: host.root.focus_get() is entry),
+        ("f", lambda: host.root.focus_get() is host.chat.find_bar.entry),
     ]
     for letter, has_worked in steps:
         xdotool("key", f"ctrl+{KEYS[letter]}")
         host.wait(has_worked, f"Control and the key of {letter.upper()} work")
-    xdotool("key", str(KEYS["v"]))
-    host.wait(lambda: entry.get() == typed, "without Control, the key writes its letter")
 
 
 CYRILLIC_C, TURKISH_X, DVORAK_Z = "Cyrillic_es", "odiaeresis", "semicolon"
@@ -234,7 +232,6 @@ def pretend_adapters(monkeypatch: pytest.MonkeyPatch, *adapters: tuple[str, str,
     "other",
     [
         ("tun0", "10.8.0.2", UP | BROADCAST, 24),
-        ("cali1f2e", "10.8.0.2", UP | BROADCAST, 24),
         ("docker0", "172.17.0.1", UP | BROADCAST, 16),
         ("school-vpn", "10.8.0.2", UP | BROADCAST | POINT_TO_POINT, 24),
         ("school-vpn", "10.8.0.2", UP, 24),

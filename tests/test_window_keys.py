@@ -29,7 +29,6 @@ from tests.windows import (
     feed_lines,
     name_of,
     said,
-    select,
     shared,
     shown,
 )
@@ -145,9 +144,6 @@ def test_up_and_down_choose_a_message_in_the_log(host: Person) -> None:
         assert chosen(host) == text
     host.press("Up")
     assert host.tagged("chosen")[0].endswith("two\nlines\n")
-    host.press("Escape")
-    host.press_in(host.log_text, "Up")
-    assert chosen(host) == "one", "it goes on where it was"
     feed_lines(host, 200)
     host.press_in(host.log_text, *["Down"] * 60)
     assert host.log_text.bbox("chosen.first") is not None, "it is scrolled to"
@@ -541,7 +537,8 @@ def test_a_selection_within_a_message_is_copied_alone_and_a_longer_one_as_messag
         (line, f"{line} +1l", apple),  # with its time
         (log.search("if x", "1.0"), f"{log.search('fx', '1.0')} +1c", texts[3][:-1]),  # as it was written
     ]:
-        select(log, start, end)
+        log.tag_remove("sel", "1.0", "end")
+        log.tag_add("sel", start, end)
         host.right_click(log, 5, 5)
         host.choose(Words.copy_selected)
         assert host.root.clipboard_get() == copied

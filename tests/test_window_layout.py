@@ -62,7 +62,7 @@ def is_inside(widget: tk.Misc, window: tk.Misc) -> bool:
 def is_on_top(someone: Person, widget: tk.Misc) -> bool:
     """Its middle shows, and nothing is in front of it."""
     someone.root.lift()
-    someone.rest_layout()
+    someone.wait_for_layout()
     x, y, right, bottom = box(widget)
     return widget.winfo_ismapped() and someone.root.winfo_containing((x + right) // 2, (y + bottom) // 2) is widget
 
@@ -129,7 +129,7 @@ def test_zooming_back_and_forth_changes_nothing(host: Person, person: Open) -> N
     host.press(*["Control-minus"] * 20)
     assert host.app.looks.percent == 60
     host.press("Control-0")
-    host.rest_layout()
+    host.wait_for_layout()
     assert (sizes(host), [(str(widget), widget.winfo_geometry()) for widget in shown(host.root)]) == first
     other = person("Mr Lee")
     other.zoom_to(200)
@@ -388,7 +388,7 @@ def test_no_window_is_smaller_than_the_smallest_in_which_no_page_needs_to_scroll
     someone.resize(SMALL)
     assert not someone.first_page.scrollbar.winfo_ismapped()
     someone.app.show_join_page()
-    someone.rest_layout()
+    someone.wait_for_layout()
     assert not someone.join_page.scrollbar.winfo_ismapped()
 
 
@@ -398,16 +398,16 @@ def test_whatever_is_opened_stands_inside_too(crowd: dict[str, Person], size: Si
     someone.resize(size)
     someone.focus_composer()
     someone.press("Control-f", "z", "KeyRelease-z", "q", "KeyRelease-q")
-    someone.rest_layout()
+    someone.wait_for_layout()
     assert Words.not_found in someone.everything()
     assert not complaints(someone), "finding"
     someone.press("Escape")
     someone.click(someone.button(Words.leave))
-    someone.rest_layout()
+    someone.wait_for_layout()
     assert not [each for each in complaints(someone) if not each.startswith("the log")], "the question"
     someone.look_here()
     someone.press("Escape", "F1")
-    someone.rest_layout()
+    someone.wait_for_layout()
     assert not [each for each in complaints(someone) if "overlap" not in each], "the keys stand in front of the log"
     assert is_on_top(someone, someone.chat.keys.text)
 
@@ -420,7 +420,7 @@ def test_in_a_narrow_window_the_people_show_on_request(crowd: dict[str, Person])
     assert not people.list.winfo_ismapped()
     button = someone.button("People (40)")
     someone.click(button)
-    someone.rest_layout()
+    someone.wait_for_layout()
     assert someone.root.focus_get() is people.list
     for widget in (people.list, people.mute, people.remove, people.pause):
         assert is_inside(widget, someone.root), name_of(widget)
@@ -428,7 +428,7 @@ def test_in_a_narrow_window_the_people_show_on_request(crowd: dict[str, Person])
     someone.press("Control-f")
     assert is_on_top(someone, someone.chat.find_bar.entry)
     someone.press("Escape")
-    someone.rest_layout()
+    someone.wait_for_layout()
     assert not people.list.winfo_ismapped()
     assert someone.root.focus_get() is someone.box
     someone.click(button)
@@ -517,7 +517,7 @@ def test_small_pages_scroll_to_what_gets_the_keyboard(person: Open, percent: int
             widget = someone.root.focus_get()
             assert widget is not None
             seen.add(str(widget))
-            someone.rest_layout()
+            someone.wait_for_layout()
             assert is_inside(widget, someone.root), name_of(widget)
             someone.press("Tab")
         assert len(seen) >= 3, "Tab goes round"

@@ -189,8 +189,8 @@ class Person:
     def resize(self, size: Size) -> None:
         width, height = (each * self.digit for each in size)
         self.root.geometry(f"{width}x{height}")
-        self.wait(lambda: (self.root.winfo_width(), self.root.winfo_height()) == (width, height), f"it is {size} large")
-        self.rest_layout()
+        self.wait(lambda: self.root.winfo_geometry().startswith(f"{width}x{height}+"), f"the window is {size} large")
+        self.wait_for_layout()
 
     def zoom_to(self, percent: int) -> None:
         """By the keys that people use."""
@@ -199,9 +199,9 @@ class Person:
         steps = chat_gui.ZOOMS.index(percent) - chat_gui.ZOOMS.index(100)
         self.press(*["Control-plus" if steps > 0 else "Control-minus"] * abs(steps))
         assert self.app.looks.percent == percent
-        self.rest_layout()
+        self.wait_for_layout()
 
-    def rest_layout(self) -> None:
+    def wait_for_layout(self) -> None:
         """Waits until the layout no longer changes."""
         before: object = None
         for _ in range(20):
@@ -426,12 +426,6 @@ def has_option(widget: tk.Misc, option: str) -> bool:
 def name_of(widget: tk.Misc) -> str:
     text = str(widget.cget("text")) if has_option(widget, "text") else ""
     return f"{widget.winfo_class()} {text!r}"
-
-
-def select(log: tk.Text, start: str, end: str) -> None:
-    """Selects this part of the text, and nothing else."""
-    log.tag_remove("sel", "1.0", "end")
-    log.tag_add("sel", start, end)
 
 
 def answer(value: Any, *actions: Callable[..., object]) -> Callable[..., Any]:
