@@ -518,11 +518,12 @@ def test_all_messages_are_copied_clean_and_with_the_original_text(host: Person) 
 def test_a_selection_within_a_message_is_copied_alone_and_a_longer_one_as_messages(host: Person) -> None:
     """By all ways to copy: the menu, the event of Ctrl+C, and the middle button."""
     log, now = host.log_text, time.time()
-    tabs = "\tprint() \U0001f600 @Mr Lee: http://example.org/a_(b) " + "\u4e00" * 300 + "a\u200be\u0301\u0301fx"
-    texts = ["apple pie", "pear", "two\n03:47 Mr Lee: no", f"if x:\n{tabs}"]
+    code = "if x:\n\tprint() \U0001f600 @Mr Lee: http://a.org/a_(b) " + "\u4e00" * 300 + "a\u200be\u0301\u0301fx"
+    long = "pear" + "y" * 9_000  # the middle button copies this in several pieces
+    texts = ["apple pie", long, "two\n03:47 Mr Lee: no", code]
     feed(host, *(net.Said(100 + n, now, 9, "Bob", n, text) for n, text in enumerate(texts)))
     then = f"{chat_gui.clock(now)} Bob:"
-    apple, pear, two = f"{then} apple pie", f"{then} pear", f"{then} two\n    03:47 Mr Lee: no"
+    apple, pear, two = f"{then} apple pie", f"{then} {long}", f"{then} two\n    03:47 Mr Lee: no"
     line = log.index(f"{log.search('apple', '1.0')} linestart")
     host.fill_clipboard("mine")
     host.press_in(log, "Control-c")
@@ -535,7 +536,7 @@ def test_a_selection_within_a_message_is_copied_alone_and_a_longer_one_as_messag
         (log.search("two", "1.0"), log.search(":47", "1.0"), "two\n03"),
         (log.search("You are", "1.0"), f"{log.search('You are', '1.0')} +7c", "You are"),  # in a note
         (line, f"{line} +1l", apple),  # with its time
-        (log.search("if x", "1.0"), f"{log.search('fx', '1.0')} +1c", texts[3][:-1]),  # as it was written
+        (log.search("if x", "1.0"), f"{log.search('fx', '1.0')} +1c", code[:-1]),  # as it was written
     ]:
         log.tag_remove("sel", "1.0", "end")
         log.tag_add("sel", start, end)
