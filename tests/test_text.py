@@ -99,10 +99,6 @@ def test_the_words_of_the_room_are_quoted_and_never_filled_in(reason: str) -> No
     assert chat_gui.room_says(reason) == 'The room says: "{}"'.format(reason.replace("\n", " "))
 
 
-def test_a_time_beyond_the_calendar_is_no_error() -> None:
-    assert chat_gui.clock(1e300) == "--:--"
-
-
 def test_blank_lines_around_a_text_are_not_sent_but_its_indent_is() -> None:
     assert chat_gui.tidy("\n  \n    indented\n  more\n\n ") == "    indented\n  more"
 
