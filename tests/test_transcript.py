@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,17 +48,13 @@ def texts(transcript: Transcript) -> list[str]:
 def test_a_message_is_a_line_with_its_time_and_its_author_and_a_note_has_no_author() -> None:
     assert said("good morning").line() == "10:31 Ann: good morning"
     assert note("Bob joined").line() == "10:31 Bob joined"
+    assert chat_gui.copied([said("one\ntwo"), note("Bob joined")]) == "10:31 Ann: one\n    two\n10:31 Bob joined"
 
 
 @pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
 def test_further_lines_are_indented_so_that_no_message_or_name_can_look_like_two_messages(end: str) -> None:
     assert said(f"hi{end}10:32 Mr Lee: no").line() == "10:31 Ann: hi\n    10:32 Mr Lee: no"
     assert said("hi", name=f"Ann{end}10:32 Mr Lee").line() == "10:31 Ann\n    10:32 Mr Lee: hi"
-
-
-def test_several_messages_are_copied_as_they_are_saved() -> None:
-    messages = [said("one\ntwo"), note("Bob joined"), said("three", name="Bob")]
-    assert chat_gui.copied(messages) == "10:31 Ann: one\n    two\n10:31 Bob joined\n10:31 Bob: three"
 
 
 def test_the_chat_is_saved_with_its_title_and_each_message_with_its_day_and_its_second() -> None:
@@ -95,12 +90,6 @@ def test_what_is_kept_is_limited_by_characters_too() -> None:
     assert texts(transcript)[1:] == ["again"]
 
 
-def test_the_longest_messages_of_a_lesson_take_limited_memory() -> None:
-    longest = "\u4f60" * 4_000  # always the same, so that the test itself takes none
-    transcript = transcript_of(*(said(longest) for _ in range(10_000)))
-    assert len(transcript.text("Room 7")) < 1.1 * chat_gui.KEPT_CHARACTERS
-
-
 # Deleting ---------------------------------------------------------------------
 
 
@@ -132,25 +121,10 @@ def test_a_forgotten_message_can_no_longer_be_deleted(limit: dict[str, int]) -> 
     assert transcript.delete(2, keep_text=False) is not None
 
 
-def test_deleting_a_text_frees_its_characters() -> None:
-    transcript = transcript_of(said("12345", 1), said("12345", 2), most_characters=10)
-    transcript.delete(1, keep_text=False)
-    transcript.add(said("12345", 3))
-    assert texts(transcript) == [Words.deleted, "12345", "12345"]
-
-
-def test_in_another_room_the_numbers_begin_again() -> None:
-    transcript = transcript_of(said("of the first room", 1))
-    transcript.begin()
-    assert transcript.delete(1, keep_text=False) is None
-    transcript.add(said("of the second room", 1))
-    assert transcript.delete(1, keep_text=False) is not None
-    assert texts(transcript) == ["of the first room", Words.deleted]
-
-
-def test_forgetting_a_message_of_an_earlier_room_leaves_its_number_to_the_new_one() -> None:
+def test_in_another_room_the_numbers_begin_again_whatever_is_forgotten_of_the_first() -> None:
     transcript = transcript_of(said("of the first room", 1), most_messages=2)
     transcript.begin()
+    assert transcript.delete(1, keep_text=False) is None
     transcript.add(said("of the second room", 1))
     transcript.add(said("newest", 2))
     assert transcript.delete(1, keep_text=False) is not None
@@ -184,10 +158,13 @@ def test_every_part_of_what_is_drawn_leads_back_to_what_was_written(text: str, f
     first, last = (min(place, sum(map(len, drawn))) for place in sorted((first, last)))
     part = chat_gui.original_part(text, first, last)
     starts = [start for start in range(len(text) + 1) if text.startswith(part, start)]
+    if first == last:
+        assert part == ""
+        return
+    assert part
     assert any(
         sum(map(len, drawn[:start])) <= first and last <= sum(map(len, drawn[: start + len(part)])) for start in starts
     )
-    assert (part == "") == (first == last)
 
 
 # Saving -----------------------------------------------------------------------
@@ -239,29 +216,3 @@ def test_a_permission_error_is_reported_with_both_possible_reasons(
         patch.setattr(os, "fsync", fails_with(PermissionError(errno.EACCES, "Permission denied")))
         assert save(target, "new") == (str(target), Words.save_failed["permission"])
     assert os.listdir(target.parent) == []
-
-
-def test_a_missing_folder_is_reported(target: Path) -> None:
-    path, problem = save(target.parent / "none" / "chat.txt", "new")
-    assert path.endswith("chat.txt")
-    assert problem
-
-
-def test_two_saves_at_once_do_not_disturb_each_other(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = threading.Barrier(2, timeout=LIMIT)
-    really_sync = os.fsync
-
-    def sync(file: int) -> None:
-        both.wait()
-        really_sync(file)
-
-    monkeypatch.setattr(os, "fsync", sync)
-    answers: Answers = queue.SimpleQueue()
-    savers = [threading.Thread(target=chat_gui.save_text, args=(str(target), text, answers)) for text in ("one", "two")]
-    for saver in savers:
-        saver.start()
-    for saver in savers:
-        saver.join(LIMIT)
-    assert [answers.get(timeout=LIMIT) for _ in savers] == [(str(target), "")] * 2
-    assert target.read_text() in ("one", "two")
-    assert os.listdir(target.parent) == [target.name]

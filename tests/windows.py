@@ -9,7 +9,7 @@ import gc
 import sys
 import time
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from tkinter import ttk
 from typing import Any
@@ -17,6 +17,9 @@ from typing import Any
 import chat_gui
 import net
 from tests.helpers import LIMIT, LOOPBACK, pump_until
+
+Size = tuple[int, int]  # of a window, in widths of a digit at 100 %
+SMALL, NARROW, USUAL, LARGE = chat_gui.SMALLEST, (60, 70), (95, 62), (200, 110)
 
 _KEYSYMS = {" ": "space", "\n": "Shift-Return", ".": "period", ":": "colon", "-": "minus"}
 
@@ -139,6 +142,10 @@ class Person:
             focus.event_generate(f"<{_as_named_here(key)}>")
             self.root.update()
 
+    def press_in(self, widget: tk.Misc, *keys: str) -> None:
+        self.focus(widget)
+        self.press(*keys)
+
     def type(self, text: str) -> None:
         """Letters and a few signs; a newline is Shift+Enter."""
         self.look_here()
@@ -174,6 +181,32 @@ class Person:
         """Makes the window so large that nothing of a room is put away, whatever the fonts and the resolution."""
         self.root.geometry(f"{(chat_gui.NARROW + 10) * self.digit}x{(chat_gui.LOW + 20) * self.digit}+0+0")
         self.root.update()
+
+    def resize(self, size: Size) -> None:
+        width, height = (each * self.digit for each in size)
+        self.root.geometry(f"{width}x{height}")
+        self.wait(lambda: self.root.winfo_geometry().startswith(f"{width}x{height}+"), f"the window is {size} large")
+        self.wait_for_layout()
+
+    def zoom_to(self, percent: int) -> None:
+        """By the keys that people use."""
+        self.look_here()
+        self.press("Control-0")
+        steps = chat_gui.ZOOMS.index(percent) - chat_gui.ZOOMS.index(100)
+        self.press(*["Control-plus" if steps > 0 else "Control-minus"] * abs(steps))
+        assert self.app.looks.percent == percent
+        self.wait_for_layout()
+
+    def wait_for_layout(self) -> None:
+        """Waits until the layout no longer changes."""
+        before: object = None
+        for _ in range(20):
+            self.root.update()
+            now = [(str(widget), widget.winfo_geometry()) for widget in shown(self.root)]
+            if now == before:
+                return
+            before = now
+        raise AssertionError("the layout does not come to rest")
 
     # Rooms.
 
@@ -223,6 +256,13 @@ class Person:
     def join_page(self) -> chat_gui.JoinPage:
         assert isinstance(self.app.page, chat_gui.JoinPage), self.everything()
         return self.app.page
+
+    def button(self, words: str) -> ttk.Button:
+        """The visible button with this text."""
+        for widget in shown(self.root):
+            if isinstance(widget, ttk.Button) and str(widget.cget("text")) == words:
+                return widget
+        raise AssertionError(f"there is no button {words!r}; the window shows:\n{self.everything()}")
 
     @property
     def log_text(self) -> tk.Text:
@@ -297,7 +337,7 @@ class Person:
 
     def everything(self) -> str:
         """Every text in the window that is not hidden."""
-        return "\n".join(_texts(self.root))
+        return "\n".join(text for widget in shown(self.root) for text in _texts(widget))
 
     def settle(self, seconds: float = 0.0) -> None:
         """Lets the window do what is waiting; with seconds, for that long: to see that something does *not* happen."""
@@ -354,21 +394,46 @@ def rows(table: ttk.Treeview) -> list[str]:
     return [" ".join(str(table.set(row, column)) for column in columns) for row in table.get_children()]
 
 
-def _texts(widget: tk.Misc) -> list[str]:
-    found = []
+def shown(widget: tk.Misc) -> Iterator[tk.Misc]:
+    """All that is inside this widget and not hidden."""
     for child in widget.winfo_children():
-        if not child.winfo_ismapped():
-            continue
-        if isinstance(child, tk.Text):
-            found.append(child.get("1.0", "end-1c"))
-        elif isinstance(child, ttk.Treeview):
-            found += rows(child)
-        elif isinstance(child, tk.Entry):  # ttk's is one too
-            found.append(child.get())
-        elif "text" in child.keys():  # noqa: SIM118 - a widget is no dictionary
-            found.append(str(child.cget("text")))
-        found += _texts(child)
-    return found
+        if child.winfo_ismapped():
+            yield child
+            yield from shown(child)
+
+
+def _texts(widget: tk.Misc) -> list[str]:
+    if isinstance(widget, tk.Text):
+        return [widget.get("1.0", "end-1c")]
+    if isinstance(widget, ttk.Treeview):
+        return rows(widget)
+    if isinstance(widget, tk.Entry):  # ttk's is one too
+        return [widget.get()]
+    return [str(widget.cget("text"))] if has_option(widget, "text") else []
+
+
+def has_option(widget: tk.Misc, option: str) -> bool:
+    return option in widget.keys()  # noqa: SIM118 - a widget is no dictionary
+
+
+def name_of(widget: tk.Misc) -> str:
+    text = str(widget.cget("text")) if has_option(widget, "text") else ""
+    return f"{widget.winfo_class()} {text!r}"
+
+
+def answer(value: Any, *actions: Callable[..., object]) -> Callable[..., Any]:
+    """A function that passes its arguments to these actions, and returns the value."""
+
+    def do(*given: object, **options: object) -> Any:
+        for action in actions:
+            action(*given, **options)
+        return value
+
+    return do
+
+
+def feed_lines(someone: Person, count: int, text: str = "line", start: int = 100) -> None:
+    feed(someone, *(said(start + n, f"{text} {n}") for n in range(count)))
 
 
 Open = Callable[[str], Person]
