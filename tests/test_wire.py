@@ -320,7 +320,7 @@ def test_the_longest_welcome_fits_its_line() -> None:
     assert len(net.encode(welcome)) <= 262_144
 
 
-# Names -----------------------------------------------------------------------------------------------------
+# Names ---------------------------------------------------------------------------------------------------------------
 
 # Any character at all, but often one of those that cleaning must remove.
 NASTY = st.sampled_from("\0\t\n\r\x1b\x7f\x85\xa0\xad\u034f\u061c\u115f\u200b\u200d\u202e\u2066\u2028\u2800\u3000")
