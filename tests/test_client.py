@@ -339,6 +339,13 @@ def test_what_was_missed_comes_before_what_is_sent(
     assert guest.expects("say")["text"] == "one"
 
 
+def test_where_a_room_has_used_up_all_ids_lines_return_unsent(fake: FakeRoom, come: Come) -> None:
+    ann = come("Ann", fake.port)
+    fake.accepts().lets_in(last_id=net.MAX_SAY_ID)
+    ann.expects(net.Welcome)
+    assert ann.gets_back(ann.says("nobody can say this")) == "unsent"
+
+
 # Another room, and another address -----------------------------------------------------------------------------------
 
 
@@ -706,14 +713,6 @@ def test_a_line_that_returns_unsent_at_the_end_never_appears(
     while not isinstance(event := bob.events.get(timeout=LIMIT), net.Left):
         appeared |= {event.id} if isinstance(event, net.Said) else set()
     assert not unsent & appeared
-
-
-def test_the_client_ends_with_its_with_statement(room: net.Server, bob: Person) -> None:
-    with net.run_client(LOOPBACK, "Ann", queue.Queue(), port=room.port) as client:
-        client.say("hello")
-        bob.hears("hello")
-    assert client.join(LIMIT)
-    assert bob.expects(net.Left).name == "Ann"
 
 
 # Rooms that behave as no room should ---------------------------------------------------------------------------------
