@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,7 +19,10 @@ from tests.conftest import OpenRoom
 from tests.helpers import (
     LIMIT,
     LOOPBACK,
+    FakeRoom,
+    Guest,
     Message,
+    Person,
     Proxy,
     drain,
     message,
@@ -30,9 +32,6 @@ from tests.helpers import (
     until,
     welcome,
 )
-from tests.helpers import FakeRoom as FakeRoom
-from tests.helpers import Guest as Guest
-from tests.helpers import Person as Person
 
 RETRIES = net.RETRIES  # as they are, before the tests shorten them
 PASSWORD = "open sesame"
@@ -42,10 +41,6 @@ def said(number: int, text: str = "x", **changed: Any) -> Message:
     """Eve says this, unless `who` is somebody else."""
     fields: dict[str, Any] = {"number": number, "time": 1.5, "who": 3, "name": "Eve", "id": 1, "text": text}
     return message("said", **{**fields, **changed})
-
-
-def joined(number: int, who: int) -> Message:
-    return message("joined", number=number, time=1.5, who=who, name="Eve")
 
 
 def shared(number: int) -> Message:
@@ -144,9 +139,7 @@ def test_a_newcomer_is_welcomed_and_sees_the_history_and_everyone_sees_the_same_
     assert bob.hears("hi") == line
 
 
-@pytest.mark.parametrize(
-    ("text", "code"), [("", "empty"), (" \n", "empty"), ("x" * 4001, "long"), ("\n" * 100, "long")]
-)
+@pytest.mark.parametrize(("text", "code"), [(" \n", "empty"), ("x" * 4001, "long")])
 def test_a_line_that_the_room_would_reject_is_rejected_by_the_client_and_never_sent(
     visit: Visit, text: str, code: str
 ) -> None:
@@ -154,15 +147,6 @@ def test_a_line_that_the_room_would_reject_is_rejected_by_the_client_and_never_s
     assert ann.gets_back(ann.says(text)) == code
     ann.says("marker")
     assert guest.expects("say")["text"] == "marker"
-
-
-def test_nothing_more_is_sent_before_the_rooms_hello(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    ann.client.say("one")
-    guest = fake.accepts()
-    guest.expects("hello")
-    guest.refuses("bad")
-    assert guest.receive() is None
 
 
 def test_a_room_that_closes_ends_the_visit_and_later_lines_return_unsent(
@@ -315,22 +299,6 @@ def test_a_pulled_cable_is_noticed_and_nothing_is_missing_when_it_is_back(
     assert ann.hears("marker").number == 5  # so "into the dark" was said only once
 
 
-def test_lines_that_were_said_or_rejected_are_answered_once_and_the_others_sent_again(
-    fake: FakeRoom, visit: Visit
-) -> None:
-    ann, guest = visit
-    rejected, taken, new = (ann.says(text) for text in ("rejected", "taken", "new"))
-    assert [guest.expects("say")["id"] for _ in range(3)] == [rejected, taken, new]
-    guest.send(message("rejected", id=rejected, code="muted", reason="You are muted."))
-    assert ann.expects(net.Rejected) == net.Rejected(rejected, "muted", "You are muted.")
-    guest.close()
-    guest = fake.accepts()
-    guest.lets_in(said(1, "taken", who=2, name="Ann", id=taken), last_id=taken)
-    assert guest.expects("say")["id"] == new
-    answers = [event for event in drain(ann.events) if isinstance(event, net.Said | net.Rejected | net.Settled)]
-    assert [(type(answer), answer.id) for answer in answers] == [(net.Said, taken)]
-
-
 def test_a_line_whose_answer_was_lost_is_settled_if_events_were_missed_and_otherwise_rejected(
     fake: FakeRoom, visit: Visit
 ) -> None:
@@ -371,25 +339,11 @@ def test_what_was_missed_comes_before_what_is_sent(
     assert guest.expects("say")["text"] == "one"
 
 
-def test_ids_rise_above_what_the_room_has_of_another_client_of_this_person(fake: FakeRoom, come: Come) -> None:
+def test_where_a_room_has_used_up_all_ids_lines_return_unsent(fake: FakeRoom, come: Come) -> None:
     ann = come("Ann", fake.port)
-    number = ann.says("one")
-    fake.accepts().lets_in(last_id=2**51)
-    assert ann.gets_back(number) == "unsent"
-    assert ann.says("two") > 2**51
-
-
-def test_a_room_that_uses_up_all_ids_spoils_them_only_for_itself(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    with contextlib.closing(fake.accepts()) as guest:
-        guest.lets_in(last_id=net.MAX_SAY_ID)
-        ann.expects(net.Welcome)
-        assert ann.gets_back(ann.says("nobody can say this")) == "unsent"
-    guest = fake.accepts()
-    guest.lets_in(room="r2")
+    fake.accepts().lets_in(last_id=net.MAX_SAY_ID)
     ann.expects(net.Welcome)
-    ann.says("one")
-    assert guest.expects("say")["text"] == "one"
+    assert ann.gets_back(ann.says("nobody can say this")) == "unsent"
 
 
 # Another room, and another address -----------------------------------------------------------------------------------
@@ -456,15 +410,15 @@ def test_after_a_move_from_a_room_with_a_password_the_visit_goes_on_where_it_was
     assert isinstance(bob.events.get(timeout=LIMIT), net.Said)  # without `left` or `joined` before it
 
 
-def test_a_move_ends_the_wait_between_two_attempts(
+def test_a_move_ends_the_wait_between_two_attempts_and_may_name_the_computer(
     room: net.Server, come: Come, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "RETRIES", (600.0,))
     ann = come("Ann", nobodys_port(stack))
     ann.expects(net.Lost)
-    ann.client.move(LOOPBACK, room.port)
+    ann.client.move("localhost", room.port)
     ann.expects(net.Welcome)
-    assert (ann.client.address, ann.client.port) == (LOOPBACK, room.port)
+    assert (ann.client.address, ann.client.port) == ("localhost", room.port)
 
 
 def test_a_move_ends_an_attempt_at_the_old_address(
@@ -507,9 +461,7 @@ def test_files_that_a_break_kept_away_are_asked_for_again_and_none_comes_twice(f
 
 
 @pytest.mark.parametrize(
-    "events",
-    [(said(3),), (shared(10),), (shared(6), shared(5)), (message("confetti", number=3),)],
-    ids=["a line", "a file of the history", "files that do not rise", "something unknown"],
+    "events", [(said(3),), (shared(10),), (shared(6), shared(5)), (message("confetti", number=3),)]
 )
 def test_a_room_that_sends_anything_else_in_place_of_the_files_is_not_a_room(
     fake: FakeRoom, come: Come, events: tuple[Message, ...]
@@ -525,22 +477,18 @@ MANY = 200  # events; far more than wait in the queue below, and few enough for 
 
 
 @pytest.fixture
-def busy(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> Visit:
+def busy(fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch) -> Visit:
     """Somebody whose window takes no events while many come; and the room's end of their connection."""
+    monkeypatch.setattr(net, "CLIENT_RECEIVES", 1024)  # about ten events at a time
     monkeypatch.setattr(net, "MAX_WAITING_EVENTS", 10)
-    ann, guest = visit
+    ann, guest = come("Ann", fake.port), fake.accepts()
+    guest.lets_in()
     guest.send_bytes(b"".join(json.dumps(said(number)).encode() + b"\n" for number in range(1, MANY + 1)))
     until(lambda: ann.events.qsize() > net.MAX_WAITING_EVENTS, "more events wait than the window should have to take")
     return ann, guest
 
 
-@pytest.fixture
-def small_receives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients receive about ten events at a time."""
-    monkeypatch.setattr(net, "CLIENT_RECEIVES", 1024)
-
-
-@pytest.mark.usefixtures("quick", "small_receives")
+@pytest.mark.usefixtures("quick")
 def test_while_too_many_events_wait_the_client_reads_no_more_of_them_but_still_pings_and_sends(busy: Visit) -> None:
     ann, guest = busy
     for _ in range(3):
@@ -551,7 +499,7 @@ def test_while_too_many_events_wait_the_client_reads_no_more_of_them_but_still_p
     assert [ann.expects(net.Said).number for _ in range(MANY)] == list(range(1, MANY + 1))
 
 
-@pytest.mark.usefixtures("quick", "small_receives")
+@pytest.mark.usefixtures("quick")
 def test_time_in_which_the_client_did_not_read_is_no_silence_of_the_room(
     busy: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,7 +513,6 @@ def test_time_in_which_the_client_did_not_read_is_no_silence_of_the_room(
     ann.hears("marker")
 
 
-@pytest.mark.usefixtures("small_receives")
 def test_a_close_wakes_a_client_that_waits_for_its_window(busy: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "CLOSE_TIME", 0.1)
     ann, _ = busy
@@ -600,17 +547,15 @@ def look_up_hangs(stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) 
     return go_on
 
 
-def test_trouble_with_a_name_that_does_not_resolve(come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_up(*_question: object) -> None:
+@pytest.mark.parametrize("name", ["nowhere.example", "a..b"])
+def test_trouble_with_a_name_that_does_not_resolve(come: Come, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python rejects the second one itself, and no look-up happens."""
+
+    def look_up(asked: str, *_question: object) -> None:
+        asked.encode("idna")
         raise socket.gaierror("no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    assert come("Ann", 1, address="nowhere.example").expects(net.Lost).reason is Trouble.UNKNOWN_NAME
-
-
-@pytest.mark.parametrize("name", ["x" * 64 + ".example", "a..b", "\u200b"])
-def test_trouble_with_a_name_that_is_not_valid(come: Come, name: str) -> None:
-    """Python rejects these itself, and no look-up happens."""
     assert come("Ann", 1, address=name).expects(net.Lost).reason is Trouble.UNKNOWN_NAME
 
 
@@ -629,17 +574,6 @@ def test_trouble_where_nothing_answers(
     assert come("Ann", fill(stack)).expects(net.Lost).reason is Trouble.NO_ANSWER
 
 
-def test_trouble_where_the_other_side_says_nothing(fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 0.1)
-    assert come("Ann", fake.port).expects(net.Lost).reason is Trouble.SILENT
-
-
-def test_trouble_where_the_other_side_hangs_up(fake: FakeRoom, come: Come) -> None:
-    ann = come("Ann", fake.port)
-    fake.accepts().close()
-    assert ann.expects(net.Lost).reason is Trouble.GONE
-
-
 def test_a_full_room_is_tried_again(open_room: OpenRoom, come: Come) -> None:
     room = open_room(limit=1)
     bob = come("Bob", room.port)
@@ -650,7 +584,7 @@ def test_a_full_room_is_tried_again(open_room: OpenRoom, come: Come) -> None:
     ann.expects(net.Welcome)
 
 
-@pytest.mark.parametrize(("code", "asked", "waits"), [("wait", 1, 1.0), ("limit", 1, 1.0), ("wait", 2**53, 60.0)])
+@pytest.mark.parametrize(("code", "asked", "waits"), [("wait", 1, 1.0), ("limit", 2**53, 60.0)])
 def test_a_room_that_asks_to_wait_is_tried_again_after_that_time_but_within_a_minute(
     fake: FakeRoom, come: Come, code: str, asked: int, waits: float
 ) -> None:
@@ -659,7 +593,7 @@ def test_a_room_that_asks_to_wait_is_tried_again_after_that_time_but_within_a_mi
     assert ann.expects(net.Lost) == net.Lost(Trouble.WAIT, waits)
 
 
-@pytest.mark.parametrize("code", ["bad", "removed", "something new"])
+@pytest.mark.parametrize("code", ["bad", "something new"])
 def test_any_other_refusal_ends_the_visit(fake: FakeRoom, come: Come, code: str) -> None:
     ann = come("Ann", fake.port)
     number = ann.says("hello?")
@@ -671,12 +605,7 @@ def test_any_other_refusal_ends_the_visit(fake: FakeRoom, come: Come, code: str)
 
 
 @pytest.mark.parametrize(
-    ("hello", "code"),
-    [
-        ({"protocol": net.PROTOCOL + 1}, "protocol"),
-        ({"protocol": net.PROTOCOL - 1}, "protocol"),
-        ({"tls": True, "salt": "00" * 16}, "tls"),
-    ],
+    ("hello", "code"), [({"protocol": net.PROTOCOL + 1}, "protocol"), ({"tls": True, "salt": "00" * 16}, "tls")]
 )
 def test_a_room_that_this_program_cannot_join_ends_the_visit(
     fake: FakeRoom, come: Come, monkeypatch: pytest.MonkeyPatch, hello: Message, code: str
@@ -691,97 +620,45 @@ def test_a_room_that_this_program_cannot_join_ends_the_visit(
 # Closing -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Scene:
-    """What a stage needs in order to bring Ann to the point at which she closes."""
-
-    come: Come
-    fake: FakeRoom
-    stack: contextlib.ExitStack
-    monkeypatch: pytest.MonkeyPatch
-
-    def ann(self) -> Visit:
-        return self.come("Ann", self.fake.port), self.fake.accepts()
-
-
-def looking_up(scene: Scene) -> Person:
-    look_up_hangs(scene.stack, scene.monkeypatch)
-    ann = scene.come("Ann", 1, address="slow.example")
-    until(lambda: any(t.name.startswith("name look-up") for t in threading.enumerate()), "the look-up has begun")
-    return ann
-
-
-def connecting(scene: Scene) -> Person:
-    return scene.come("Ann", fill(scene.stack))
-
-
-def waiting_for_hello(scene: Scene) -> Person:
-    ann, guest = scene.ann()
-    guest.expects("hello")
-    return ann
-
-
-def waiting_for_welcome(scene: Scene) -> Person:
-    ann, guest = scene.ann()
-    guest.says_hello()
-    for kind in ("hello", "join"):
-        guest.expects(kind)
-    return ann
-
-
-def in_the_history(scene: Scene) -> Person:
-    ann, guest = scene.ann()
-    guest.lets_in(said(1, "marker"), history=2)
-    ann.hears("marker")
-    return ann
-
-
-def in_the_room(scene: Scene) -> Person:
-    ann, guest = scene.ann()
-    guest.lets_in(said(1, "marker"))
-    ann.hears("marker")
-    return ann
-
-
-def in_a_room_that_does_not_read(scene: Scene) -> Person:
-    ann = in_the_room(scene)
-    for _ in range(2000):  # 8 MB
-        ann.client.say("x" * 4000)
-    return ann
-
-
-def between_two_attempts(scene: Scene) -> Person:
-    scene.monkeypatch.setattr(net, "RETRIES", (600.0,))
-    ann = scene.come("Ann", nobodys_port(scene.stack))
-    ann.expects(net.Lost)
-    return ann
-
-
-STAGES = [looking_up, connecting, waiting_for_hello, waiting_for_welcome, in_the_history, in_the_room]
-STAGES += [in_a_room_that_does_not_read, between_two_attempts]
-
-
-@pytest.mark.parametrize("last_words", [[], ["bye"]])
 def test_closing_returns_at_once_and_is_done_within_two_seconds_whatever_the_client_does(
-    come: Come,
-    open_fake: Callable[[], FakeRoom],
-    stack: contextlib.ExitStack,
-    monkeypatch: pytest.MonkeyPatch,
-    last_words: list[str],
+    come: Come, open_fake: Callable[[], FakeRoom], stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert net.CLOSE_TIME == 1.5  # s; shorter here, so that a slow computer has time for the rest as well
     monkeypatch.setattr(net, "CLOSE_TIME", 0.5)
-    people = {stage.__name__: stage(Scene(come, open_fake(), stack, monkeypatch)) for stage in STAGES}
-    ids = {name: [ann.says(text) for text in last_words] for name, ann in people.items()}
+    monkeypatch.setattr(net, "RETRIES", (600.0,))
+    look_up_hangs(stack, monkeypatch)
+    people = {
+        "looking up": come("Ann", 1, address="slow.example"),
+        "connecting": come("Ann", fill(stack)),
+        "between two attempts": come("Ann", nobodys_port(stack)),
+    }
+    guests = {}
+    for stage in ("before the hello", "before the welcome", "in the history", "in a room that does not read"):
+        fake = open_fake()
+        people[stage] = come("Ann", fake.port)
+        guests[stage] = fake.accepts()
+    until(lambda: any(t.name.startswith("name look-up") for t in threading.enumerate()), "the look-up has begun")
+    people["between two attempts"].expects(net.Lost)
+    guests["before the hello"].expects("hello")
+    guests["before the welcome"].says_hello()
+    for kind in ("hello", "join"):
+        guests["before the welcome"].expects(kind)
+    guests["in the history"].lets_in(said(1, "marker"), history=2)
+    guests["in a room that does not read"].lets_in(said(1, "marker"))
+    for stage in ("in the history", "in a room that does not read"):
+        people[stage].hears("marker")
+    for _ in range(2000):  # 8 MB
+        people["in a room that does not read"].client.say("x" * 4000)
+    last_words = {stage: ann.says("bye") for stage, ann in people.items()}
     started = time.monotonic()
     for ann in people.values():
         ann.client.close()
     assert time.monotonic() - started < 1.0
-    late = [name for name, ann in people.items() if not ann.client.join(max(0.0, started + 2.0 - time.monotonic()))]
+    late = [stage for stage, ann in people.items() if not ann.client.join(max(0.0, started + 2.0 - time.monotonic()))]
     assert late == []
-    for name, numbers in ids.items():  # no room has answered these, and none may stay "being sent"
-        answered = {event.id for event in drain(people[name].events) if isinstance(event, net.Rejected)}
-        assert answered >= set(numbers), name
+    for stage, number in last_words.items():  # no room has answered these, and none may stay "being sent"
+        answered = {event.id for event in drain(people[stage].events) if isinstance(event, net.Rejected)}
+        assert number in answered, stage
 
 
 @pytest.fixture
@@ -805,19 +682,6 @@ def test_lines_written_before_closing_are_still_delivered_and_then_the_person_ha
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_a_line_written_before_closing_is_delivered_although_the_look_up_is_slow(
-    room: net.Server, bob: Person, come: Come, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = look_up_hangs(stack, monkeypatch)
-    ann = come("Ann", room.port, address="slow.example")
-    ann.client.say("hello and bye")
-    ann.client.close()
-    go_on.set()
-    bob.hears("hello and bye")
-    assert bob.expects(net.Left).reason == "left"
-
-
-@pytest.mark.usefixtures("unhurried")
 def test_a_line_written_before_closing_is_delivered_by_one_more_attempt(
     proxy: Proxy, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -835,7 +699,7 @@ def test_a_line_written_before_closing_is_delivered_by_one_more_attempt(
 def test_a_line_that_returns_unsent_at_the_end_never_appears(
     open_room: OpenRoom, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limit holds back more lines than the room can answer before the end, but they have reached it."""
+    """The limit holds back more lines than the room can answer before the end."""
     monkeypatch.setattr(net, "CLOSE_TIME", 0.3)
     monkeypatch.setattr(net, "BACK_WITHIN", 0.1)
     room = open_room(rate=20)
@@ -851,25 +715,6 @@ def test_a_line_that_returns_unsent_at_the_end_never_appears(
     assert not unsent & appeared
 
 
-def test_a_line_that_was_sent_but_not_answered_before_the_end_is_not_called_unsent(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "CLOSE_TIME", 0.1)
-    ann, guest = visit
-    number = ann.says("bye")
-    guest.expects("say")
-    ann.close()
-    assert ann.gets_back(number) == "unanswered"
-
-
-def test_the_client_ends_with_its_with_statement(room: net.Server, bob: Person) -> None:
-    with net.run_client(LOOPBACK, "Ann", queue.Queue(), port=room.port) as client:
-        client.say("hello")
-        bob.hears("hello")
-    assert client.join(LIMIT)
-    assert bob.expects(net.Left).name == "Ann"
-
-
 # Rooms that behave as no room should ---------------------------------------------------------------------------------
 
 
@@ -881,12 +726,8 @@ def as_line(message: Message, size: int = 0) -> bytes:
 
 NOT_A_ROOM = {
     "another program": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "a line that never ends": b"x" * 262_144,
     "a line that is too long": as_line(message("ping"), 262_145),
     "a refusal without a reason": as_line(message("refused", code="wait")),
-    "a refusal with a long reason": as_line(message("refused", code="bad", reason="x" * 201)),
-    "a farewell with a long reason": as_line(message("closed", reason="x" * 201)),
-    "a title that is too long": as_line(welcome(title="x" * 61)),
     "a text that is too long": as_line(said(1, "x" * 4_001)),
 }
 
@@ -916,53 +757,3 @@ def test_a_room_whose_events_cannot_be_numbered_is_not_a_room(fake: FakeRoom, co
     ann = come("Ann", fake.port)
     fake.accepts().lets_in(missed=2**53, history=1)
     assert ann.expects(net.Lost).reason is Trouble.NOT_A_ROOM
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        as_line(welcome()),
-        as_line(message("hello", protocol=net.PROTOCOL, tls=False)),
-        as_line(message("confetti", number=-(10**18))),
-        as_line(message("rejected", id=net.MAX_SAY_ID, code="", reason="")),
-        as_line(said(0, "", time=net.MAX_TIME, who=0, name="", id=0)),
-        as_line(message("ping"), 262_144),
-    ],
-)
-def test_a_client_ignores_messages_that_make_no_sense(visit: Visit, odd: bytes) -> None:
-    ann, guest = visit
-    guest.send_bytes(odd)
-    guest.send(said(1, "marker"))
-    ann.hears("marker")
-    ann.says("fine")
-    assert guest.expects("say")["text"] == "fine"
-
-
-def test_a_room_with_a_thousand_people_is_joined_and_one_more_person_makes_it_no_room(
-    fake: FakeRoom, come: Come
-) -> None:
-    ann = come("Ann", fake.port)
-    guest = fake.accepts()
-    guest.lets_in(people=[[who, "x"] for who in range(1, 1_001)])
-    assert len(ann.expects(net.Welcome).people) == 1_000
-    guest.send(message("left", number=1, time=1.5, who=7, name="x", reason="left"))
-    guest.send(joined(2, 5_000))
-    guest.send(joined(3, 5_000))  # somebody who is in already
-    assert [ann.expects(net.Joined).number for _ in range(2)] == [2, 3]
-    guest.send(joined(4, 5_001))
-    event = ann.events.get(timeout=LIMIT)
-    assert isinstance(event, net.Lost)
-    assert event.reason is Trouble.NOT_A_ROOM
-
-
-def test_a_client_survives_an_answer_to_what_it_has_not_sent_yet(visit: Visit) -> None:
-    ann, guest = visit
-    first = ann.says("first")
-    guest.expects("say")
-    for _ in range(2000):  # 8 MB that nobody reads, so the last line waits
-        ann.client.say("x" * 4000)
-    guest.send(message("rejected", id=first + 2000, code="muted", reason="I know what you want to say."))
-    ann.expects(net.Rejected)
-    ann.client.say("marker")
-    while guest.expects("say")["text"] != "marker":
-        pass

@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
 import random
 import secrets
 import socket
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,14 +30,11 @@ from tests.helpers import (
     LOOPBACK,
     FakeRoom,
     Guest,
+    Member,
     Message,
     Person,
     Wire,
-    context_of,
-    drain,
     message,
-    needs_tls,
-    srp_hex,
     until,
 )
 from tests.test_wire import values_of
@@ -138,54 +133,26 @@ def send(wire: Wire, data: bytes, pieces: list[int]) -> None:
         wire.socket.shutdown(socket.SHUT_WR)
 
 
-# Bytes and messages --------------------------------------------------------------------------------------------------
-
-EVERYTHING = {**net.TO_ROOM, **net.FROM_ROOM, **net.FILE_FROM_ROOM, **net.UDP}
-TABLES = [net.TO_ROOM, net.FROM_ROOM, net.FILE_FROM_ROOM, net.UDP, net.IN_THE_ROOM]
-
-
-def test_every_line_is_a_message_or_a_protocol_error(chance: random.Random) -> None:
-    """A message that was read is also written so that it is read as the same message."""
-
-    @feed(chance, 200, lines(EVERYTHING))
-    def take(some: list[bytes]) -> None:
-        for line in some:
-            for types in TABLES:
-                decoded = read(line, types)
-                if decoded is not None:
-                    assert net.decode(net.encode(decoded).rstrip(b"\n"), types) == decoded
-
-
 # To a room -----------------------------------------------------------------------------------------------------------
 
 MAX_STORE = 100_000  # bytes
 
 
-class Member(Wire):
-    """Somebody honest who is in the room all the time, and speaks the bare protocol."""
+def all_up_to(alice: Member, kind: str, **fields: object) -> list[Message]:
+    """The events up to this one. The room itself breaks no limit in any of them."""
+    events = alice.all_up_to(kind, **fields)
+    for event in events:
+        net.decode(json.dumps(event).encode(), net.FROM_ROOM)
+        assert event["type"] not in ("joined", "left") or event["name"] == net.clean_name(event["name"]) != ""
+        assert event["type"] != "said" or event["text"] == net.clean_text(event["text"])
+    return events
 
-    def __init__(self, room: net.Server, name: str, token: str | None = None) -> None:
-        super().__init__(room.port)
-        self._numbers = itertools.count(1)
-        self.join(name, token)
 
-    def hears_all_up_to_a_line_of_her_own(self) -> list[Message]:
-        """The events before a line that she says now."""
-        marker = f"marker {next(self._numbers)}"
-        self.say(int(marker.split()[1]), marker)
-        return self.hears_all_until(lambda event: event.get("text") == marker)[:-1]
-
-    def hears_all_until(self, is_last: Callable[[Message], bool]) -> list[Message]:
-        events: list[Message] = []
-        while not events or not is_last(events[-1]):
-            event = self.receive()
-            assert event is not None, f"the connection ended after {events}"
-            events.append(event)
-        for event in events:
-            net.decode(json.dumps(event).encode(), net.FROM_ROOM)  # it raises if the room itself breaks a limit
-            assert event["type"] not in ("joined", "left") or event["name"] == net.clean_name(event["name"]) != ""
-            assert event["type"] != "said" or event["text"] == net.clean_text(event["text"])
-        return events
+def heard_before_a_line_of_her_own(alice: Member) -> list[Message]:
+    """The events before a line that she says now."""
+    marker = f"marker {secrets.token_hex(8)}"
+    alice.says(marker)
+    return all_up_to(alice, "said", text=marker)[:-1]
 
 
 @pytest.fixture
@@ -220,7 +187,7 @@ def test_the_others_hear_only_of_those_who_join_whatever_comes_before_that(
     protocol = st.sampled_from([0, 1, 2, 2, 2, 3])
     name = st.sampled_from(["Mallory", "host", " \u202e"]) | st.text()
 
-    @feed(chance, 40, st.booleans(), lines(net.TO_ROOM, protocol=protocol, token=TOKENS, name=name), PIECES)
+    @feed(chance, 100, st.booleans(), lines(net.TO_ROOM, protocol=protocol, token=TOKENS, name=name), PIECES)
     def take(is_greeted: bool, some: list[bytes], pieces: list[int]) -> None:
         some = [HELLO] * is_greeted + some
         with Wire(room.port) as mallory:
@@ -228,7 +195,7 @@ def test_the_others_hear_only_of_those_who_join_whatever_comes_before_that(
             kinds = [answer["type"] for answer in mallory.receive_all()]
         assert kinds[:1] in ([], ["hello"], ["refused"])
         assert "refused" not in kinds[:-1]
-        heard = alice.hears_all_up_to_a_line_of_her_own()
+        heard = heard_before_a_line_of_her_own(alice)
         assert heard or "welcome" not in kinds
         if heard:
             hello, join = (read(line, net.TO_ROOM) for line in some[:2])
@@ -236,7 +203,7 @@ def test_the_others_hear_only_of_those_who_join_whatever_comes_before_that(
             assert hello.protocol == net.PROTOCOL
             assert isinstance(join, net.Join)
             if heard[-1]["type"] != "left":
-                alice.hears_all_until(lambda event: event["type"] == "left")
+                all_up_to(alice, "left")
 
 
 def test_a_bad_line_in_the_room_is_refused_and_the_good_ones_before_it_are_said(
@@ -244,13 +211,13 @@ def test_a_bad_line_in_the_room_is_refused_and_the_good_ones_before_it_are_said(
 ) -> None:
     ids, texts = st.integers(0, 20), st.sampled_from(["", "hi", "\u200b", "x" * 51]) | st.text()
 
-    @feed(chance, 40, lines(net.IN_THE_ROOM, id=ids, text=texts), PIECES)
+    @feed(chance, 100, lines(net.IN_THE_ROOM, id=ids, text=texts), PIECES)
     def take(some: list[bytes], pieces: list[int]) -> None:
         with Wire(room.port) as mallory:
             mallory.join("Mallory")
             send(mallory, as_lines(some), pieces)
             answers = mallory.receive_all()
-        joined, *events, left = alice.hears_all_until(lambda event: event["type"] == "left")
+        joined, *events, left = all_up_to(alice, "left")
         expected, is_refused, reason = what_is_said(some)
         assert joined["type"] == "joined"
         assert [event["text"] for event in events] == expected
@@ -282,7 +249,7 @@ def test_only_a_file_with_the_right_size_and_hash_is_shared_and_nothing_else_is_
     hashes = st.sampled_from(["right", "right", "RIGHT", "wrong"])
     more_bytes = st.sampled_from([0, 0, 0, -1, 1, 2])
 
-    @feed(chance, 40, st.binary(max_size=300), more_bytes, hashes, st.none() | lines(net.TO_ROOM), PIECES)
+    @feed(chance, 100, st.binary(max_size=300), more_bytes, hashes, st.none() | lines(net.TO_ROOM), PIECES)
     def take(data: bytes, more: int, sha256: str, instead: list[bytes] | None, pieces: list[int]) -> None:
         size = max(0, len(data) + more)
         digest = hashlib.sha256(data[:size]).hexdigest()
@@ -292,7 +259,7 @@ def test_only_a_file_with_the_right_size_and_hash_is_shared_and_nothing_else_is_
             assert wire.begin_upload(alice.token, size)["type"] == "ready"
             send(wire, data + last, pieces)
             answers = wire.receive_all()
-        shared = alice.hears_all_up_to_a_line_of_her_own()
+        shared = heard_before_a_line_of_her_own(alice)
         file, rest = (data + last)[:size], (data + last)[size:]
         is_whole = b"\n" in rest and is_sent(rest.split(b"\n")[0], file)
         assert [event["size"] for event in shared] == ([size] if is_whole else [])
@@ -302,96 +269,20 @@ def test_only_a_file_with_the_right_size_and_hash_is_shared_and_nothing_else_is_
                 assert wire.download(alice.token, event["file"])["size"] == size
                 assert wire.receive_bytes(size + 1) == file
             room.delete(event["number"])
-            assert [event["type"] for event in alice.hears_all_up_to_a_line_of_her_own()] == ["taken_back"]
+            assert [event["type"] for event in heard_before_a_line_of_her_own(alice)] == ["taken_back"]
 
-    whole_store_is_free(room)
+    def is_free() -> bool:
+        with Wire(room.port) as wire:
+            return bool(wire.upload(room.token, bytes(MAX_STORE))["type"] == "stored")
+
+    with Member(room, "Host", room.token):  # who may use all of the store
+        until(is_free, "nothing is left in the store")
 
 
 def is_sent(line: bytes, file: bytes) -> bool:
     """Whether this message says that these were all bytes of the file."""
     sent = read(line, net.TO_ROOM)
     return isinstance(sent, net.Sent) and sent.sha256.lower() == hashlib.sha256(file).hexdigest()
-
-
-def whole_store_is_free(room: net.Server) -> None:
-    """The host can share a file that takes all of the store."""
-
-    def is_free() -> bool:
-        with Wire(room.port) as wire:
-            return bool(wire.upload(room.token, bytes(MAX_STORE))["type"] == "stored")
-
-    with contextlib.closing(Member(room, "Host", room.token)):
-        until(is_free, "nothing is left in the store")
-
-
-def test_a_request_for_a_file_is_answered_by_its_bytes_or_a_refusal(
-    room: net.Server, alice: Member, chance: random.Random
-) -> None:
-    data, file = secrets.token_bytes(1000), "f" * 32
-    with Wire(room.port) as wire:
-        assert wire.upload(alice.token, data, file=file)["type"] == "stored"
-    (shared,) = alice.hears_all_up_to_a_line_of_her_own()
-    types = {name: net.TO_ROOM[name] for name in ("upload", "download")}
-    tokens, files = st.sampled_from([alice.token, "0" * 32]), st.sampled_from([file, file, "0" * 32, "x"])
-    numbers = st.integers(0, 1100) | st.integers(0, 2**53)
-
-    @feed(chance, 40, messages(types, token=tokens, file=files, offset=numbers, size=numbers))
-    def take(first: bytes) -> None:
-        with Wire(room.port) as wire:
-            assert wire.hello()["type"] == "hello"
-            send(wire, first + b"\n", [])
-            answer = wire.receive()
-            rest = wire.receive_bytes(2000)
-        assert answer is None or answer["type"] in ("refused", "sending", "ready", "stored")
-        if answer is not None and answer["type"] == "sending":
-            assert len(rest) == answer["size"]
-            assert data.endswith(rest)
-        assert alice.hears_all_up_to_a_line_of_her_own() == []
-
-    room.delete(shared["number"])
-    whole_store_is_free(room)
-
-
-@needs_tls
-def test_whatever_comes_in_place_of_a_handshake_lets_nobody_in(
-    open_room: OpenRoom, stack: contextlib.ExitStack, quick: None, chance: random.Random,  # noqa: ARG001
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for limit in ("GUESSES", "GUESSES_WHERE_KNOWN"):
-        monkeypatch.setattr(net, limit, (1e9, 1e9))
-    room = open_room("Room", password="secret")
-    alice = stack.enter_context(contextlib.closing(Person("Alice", room.port, password="secret")))
-    alice.expects(net.Joined)
-    client_hello = begin_of_a_handshake()
-    edits = st.lists(st.tuples(st.integers(0, len(client_hello)), st.binary(max_size=4)), max_size=3)
-
-    @feed(chance, 25, edits | st.binary(max_size=400), PIECES)
-    def take(what: list[tuple[int, bytes]] | bytes, pieces: list[int]) -> None:
-        data = what if isinstance(what, bytes) else edited(client_hello, what)
-        with Wire(room.port) as mallory:
-            assert "b" in mallory.hello(tls=True, a=srp_hex(4))
-            send(mallory, data, pieces)
-            with contextlib.suppress(ConnectionError):
-                assert b"welcome" not in mallory.receive_bytes(10**6)
-        alice.client.say("marker")
-        alice.hears("marker")
-
-    assert not any(isinstance(event, net.Joined | net.Lost) for event in drain(alice.events))
-
-
-def begin_of_a_handshake() -> bytes:
-    """What a client whose key is wrong sends first."""
-    to_send = ssl.MemoryBIO()
-    tls = context_of(ssl.PROTOCOL_TLS_CLIENT, b"w" * 32).wrap_bio(ssl.MemoryBIO(), to_send)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    return to_send.read()
-
-
-def edited(data: bytes, edits: list[tuple[int, bytes]]) -> bytes:
-    for start, new in edits:
-        data = data[:start] + new + data[start + len(new) :]
-    return data
 
 
 # To a client ---------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import net
 from tests.conftest import OpenRoom
-from tests.helpers import Wire
+from tests.helpers import Member, Wire
 
 TOKEN = b"00112233445566778899aabbccddeeff"
 FILE = b"ffeeddccbbaa99887766554433221100"
@@ -167,20 +167,11 @@ def test_unknown_keys_are_ignored() -> None:
     assert net.decode(b'{"type":"say","id":1,"text":"hi","colour":"red","more":[{}]}', net.TO_ROOM) == net.Say(1, "hi")
 
 
-def test_a_message_of_an_unknown_type_keeps_its_number() -> None:
-    assert net.decode(b'{"type":"waved","number":7,"who":2}', net.FROM_ROOM) == net.Unknown(7)
-
-
-@pytest.mark.parametrize("number", [b"true", b"-1", b"7.0", b'"7"', b"null", b"9007199254740993"])
-def test_the_number_of_an_unknown_type_counts_only_if_it_is_one(number: bytes) -> None:
-    assert net.decode(b'{"type":"waved","number":%s}' % number, net.FROM_ROOM) == net.Unknown(None)
-
-
-def test_only_deleted_messages_carry_the_key_that_says_so() -> None:
-    line = b'{"type":"said","number":7,"time":1732.5,"who":2,"name":"Ann","id":1,"text":"x","taken_back":false}'
-    said = net.Said(7, 1732.5, 2, "Ann", 1, "x", taken_back=False)
-    assert net.decode(line, net.FROM_ROOM) == said
-    assert b"taken_back" not in net.encode(said)
+@pytest.mark.parametrize(
+    ("number", "counts"), [(b"7", 7), (b"true", None), (b"-1", None), (b'"7"', None), (b"9007199254740993", None)]
+)
+def test_a_message_of_an_unknown_type_keeps_its_number(number: bytes, counts: int | None) -> None:
+    assert net.decode(b'{"type":"waved","number":%s}' % number, net.FROM_ROOM) == net.Unknown(counts)
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character_and_a_whole_pair_its_character() -> None:
@@ -195,20 +186,14 @@ MALFORMED = {
     "1e2 as an integer": b'{"type":"say","id":1e2,"text":"x"}',
     "NaN": b'{"type":"said","number":7,"time":NaN,"who":2,"name":"Ann","id":1,"text":"x"}',
     "NaN behind an unknown key": b'{"type":"ping","x":NaN}',
-    "-Infinity behind an unknown key": b'{"type":"ping","x":-Infinity}',
     "1e999 behind an unknown key": b'{"type":"ping","x":1e999}',
     "a number of 5,000 digits": b'{"type":"say","id":' + b"1" * 5000 + b',"text":"x"}',
-    "a number of 5,000 digits behind an unknown key": b'{"type":"ping","x":' + b"1" * 5000 + b"}",
     "invalid UTF-8": b'{"type":"say","id":2,"text":"\xff"}',
-    "UTF-8 that is longer than needed": b'{"type":"say","id":2,"text":"\xc0\xaf"}',
-    "half a surrogate pair in UTF-8": b'{"type":"say","id":2,"text":"\xed\xa0\x80"}',
     "JSON that does not end": b'{"type":"say"',
     "JSON with something after it": b'{"type":"ping"} x',
     "an empty line": b"",
     "a byte order mark": b'\xef\xbb\xbf{"type":"ping"}',
     "a list": b'["ping"]',
-    "a string": b'"ping"',
-    "null": b"null",
     "lists that are too deep": b'{"type":"ping","x":' + b"[" * 32 + b"]" * 32 + b"}",
     "objects that are too deep": b'{"x":' * 10_000 + b"1" + b"}" * 10_000,
     "brackets behind a quote that never closes": b'{"type":"ping","x":"' + b"[" * 50_000,
@@ -222,9 +207,8 @@ def test_a_malformed_line_is_a_protocol_error(line: bytes) -> None:
         net.decode(line, net.TO_ROOM if b"said" not in line else net.FROM_ROOM)
 
 
-@pytest.mark.parametrize("line", [b'{"type":"ping","x":' + b"[" * 31 + b"]" * 31 + b"}", b'{"type":"ping","x":"[[["}'])
-def test_brackets_within_brackets_are_counted_up_to_32(line: bytes) -> None:
-    assert net.decode(line, net.TO_ROOM) == net.Ping()
+def test_brackets_within_brackets_are_counted_up_to_32() -> None:
+    assert net.decode(b'{"type":"ping","x":' + b"[" * 31 + b"]" * 31 + b"}", net.TO_ROOM) == net.Ping()
 
 
 @pytest.mark.parametrize("text", ["[" * 5_000, '\\"' * 50 + "{" * 5_000, "\\" + '"[{' * 1_000, "\\\\" + "[" * 40])
@@ -272,13 +256,10 @@ AT_THE_LIMIT: list[tuple[str, object, object]] = [  # field, a value that is sti
     *((field, most, most + 1) for most, fields in NUMBERS.items() for field in fields.split()),
     *((field, "x" * most, "x" * (most + 1)) for most, fields in STRINGS.items() for field in fields.split()),
     ("said.text", "\n" * 99, "\n" * 100),
-    ("said.text", "x\n" * 99 + "x" * 3_802, "x\n" * 99 + "x" * 3_803),
     ("said.time", 0, -0.001),
     ("said.time", 0.5, 32_503_680_000.5),
     ("said.time", 5, True),
-    ("said.number", 0, True),
     ("said.number", 0, -1),
-    ("taken_back.which", 7, 7.0),
     ("refused.seconds", None, "7"),
     ("paused.on", False, 1),
     ("muted.on", True, None),
@@ -290,16 +271,14 @@ AT_THE_LIMIT: list[tuple[str, object, object]] = [  # field, a value that is sti
     ("room.password", False, 0),
     ("welcome.people", [[n, "x" * 32] for n in range(1_000)], [[n, "x"] for n in range(1_001)]),
     ("welcome.people", [[2**53, "x" * 32]], [[2**53 + 1, "x"]]),
-    ("welcome.people", [[0, ""]], [[0, "x" * 33]]),
     ("welcome.people", [], [1]),
-    ("welcome.people", [[1, "Ann"]], [[1]]),
     ("welcome.people", [[1, "Ann"]], [[1, "Ann", 2]]),
     ("welcome.people", [[1, "Ann"]], [[True, "Ann"]]),
     ("welcome.people", [], {"1": "Ann"}),
     ("welcome.room", "~ !", "\x7f"),
     ("welcome.room", "x", ""),
-    ("welcome.room", "x", None),
     ("join.room", None, "\N{SNOWMAN}"),
+    ("join.room", "x", ...),
     ("join.token", "aAfF" * 8, "0" * 31),
     ("upload.token", "0" * 32, "0" * 33),
     ("download.token", "0" * 32, "\N{ARABIC-INDIC DIGIT ZERO}" * 32),
@@ -329,20 +308,9 @@ def test_a_field_may_reach_its_limit_and_not_exceed_it(field: str, allowed: obje
         net.decode(changed(line_of(kind), **{name: too_much}), ALL_TYPES)
 
 
-EVERY_FIELD = {f"{kind}.{field.name}": field for kind in ALL_TYPES for field in dataclasses.fields(ALL_TYPES[kind])}
-
-
 def test_every_field_has_a_test_of_its_limit() -> None:
-    assert set(EVERY_FIELD) == {field for field, _, _ in AT_THE_LIMIT}
-
-
-def test_a_message_without_a_field_that_it_needs_is_a_protocol_error() -> None:
-    impossible: list[object] = [..., {}, [[]]]
-    needed = [name for name, field in EVERY_FIELD.items() if field.default is dataclasses.MISSING]
-    for kind, name in (each.split(".") for each in needed):
-        for value in impossible:
-            with pytest.raises(net.ProtocolError, match=f"{kind} has a missing or wrong '{name}'"):
-                net.decode(changed(line_of(kind), **{name: value}), ALL_TYPES)
+    fields = {f"{kind}.{field.name}" for kind in ALL_TYPES for field in dataclasses.fields(ALL_TYPES[kind])}
+    assert fields == {field for field, _, _ in AT_THE_LIMIT}
 
 
 def test_the_longest_welcome_fits_its_line() -> None:
@@ -352,17 +320,16 @@ def test_the_longest_welcome_fits_its_line() -> None:
     assert len(net.encode(welcome)) <= 262_144
 
 
-# Names and texts -----------------------------------------------------------------------------------------------------
+# Names ---------------------------------------------------------------------------------------------------------------
 
 # Any character at all, but often one of those that cleaning must remove.
 NASTY = st.sampled_from("\0\t\n\r\x1b\x7f\x85\xa0\xad\u034f\u061c\u115f\u200b\u200d\u202e\u2066\u2028\u2800\u3000")
 NASTY |= st.sampled_from("\u3164\ufe0f\ufeff\uffa0\ufdfa\u0301\U000e0041\U000e0100\ud800\udfff") | st.characters()
-NASTY_TEXTS = st.text(NASTY, max_size=200)
 DRAWN_AS_NOTHING = set("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(c) for c in range(0xFE00, 0xFE10)}
 
 
 @settings(deadline=None)
-@given(NASTY_TEXTS)
+@given(st.text(NASTY, max_size=200))
 def test_a_clean_name_is_short_visible_and_not_changed_again(raw: str) -> None:
     name = net.clean_name(raw)
     assert net.clean_name(name) == name
@@ -374,45 +341,7 @@ def test_a_clean_name_is_short_visible_and_not_changed_again(raw: str) -> None:
         assert character not in DRAWN_AS_NOTHING
 
 
-@settings(deadline=None)
-@given(NASTY_TEXTS)
-def test_a_clean_text_has_no_control_characters_except_tab_and_newline_and_is_not_changed_again(raw: str) -> None:
-    text = net.clean_text(raw)
-    assert net.clean_text(text) == text
-    assert {c for c in text if unicodedata.category(c) in ("Cc", "Cs")} <= {"\t", "\n"}
-
-
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        ("Ann", "Ann"),
-        ("  Ann \t  Lee\n", "Ann Lee"),
-        ("Ａｎｎ", "Ann"),
-        ("A\u200bn\u202en", "Ann"),
-        ("Zoe\u0308", "Zo\xeb"),
-        ("\u3164\u2800\u200b", ""),
-        ("x" * 33, "x" * 32),
-        ("x" * 31 + " y", "x" * 31),
-        ("李雷 👍", "李雷 👍"),
-    ],
-)
-def test_a_name_is_cleaned_as_the_room_writes_it(raw: str, clean: str) -> None:
-    assert net.clean_name(raw) == clean
-
-
 # Over a real socket --------------------------------------------------------------------------------------------------
-
-
-class Member(Wire):
-    """Somebody in the room who speaks the bare protocol."""
-
-    def __init__(self, room: net.Server, name: str, token: str | None = None) -> None:
-        super().__init__(room.port)
-        self.join(name, token)
-
-    def hears(self, text: str) -> None:
-        while self.receive_until("said")["text"] != text:
-            pass
 
 
 @pytest.fixture
@@ -533,19 +462,11 @@ def expect_refusal(wire: Wire, code: str = "bad") -> None:
 REFUSED_IN_THE_ROOM = {
     "a type that nobody knows": b'{"type":"dance"}',
     "a type that only rooms use": line_of("said"),
-    "paused": line_of("paused"),
-    "taken back": line_of("taken_back"),
-    "pause": b'{"type":"pause","on":true}',
-    "delete": b'{"type":"delete","number":1}',
-    "mute": b'{"type":"mute","who":2,"on":true}',
     "remove": b'{"type":"remove","who":2,"on":true}',
     "no JSON": b"GET / HTTP/1.1",
     "a wrong field": b'{"type":"say","id":-1,"text":"bad"}',
     "a line that is too long": padded(say(2, "bad"), 65_537),
     "hello again": HELLO,
-    "join again": join(),
-    "an upload": line_of("upload"),
-    "a download": line_of("download"),
 }
 
 
@@ -561,43 +482,17 @@ def test_a_line_that_breaks_the_rules_is_refused_after_the_good_ones_before_it_a
     assert alice.receive_until("said")["text"] == "still here"  # and neither "bad" nor "late"
 
 
-def test_a_line_that_never_ends_is_refused_once_it_is_too_long(alice: Member, mallory: Wire) -> None:
-    mallory.join("Mallory")
-    mallory.send_bytes(b"x" * 65_536)
-    expect_refusal(mallory)
-    alice.say(1, "still here")
-    alice.hears("still here")
-
-
-def test_a_text_that_is_too_long_is_rejected_and_the_connection_stays(alice: Member) -> None:
-    for number, text in enumerate(["x" * 4_001, "x\n" * 100, "x" * 60_000], 1):
-        alice.say(number, text)
-        rejected = alice.receive_until("rejected")
-        assert (rejected["id"], rejected["code"]) == (number, "long")
-    for number, text in enumerate(["x" * 4_000, "x\n" * 99], 4):
-        alice.say(number, text)
-        alice.hears(text)
-
-
 REFUSED_BEFORE_JOINING = {
     "join before hello": [join()],
     "say before hello": [say(2, "bad")],
-    "hello twice": [HELLO, HELLO],
     "say before join": [HELLO, say(2, "bad")],
-    "ping before join": [HELLO, line_of("ping")],
     "leave before join": [HELLO, line_of("leave")],
-    "sent before join": [HELLO, line_of("sent")],
-    "an unknown type first": [b'{"type":"dance"}'],
     "an unknown type second": [HELLO, b'{"type":"dance"}'],
     "a browser": [b"GET / HTTP/1.1\r", b"Host: localhost\r", b"\r"],
     "a wrong field in the hello": [changed(HELLO, tls=1)],
-    "a wrong field in the join": [HELLO, join(token="0" * 31)],
-    "a wrong field in the upload": [HELLO, changed(line_of("upload"), filename="x" * 121)],
     "an invisible name": [HELLO, join(name="\u200b")],
     "a hello of 2,049 bytes": [padded(HELLO, 2_049)],
     "a join of 2,049 bytes": [HELLO, padded(join(), 2_049)],
-    "an upload of 2,049 bytes": [HELLO, padded(line_of("upload"), 2_049)],
-    "a download of 2,049 bytes": [HELLO, padded(line_of("download"), 2_049)],
     "a hello that never ends": [b"x" * 2_048],
 }
 
@@ -623,9 +518,3 @@ def test_each_line_before_joining_may_have_2048_bytes_and_the_next_one_need_not_
 def test_another_protocol_is_refused_as_such(mallory: Wire, protocol: int) -> None:
     mallory.send_bytes(b'{"type":"hello","protocol":%d,"tls":false}\n' % protocol)
     expect_refusal(mallory, "protocol")
-
-
-def test_a_room_reads_what_comes_byte_by_byte(alice: Member, mallory: Wire) -> None:
-    for byte in as_lines(HELLO, join(), say(1, "slowly")):
-        mallory.send_bytes(bytes([byte]))
-    alice.hears("slowly")
