@@ -88,6 +88,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import enum
 import errno
@@ -150,7 +151,6 @@ MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one 
 MAX_SAY_ID = 2**52  # leaves room above, so that no room can use up a client's ids
 MAX_DEPTH = 32  # brackets within brackets in a line; a welcome has 3
 MAX_NAME = 32  # characters
-MAX_SUFFIX = 10_000  # the number behind a name that is taken; ten times the people that a room can hold
 MAX_TITLE = 60  # characters
 MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
@@ -781,9 +781,7 @@ def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader
     allowed = re.compile(pattern) if pattern else None
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or len(value) > most:
-            raise TypeError
-        if allowed is not None and not allowed.fullmatch(value):
+        if not isinstance(value, str) or len(value) > most or (allowed and not allowed.fullmatch(value)):
             raise TypeError
         if len(value) >= lines and value.count("\n") >= lines:
             raise TypeError
@@ -873,19 +871,16 @@ def encode(message: Message) -> bytes:
 
 
 def _parse_float(digits: str) -> float:
+    """Also for NaN and Infinity, which are not JSON."""
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number is too large")
+        raise ValueError(f"{digits} is no number of JSON's")
     return number
-
-
-def _parse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 # `decode` of the json module would look for spaces at both ends for as long as it takes to do all the rest. Python
 # itself refuses integers with more than 4,300 digits, which would take quadratic time (from 3.10.7 on).
-_json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_constant).raw_decode
+_json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).raw_decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -897,15 +892,8 @@ def _is_too_deep(line: bytes) -> bool:
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         return False
     outside_strings = b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    depth = 0
-    for bracket in outside_strings.translate(None, _NOT_BRACKETS):
-        if bracket in b"[{":
-            depth += 1
-        else:
-            depth -= 1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    steps = (1 if bracket in b"[{" else -1 for bracket in outside_strings.translate(None, _NOT_BRACKETS))
+    return max(itertools.accumulate(steps), default=0) > MAX_DEPTH
 
 
 @dataclass(frozen=True)
@@ -1440,7 +1428,7 @@ class Connection:
 
     A connection that carries a file, or has not joined yet, belongs to its reader thread alone. A joined one has two
     threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other.
-    Whoever writes last closes the socket: the sender if the connection has joined, otherwise the reader. Any other
+    Whoever writes last closes the socket: the sender if its reader releases it, otherwise the reader. Any other
     thread may only `abort` it. After `start_tls` no plain byte leaves.
     """
 
@@ -1694,7 +1682,7 @@ class Connection:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the descriptor back. Only its last user: the sender if it has joined, otherwise the reader."""
+        """Gives the descriptor back. Only its last user: see above."""
         with self._open_lock:
             self._readable.close()
             self.socket.close()
@@ -1919,21 +1907,10 @@ class Person:
     left_at: float = -math.inf  # monotonic s; when they were last taken from the list
 
 
-@dataclass(frozen=True)
-class SharedFile:
-    """What the room knows of a file that is available."""
-
-    id: str
-    owner: int  # a person's number
-    line: bytes  # the encoded event, for latecomers
-
-
 _REMOVED = "The host removed you from this room."
-_MUTED = ("muted", "The host muted you.")
-_PAUSED = ("paused", "The host paused the room.")
-_NO_CONTROLS = Controls((), ())
 _NOT_IN = "Only people who are in the room share and save its files."
 _NO_SPACE = "The room has no space left for this file."
+_DISK_FAILS = "The disk of the host's computer is full or failing."
 _PING = encode(Ping())
 
 Pieces = dict[tuple[int, int], tuple[bytes, int]]  # (from, to) of the history -> what `History.piece` gave
@@ -1943,8 +1920,7 @@ class Room:
     """The rules of a room: who is in and under which name, who may write, and what everyone gets.
 
     It knows no socket and no thread: a Server calls it, always with one lock, and a test calls it like a function.
-    People are reached through their feeds. `has_news` tells the caller that some feed got something, so that the
-    sender must be woken. `title` and `host_name` are cleaned here.
+    People are reached through their feeds. `title` and `host_name` are cleaned here.
     """
 
     def __init__(
@@ -1967,7 +1943,6 @@ class Room:
         if not self.title or not self.host_name:
             raise ValueError("a room needs a title and a name for its host")
         self.max_file = max_file
-        self.has_news = False
         self.history = History(history)
         self._limit = limit
         self._events = events
@@ -1975,11 +1950,11 @@ class Room:
         self._clock = clock  # monotonic seconds
         self._host_skeleton = skeleton(self.host_name)
         self._paused = False
-        self._controls = _NO_CONTROLS  # as last told
+        self._controls = Controls((), ())  # as last told
         self._people: dict[str, Person] = {}  # token -> person; those who left longest ago come first
         self._taken: set[str] = set()  # the names of those who are present, in small letters
         self._has_bans = False  # somebody is muted or removed; hardly ever, and everyone who comes asks
-        self._files: dict[int, SharedFile] = {}  # number of the event -> file
+        self._files: dict[int, tuple[Shared, bytes]] = {}  # number -> event, and encoded; of files still available
         self._numbers = itertools.count(HOST + 1)
 
     # What everyone gets.
@@ -1988,17 +1963,10 @@ class Room:
         """To everyone in the room, now and later: appends to the history."""
         assert event.number == self.history.next
         self.history.append(encode(event))
-        self.has_news = True
-
-    def tell(self, feed: Feed, message: Message | bytes, after: int = 0) -> None:
-        """To one person alone, once all events below `after` are written."""
-        feed.tell(message if isinstance(message, bytes) else encode(message), after)
-        self.has_news = True
 
     def end(self, feed: Feed, last_words: Message | None) -> None:
         """The feed gets everything up to now, then these last words, and then nothing more."""
         feed.end(self.history.next, last_words)
-        self.has_news = True
 
     def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
         """What this feed gets next, and moves its cursor; END_OF_FEED at its end; None: nothing for now.
@@ -2119,7 +2087,7 @@ class Room:
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
         if not self._is_hosts(name):
-            for number in range(1, MAX_SUFFIX):
+            for number in itertools.count(1):
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
@@ -2138,7 +2106,7 @@ class Room:
         """The feed gets its cursor, the message that says what comes from there, and the files from before."""
         after = join.after if join.room == self.id and join.after < self.history.next else 0
         cursor = max(after + 1, self.history.promised())
-        files = [file.line for number, file in self._files.items() if after < number < cursor]
+        files = [line for number, (_, line) in self._files.items() if after < number < cursor]
         people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
         welcome = Welcome(
             room=self.id,
@@ -2156,7 +2124,7 @@ class Room:
             max_file=self.max_file,
         )
         feed.open(cursor)
-        self.tell(feed, encode(welcome) + b"".join(files))
+        feed.tell(encode(welcome) + b"".join(files))
 
     def lose(self, person: Person, feed: Feed) -> bool:
         """The connection with this feed is gone; whether its person is lost now, and may come back."""
@@ -2203,7 +2171,7 @@ class Room:
         if problem is None:
             self.broadcast(Said(self.history.next, self._time(), person.who, person.name, number, text))
         else:
-            self.tell(feed, Rejected(number, *problem), self.history.next)
+            feed.tell(encode(Rejected(number, *problem)), self.history.next)
 
     def check_may_write(self, person: Person) -> None:
         """Raises ProtocolError for somebody who is not in, or may not write or share."""
@@ -2215,15 +2183,15 @@ class Room:
     def _silenced(self, person: Person) -> tuple[str, str] | None:
         """Why somebody may not write, as (code, reason)."""
         if self._paused and person.who != HOST:
-            return _PAUSED
-        return None if person.muted is None else _MUTED
+            return "paused", "The host paused the room."
+        return None if person.muted is None else ("muted", "The host muted you.")
 
     def share(self, person: Person, upload: Upload, filename: str, sha256: str) -> None:
         """The whole file is here: everyone is told. Raises ProtocolError if that is no longer allowed."""
         self.check_may_write(person)
         number = self.history.next
         shared = Shared(number, self._time(), person.who, person.name, upload.file, filename, upload.size, sha256)
-        self._files[number] = SharedFile(upload.file, person.who, encode(shared))
+        self._files[number] = shared, encode(shared)
         self.broadcast(shared)
 
     # The host's controls.
@@ -2242,25 +2210,25 @@ class Room:
             return
         for other in changed:
             if other.feed is not None:
-                self.tell(other.feed, Muted(on), self.history.next)
+                other.feed.tell(encode(Muted(on)), self.history.next)
         self._has_bans = True
         self._people_changed()
 
     def remove(self, who: int, on: bool) -> list[str]:
         """Returns the ids of the person's files, which are deleted with them. Raises ValueError as `mute` does."""
         person = self._find(who)
-        deleted = []
+        files: list[Shared] = []
         self._has_bans = True
         if on and person.removed is None:
             person.removed = Ban(self._spreads_to(person, lambda _: False))
             self._send_away(person, "removed", Closed(_REMOVED))
-            for number in [number for number, file in self._files.items() if file.owner == who]:
-                deleted.append(self._files[number].id)
-                self.delete(number)
+            files = [shared for shared, _ in self._files.values() if shared.who == who]
+            for shared in files:
+                self.delete(shared.number)
         elif not on:
             person.removed = None
         self._people_changed()
-        return deleted
+        return [shared.file for shared in files]
 
     def _find(self, who: int) -> Person:
         """Raises ValueError."""
@@ -2295,8 +2263,8 @@ class Room:
                 return None
             self.history.replace(number, encode(blank))
         self.broadcast(TakenBack(self.history.next, self._time(), number))
-        file = self._files.pop(number, None)
-        return None if file is None else file.id
+        shared, _ = self._files.pop(number, (None, b""))
+        return None if shared is None else shared.file
 
     def _people_changed(self) -> None:
         """Tells the host who is muted and removed, if that changed."""
@@ -2330,26 +2298,17 @@ class StoredFile:
     """A file in the room's store: in a temporary file without a name, which the system frees however this ends."""
 
     def __init__(self, owner: Person, upload: Upload) -> None:
+        """Raises ProtocolError if the disk has too little place for it, OSError if it fails."""
         self.id = upload.file
         self.owner = owner.who
         self.address = owner.address
         self.size = upload.size  # bytes
         self.received = 0  # bytes; this and the next are guarded by the lock of `Files`
         self.is_whole = False
+        if shutil.disk_usage(tempfile.gettempdir()).free < 2 * self.size:
+            raise ProtocolError(_DISK_FAILS, "space")
+        self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
         self._lock = threading.Lock()  # for one seek and read or write: several people read at once
-        self._disk: Any = io.BytesIO()  # until `open`
-
-    def open(self) -> None:
-        """Raises OSError if the disk has no place for it."""
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        if free < 2 * self.size:
-            raise OSError(errno.ENOSPC, f"only {free:,} bytes are free")
-        disk = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
-        with self._lock:
-            if self._disk.closed:  # deleted already
-                disk.close()
-            else:
-                self._disk = disk
 
     def write(self, piece: bytes | memoryview) -> None:
         """Appends. Raises OSError, and ProtocolError once the file had to give way to others."""
@@ -2402,8 +2361,6 @@ class Files:
         # Guarded by _lock:
         self._files: list[StoredFile] = []  # the newest is the last
         self._ids: dict[str, StoredFile | None] = {}  # of everything that was ever stored; None: deleted
-        self._bytes = 0  # that are really here, of all files ...
-        self._bytes_of_others = 0  # ... and of those that are not the host's
 
     def is_stored(self, file_id: str) -> bool:
         """Whether a file with this id was stored before, even if it was deleted since."""
@@ -2411,21 +2368,19 @@ class Files:
             return file_id in self._ids
 
     def begin(self, owner: Person, upload: Upload) -> StoredFile:
-        """A place for a new file. Raises ProtocolError if there is none."""
+        """A place for a new file. Raises ProtocolError if there is none, OSError if the disk fails."""
         if upload.size > self._max_file:
             raise ProtocolError(f"A file has at most {self._max_file:,} bytes here.", "size")
         file = StoredFile(owner, upload)
-        with self._lock:
-            for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
-                self._forget(older)  # its connection broke, and its reader is about to notice that
-            self._check_limits(owner, upload.size)
-            self._files.append(file)
         try:
-            file.open()
-        except OSError as error:
-            self.drop(file)
-            log.warning("a file could not be stored: %s", error)
-            raise ProtocolError("The disk of the host's computer is full or failing.", "space") from None
+            with self._lock:
+                for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
+                    self._files.remove(older)  # its connection broke, and its reader is about to notice that
+                self._check_limits(owner, upload.size)
+                self._files.append(file)
+        except ProtocolError:
+            file.delete()
+            raise
         return file
 
     def _check_limits(self, owner: Person, size: int) -> None:
@@ -2450,8 +2405,10 @@ class Files:
 
     def _is_full_for(self, owner: int, more: int) -> bool:
         """Lock. Whether the store, or the part of it that is not kept for the host, has no place for more bytes."""
-        is_over_others = self._bytes_of_others + more > FILES_OF_OTHERS[0] * self._max_store
-        return self._bytes + more > self._max_store or (owner != HOST and is_over_others)
+        of_host = sum(file.received for file in self._files if file.owner == HOST)
+        of_others = sum(file.received for file in self._files) - of_host
+        is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
+        return of_host + of_others + more > self._max_store or (owner != HOST and is_over_others)
 
     def receive(self, connection: Connection, file: StoredFile) -> str:
         """The bytes of an upload, and `sent`; returns the hash. Raises ProtocolError, ConnectionLost, OSError."""
@@ -2473,29 +2430,15 @@ class Files:
         with self._lock:
             while file in self._files and self._is_full_for(file.owner, len(piece)):
                 newest = next(f for f in reversed(self._files) if not f.is_whole and (f.owner != HOST or f is file))
-                self._forget(newest)
+                self._files.remove(newest)
                 refused.append(newest)
             is_kept = file in self._files
-            if is_kept:
-                self._count(file, len(piece))
+            file.received += len(piece)
         for each in refused:
             each.delete()
         if not is_kept:
             raise ProtocolError(_NO_SPACE, "space")
         file.write(piece)
-
-    def _count(self, file: StoredFile, size: int) -> None:
-        """Lock."""
-        file.received += size
-        self._bytes += size
-        if file.owner != HOST:
-            self._bytes_of_others += size
-
-    def _forget(self, file: StoredFile) -> None:
-        """Lock. Its bytes are free for others; to be called once it is in no use."""
-        if file in self._files:
-            self._files.remove(file)
-            self._count(file, -file.received)
 
     def finish(self, file: StoredFile, file_id: str) -> bool:
         """The whole file is here; whether it is to be shared: not if another upload of this id was faster.
@@ -2533,7 +2476,8 @@ class Files:
     def drop(self, file: StoredFile) -> None:
         """An upload broke off, or a file is deleted: nothing is left of it."""
         with self._lock:
-            self._forget(file)
+            if file in self._files:
+                self._files.remove(file)
         file.delete()
 
     def close(self) -> None:
@@ -2882,17 +2826,12 @@ class Server:
 
     @contextlib.contextmanager
     def _changing_room(self) -> Iterator[Room]:
-        """The only way to the room. Whatever gives a feed something thereby also wakes the sender."""
-        has_news = False
+        """The only way to change the room, or a feed of its people: afterwards the sender looks for what is new."""
         try:
             with self._room_lock:
-                try:
-                    yield self._room
-                finally:
-                    has_news, self._room.has_news = self._room.has_news, False
+                yield self._room
         finally:
-            if has_news:
-                self._sender.wake()
+            self._sender.wake()
 
     def close(self, reason: str = "The host closed the room.") -> None:
         """Tells everyone; returns when everything is gone, within 2 s. Any thread except the room's; also twice."""
@@ -3104,21 +3043,26 @@ class Server:
 
     def _keep_time(self, connection: Connection) -> None:
         if connection.keep_time():
-            with self._changing_room() as room:
-                room.tell(connection.feed, _PING)
+            with self._changing_room():
+                connection.feed.tell(_PING)
 
     # Reader threads: a file comes or goes.
 
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
         """Raises ProtocolError, ConnectionLost."""
         with self._room_lock:
-            person = self._begin_transfer(connection, first)
+            person = self._room.person(first.token)
+            if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
+                raise ProtocolError(_NOT_IN, "unknown")
+            most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
+            self._connections.begin_transfer(connection, person.who, first, most)
+        self._admission.uncount_newcomer(connection.address)
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         try:
             self._units.take_one(connection, person)
             connection.accept(MAX_LINE_TO_ROOM)
             if isinstance(first, Download):
-                self._send_file(connection, person, first)
+                self._files.get(first.file).send(connection, first.offset)
             else:
                 self._receive_file(connection, person, first)
         finally:
@@ -3127,40 +3071,25 @@ class Server:
                 self._connections.forget(connection)
         connection.close_unjoined(None)
 
-    def _begin_transfer(self, connection: Connection, first: Upload | Download) -> Person:
-        """Room lock. Raises ProtocolError for somebody who is not in the room, or has too many files on the way."""
-        person = self._room.person(first.token)
-        if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
-            raise ProtocolError(_NOT_IN, "unknown")
-        most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
-        self._connections.begin_transfer(connection, person.who, first, most)
-        self._admission.uncount_newcomer(connection.address)
-        return person
-
-    def _send_file(self, connection: Connection, person: Person, download: Download) -> None:
-        with self._room_lock:
-            if not person.present:
-                raise ProtocolError(_NOT_IN, "unknown")
-        self._files.get(download.file).send(connection, download.offset)
-
     def _receive_file(self, connection: Connection, person: Person, upload: Upload) -> None:
         if not self._files.is_stored(upload.file):
             with self._room_lock:
                 self._room.check_may_write(person)
-            file = self._files.begin(person, upload)
             try:
-                connection.send_unjoined(Ready())
-                sha256 = self._files.receive(connection, file)
-                with self._changing_room() as room:
-                    room.check_may_write(person)
-                    if self._files.finish(file, upload.file):  # before anybody can ask for it
-                        room.share(person, upload, clean_filename(upload.filename), sha256)
+                file = self._files.begin(person, upload)
+                try:
+                    connection.send_unjoined(Ready())
+                    sha256 = self._files.receive(connection, file)
+                    with self._changing_room() as room:
+                        room.check_may_write(person)
+                        if self._files.finish(file, upload.file):  # before anybody can ask for it
+                            room.share(person, upload, clean_filename(upload.filename), sha256)
+                finally:
+                    if not file.is_whole:
+                        self._files.drop(file)
             except OSError as error:
                 log.warning("a file could not be stored: %s", error)
-                raise ProtocolError("The disk of the host's computer is full or failing.", "space") from None
-            finally:
-                if not file.is_whole:
-                    self._files.drop(file)
+                raise ProtocolError(_DISK_FAILS, "space") from None
         connection.send_unjoined(Stored())
 
     # Reader threads: a connection comes to its end.
@@ -3373,35 +3302,35 @@ class Dialer:
         self._next_proof_at = 0.0  # monotonic s; for when these are too many
 
     def moved(self, address: str, port: int) -> Dialer:
-        """The same way to another address."""
-        dialer = Dialer(address, port, self.password)
-        with self._lock:
-            dialer._is_proven, dialer._proofs = self._is_proven, self._proofs
-            dialer._next_proof_at = self._next_proof_at
+        """The same way to another address, with the same proofs."""
+        dialer = copy.copy(self)
+        dialer.address, dialer.port = address, port
         return dialer
 
     def connect(self, is_wanted: Callable[[], bool]) -> Connection:
-        """Raises ConnectionLost, OSError."""
+        """Raises ConnectionLost."""
         where = (self._look_up(is_wanted), self.port)
         deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            sock.setblocking(False)
-            error = sock.connect_ex(where)
-            if error in _IN_PROGRESS:
-                with _OneSocketSelector() as selector:
-                    selector.register(sock, selectors.EVENT_WRITE)
-                    while not selector.select(deadline.left()):
-                        pass
-                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
-            if sock.getsockname() == sock.getpeername():  # TCP can connect to itself, on a port that the system chose
-                raise ConnectionLost(Trouble.NOBODY_LISTENS)
-            return Connection(sock, CLIENT_RECEIVES)
-        except BaseException:
-            sock.close()
-            raise
+            with contextlib.ExitStack() as undo:
+                sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                sock.setblocking(False)
+                code = sock.connect_ex(where)
+                if code in _IN_PROGRESS:
+                    with _OneSocketSelector() as selector:
+                        selector.register(sock, selectors.EVENT_WRITE)
+                        while not selector.select(deadline.left()):
+                            pass
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    raise ConnectionLost(_TROUBLES.get(code, Trouble.NO_ANSWER))
+                if sock.getsockname() == sock.getpeername():  # TCP can connect to itself, on a port the system chose
+                    raise ConnectionLost(Trouble.NOBODY_LISTENS)
+                connection = Connection(sock, CLIENT_RECEIVES)
+                undo.pop_all()
+                return connection
+        except OSError as error:  # no descriptors left, or it was gone as soon as it was there
+            raise ConnectionLost from error
 
     def _look_up(self, is_wanted: Callable[[], bool]) -> str:
         """The address as four numbers. Raises ConnectionLost."""
@@ -3423,6 +3352,14 @@ class Dialer:
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
         """Also begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        try:
+            self._exchange_hellos(connection, deadline)
+        except VisitEnded:
+            if self._is_proven:  # the password was right before: what answers now is not the room, and ends no visit
+                raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if self._proofs >= PROOFS else 0) from None
+            raise
+
+    def _exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
         a = private_exponent()
         public_a = 0 if self.password is None else SRP.power(a)
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT, a=SRP.pad(public_a).hex() if public_a else None)
@@ -3452,24 +3389,18 @@ class Dialer:
             if self._proofs >= PROOFS and wait > 0:  # another transfer has just sent one
                 raise ConnectionLost(Trouble.UNPROVEN, wait)
             self._proofs += 1
-            are_too_many = self._proofs >= PROOFS
             self._next_proof_at = time.monotonic() + PROOF_WAIT
         try:
             connection.start_tls(tls, deadline, tls.handshake_step)
         except HandshakeError as error:
-            loss = Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))
-        except ConnectionLost as lost:
-            if are_too_many and not self._is_proven:
+            raise VisitEnded(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+        except ConnectionLost:
+            if self._proofs >= PROOFS:
                 raise VisitEnded(Refused(*_NOT_PROVEN)) from None
-            raise ConnectionLost(lost.trouble, PROOF_WAIT if are_too_many else 0) from None
-        else:
-            with self._lock:
-                self._is_proven = True
-                self._proofs = 0
-            return
-        if self._is_proven:  # the password was right before, so this is not the room
-            raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if are_too_many else 0)
-        raise VisitEnded(loss)
+            raise
+        with self._lock:
+            self._is_proven = True
+            self._proofs = 0
 
     def _check_hello(self, hello: Hello) -> None:
         """Raises VisitEnded if this client and that room do not fit, ProtocolError."""
@@ -3507,7 +3438,7 @@ class Outbox:
         self._lines: dict[int, bytes] = {}  # id -> encoded `say`
         self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
         self._sent_up_to = 0  # the highest id that any connection has had
-        self._is_open = False  # this connection may have them
+        self.is_open = False  # caught up: this connection may have them
 
     def _first_id(self) -> int:
         return min(max(1, int(self._clock() * 1000)), MAX_SAY_ID // 2)
@@ -3518,7 +3449,7 @@ class Outbox:
     @property
     def has_unsent(self) -> bool:
         """Whether something is still to be sent, now or after catching up."""
-        return bool(self._unsent) if self._is_open else bool(self._lines)
+        return bool(self._unsent) if self.is_open else bool(self._lines)
 
     def next_id(self) -> int:
         """For the next line, whether it will be sent or not."""
@@ -3561,17 +3492,17 @@ class Outbox:
             else:
                 answers.append(Rejected(number, *_ANSWER_LOST))
         self._unsent = collections.deque(self._lines)
-        self._is_open = True
+        self.is_open = True
         return answers
 
     def close(self) -> None:
         """The connection is gone: nothing goes out until the next `catch_up`."""
-        self._is_open = False
+        self.is_open = False
 
     def take(self, most: int) -> bytes:
         """What goes out next, at least `most` bytes of it if there are as many."""
         piece = bytearray()
-        while self._is_open and self._unsent and len(piece) < most:
+        while self.is_open and self._unsent and len(piece) < most:
             number = self._unsent.popleft()
             if number in self._lines:  # a strange room may answer what it has not had
                 piece += self._lines[number]
@@ -3607,7 +3538,7 @@ class Client:
         self.token = token
         self.dialer = Dialer(address, port, password)
         self._outbox = Outbox()
-        self._connection: Connection | None = None  # once it has joined
+        self._connection: Connection | None = None  # the newest, until it is lost
         self._is_over = False
 
         # Reader thread only:
@@ -3615,11 +3546,9 @@ class Client:
         self._free_try_at = 0.0  # monotonic s; for a room that keeps dropping us: no attempt at once before then
         self._welcome: Welcome | None = None  # the newest
         self._last = 0  # number of the newest event; after a break, the room continues behind it
-        self._catch_up_to = 0  # number of the newest event at the time of the welcome
         self._history_after = 0  # number of the event before the history
         self._files_to_come = 0  # `shared` lines before the history
         self._has_missed = False  # some events were no longer kept, perhaps at more than one welcome
-        self._is_caught_up = False
         self._people: set[int] = set()  # numbers of those in the room
 
         # Written by `close`, read by any thread:
@@ -3654,9 +3583,8 @@ class Client:
         with self._lock:
             number = self._outbox.next_id()
             self.events.put(Sending(number, text))
-            if self._is_over or self._closing.is_set():
-                problem = _NOT_SENT
-            if problem is None and not self._outbox.say(number, text):
+            is_leaving = self._is_over or self._closing.is_set()
+            if is_leaving or (problem is None and not self._outbox.say(number, text)):
                 problem = _NOT_SENT
             if problem is not None:
                 self.events.put(Rejected(number, *problem))
@@ -3740,8 +3668,6 @@ class Client:
         except ProtocolError as error:
             log.info("%s is not a chat room: %s", dialer.address, error)
             loss = ConnectionLost(Trouble.NOT_A_ROOM)
-        except OSError:  # it was gone as soon as it was there
-            loss = ConnectionLost(Trouble.GONE)
         if self._closing.is_set():
             return False
         delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], min(loss.seconds, MAX_WAIT))
@@ -3761,33 +3687,26 @@ class Client:
 
     def _run_connection(self, dialer: Dialer, connection: Connection) -> None:
         """A connection's whole life. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        with self._lock:
+            self._connection = connection
         try:
-            self._begin(dialer, connection, self._enter(dialer, connection))
+            welcome = self._enter(dialer, connection)
+            self._begin(connection, welcome)
             while time.monotonic() < self._end:
-                self._listen(connection)
+                self._listen(connection, welcome)
         finally:
             self.transfers.show_room(None)
             with self._lock:
-                has_joined = self._connection is connection
                 self._connection = None
                 self._outbox.close()
                 connection.feed.close()
-            if has_joined:
-                self._sender.release(connection)
-            else:
-                connection.close()
+            self._sender.release(connection)
 
     def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
         """As far as the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
         deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
         before = self._welcome
-        try:
-            dialer.exchange_hellos(connection, deadline)
-        except VisitEnded:
-            if before is None or dialer.password is None:
-                raise
-            # The password was right before. An impostor, who cannot prove that, cannot end the visit either.
-            raise ConnectionLost(Trouble.UNPROVEN) from None
+        dialer.exchange_hellos(connection, deadline)
         with self._lock:
             token = self.token
             if self.dialer is not dialer:  # the room moved; the old address must not learn the new token
@@ -3799,41 +3718,36 @@ class Client:
 
     # Reader thread: being in.
 
-    def _begin(self, dialer: Dialer, connection: Connection, welcome: Welcome) -> None:
+    def _begin(self, connection: Connection, welcome: Welcome) -> None:
         before, self._welcome = self._welcome, welcome
         if before is None or before.room != welcome.room:
             self._last = 0
             self._has_missed = False
         self._history_after = self._last + welcome.missed + welcome.files
-        self._catch_up_to = self._history_after + welcome.history
-        if self._catch_up_to > MAX_INTEGER:
+        if self._history_after + welcome.history > MAX_INTEGER:
             raise ProtocolError("these events cannot be numbered")
         self._files_to_come = welcome.files
         if welcome.files == 0:
             self._last = self._history_after
         self._has_missed = self._has_missed or welcome.missed > 0
-        self._is_caught_up = False
         self._people = {who for who, _ in welcome.people}
         with self._lock:
-            if self.dialer is not dialer:  # the room moved
-                raise ConnectionLost
             connection.feed.open(0)
-            self._connection = connection
             returned = self._outbox.enter(welcome.room, welcome.last_id)
         for each in returned:
             self.events.put(each)
         self.events.put(welcome)
         self.transfers.show_room(welcome)
-        self._catch_up()
+        self._catch_up(welcome)
 
-    def _listen(self, connection: Connection) -> None:
+    def _listen(self, connection: Connection, welcome: Welcome) -> None:
         """The next messages, or a look at the clock."""
         self._wait_for_window(connection)
         lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
         if time.monotonic() >= self._free_try_at:
             self._failures = 0  # a message, or a second in the room: this is no room that drops whoever comes in
         for line in lines:
-            self._take_message(read_reply(line, FROM_ROOM))
+            self._take_message(read_reply(line, FROM_ROOM), welcome)
         self._keep_time(connection)
 
     def _wait_for_window(self, connection: Connection) -> None:
@@ -3851,7 +3765,7 @@ class Client:
                 connection.feed.tell(_PING)
             self._sender.wake()
 
-    def _take_message(self, message: Message | Unknown) -> None:
+    def _take_message(self, message: Message | Unknown, welcome: Welcome) -> None:
         """Raises ConnectionLost where an event is missing, ProtocolError where a room cannot be real."""
         number = message.number if isinstance(message, Numbered | Unknown) else None
         if number is not None and self._files_to_come > 0:
@@ -3868,29 +3782,24 @@ class Client:
         if isinstance(message, Joined):
             self._people.add(message.who)
             # The welcome names those who are in now; the history that follows may begin with other people.
-            most = ROOM_PEOPLE if self._is_caught_up else 2 * ROOM_PEOPLE
+            most = ROOM_PEOPLE if self._outbox.is_open else 2 * ROOM_PEOPLE
             if len(self._people) > most:
                 raise ProtocolError(f"more than {ROOM_PEOPLE} people are in the room")
         elif isinstance(message, Left):
             self._people.discard(message.who)
-        elif isinstance(message, Rejected) or (isinstance(message, Said) and self._is_own(message)):
+        elif isinstance(message, Rejected) or (isinstance(message, Said) and message.who == welcome.who):
             with self._lock:
                 self._outbox.answered(message.id)
         if isinstance(message, Numbered | Muted | Rejected):
             self.events.put(message)
-        self._catch_up()
+        self._catch_up(welcome)
 
-    def _is_own(self, said: Said) -> bool:
-        return self._welcome is not None and said.who == self._welcome.who
-
-    def _catch_up(self) -> None:
+    def _catch_up(self, welcome: Welcome) -> None:
         """Once everything that was missed is in, what is not answered is settled or goes out."""
-        if self._is_caught_up or self._last < self._catch_up_to or self._files_to_come > 0:
+        if self._outbox.is_open or self._files_to_come > 0 or self._last < self._history_after + welcome.history:
             return
-        assert self._welcome is not None
-        self._is_caught_up = True
         with self._lock:
-            for answer in self._outbox.catch_up(self._welcome.last_id, self._has_missed):
+            for answer in self._outbox.catch_up(welcome.last_id, self._has_missed):
                 self.events.put(answer)
         self._has_missed = False
         self._sender.wake()
@@ -4134,11 +4043,7 @@ class Transfer:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         """A connection to the room, as far as the first message. Raises ConnectionLost."""
-        try:
-            connection = self._client.dialer.connect(self._is_wanted)
-        except OSError as error:
-            raise ConnectionLost from error
-        self._connection = connection
+        connection = self._connection = self._client.dialer.connect(self._is_wanted)
         try:
             try:
                 self._client.dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self._is_wanted))

@@ -560,18 +560,6 @@ def test_a_piece_is_joined_once_for_all_who_are_at_the_same_event(ann: Member, b
     assert ann.room.next_piece(ann.feed, pieces) is None
 
 
-def test_whatever_gives_a_feed_something_says_that_there_is_news(room: net.Room, ann: Member) -> None:
-    for happens in (
-        lambda: ann.says("everyone hears it"),
-        lambda: ann.says(""),
-        lambda: room.end(ann.feed, None),
-        lambda: ann.again(),
-    ):
-        room.has_news = False
-        happens()
-        assert room.has_news
-
-
 # Mute and remove, both -----------------------------------------------------------------------------------------------
 
 Ban = Callable[[net.Room, int, bool], object]
