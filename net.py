@@ -629,10 +629,9 @@ Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of t
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
 FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
 Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | RoomHere
-_TransferEvent = Progress | Uploaded | Saved | Failed
-_ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
-HostEvent = Reachable | WrongPassword | Controls | RoomFailed
-Event = _ClientEvent | Found | HostEvent
+ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost
+TransferEvent = Progress | Uploaded | Saved | Failed
+Event = ClientEvent | TransferEvent | Found | Reachable | WrongPassword | Controls | RoomFailed
 Events: TypeAlias = "queue.Queue[Event]"
 
 # ------------------------------------------------------------------------------------------------------- entry points
@@ -677,7 +676,7 @@ def run_server(
         raise ValueError("max_file and max_store are numbers of bytes")
     _check_password(password)
     room = Room(title, host_name, history=history, limit=limit, max_file=max_file, events=events)
-    return Server(room, host, port, password, rate, limit, max_store, events)
+    return Server(room, host, port, password, rate, limit, max_store)
 
 
 def run_client(
@@ -1204,7 +1203,17 @@ class Tls:
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = _tls_context(key, is_room).wrap_bio(self._incoming, self._outgoing, server_side=is_room)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_room else ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if sys.version_info >= (3, 13):
+            if is_room:
+                context.num_tickets = 0  # with them, a client that closes early would lose data
+                context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
+            else:
+                # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
+                context.check_hostname = False
+                context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=is_room)
 
     def handshake_step(self, received: bytes | memoryview) -> tuple[bool, bytes]:
         """Whether the handshake is complete, and what must be sent. Raises HandshakeError."""
@@ -1246,20 +1255,6 @@ class Tls:
             if self._outgoing.pending > TLS_PIECE:  # it asks for new keys again and again, and reads no answer
                 raise ConnectionLost
         return b"".join(pieces)
-
-
-def _tls_context(key: Callable[[], bytes], is_room: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_room else ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if sys.version_info >= (3, 13):
-        if is_room:
-            context.num_tickets = 0  # with them, a client that closes early would lose data
-            context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
-        else:
-            # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
-            context.check_hostname = False
-            context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
-    return context
 
 
 # ----------------------------------------------------------------------------------------------- waiting and limiting
@@ -1437,6 +1432,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # a short line must not wait for the next one
         self.socket = sock
         self.address: str = sock.getpeername()[0]
+        self.own_address: str = sock.getsockname()[0]
         self.since = time.monotonic()
         self.feed = Feed()
         # Reader thread only:
@@ -1692,10 +1688,12 @@ class WakeUp:
     """A selector that any thread can wake, by a byte through a socketpair; hardly ever is more than one on its way."""
 
     def __init__(self) -> None:
-        with contextlib.ExitStack() as undo:
-            self.selector = undo.enter_context(selectors.DefaultSelector())  # the waiting thread's
+        self.selector = selectors.DefaultSelector()  # the waiting thread's
+        try:
             self.receiver, self._sender = socket.socketpair()
-            undo.pop_all()
+        except OSError:
+            self.selector.close()
+            raise
         for end in (self.receiver, self._sender):
             end.setblocking(False)
             if end.family == socket.AF_INET:  # on Windows a socketpair is TCP
@@ -1726,12 +1724,15 @@ class WakeUp:
             self._sender.close()
 
 
-def _start_thread(run: Callable[[], None], name: str) -> threading.Thread:
-    """Raises OSError if the system has no thread left."""
-    thread = threading.Thread(target=run, name=name)
+def _start_thread(
+    run: Callable[[], None], name: str, undo: Callable[[], None] = lambda: None, is_daemon: bool = False
+) -> threading.Thread:
+    """Raises OSError if the system has no thread left, after `undo`."""
+    thread = threading.Thread(target=run, name=name, daemon=is_daemon)
     try:
         thread.start()
     except RuntimeError as error:
+        undo()
         raise OSError(errno.EAGAIN, "This computer cannot start another thread.") from error
     return thread
 
@@ -1757,10 +1758,8 @@ class Sender:
         self._on_failure = on_failure
         self._released: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._stopping = False
-        with contextlib.ExitStack() as undo:
-            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._thread = _start_thread(self._run, name)
-            undo.pop_all()
+        self._wake_up = WakeUp()
+        self._thread = _start_thread(self._run, name, self._wake_up.close)
 
     def wake(self) -> None:
         """Any thread: there may be something to write."""
@@ -1945,7 +1944,7 @@ class Room:
         self.max_file = max_file
         self.history = History(history)
         self._limit = limit
-        self._events = events
+        self.events: Events = queue.Queue() if events is None else events  # for the host alone
         self._now = now  # seconds since 1970
         self._clock = clock  # monotonic seconds
         self._host_skeleton = skeleton(self.host_name)
@@ -2019,12 +2018,11 @@ class Room:
             person = self._new_person(join.token, address)
         if person.removed is not None:
             raise ProtocolError(_REMOVED, "removed")
+        person.address = address
         if not person.present:
-            person.address = address
             self._add_to_list(person, join.name)
         if person.feed is not None:
             person.feed.end(person.feed.cursor, Closed("You have joined this room from somewhere else."))
-        person.address = address
         person.feed = feed
         person.visits += 1
         self._welcome(person, join, feed)
@@ -2277,8 +2275,7 @@ class Room:
         controls = Controls(tuple(muted), tuple(removed))
         if controls != self._controls:
             self._controls = controls
-            if self._events is not None:
-                self._events.put(controls)
+            self.events.put(controls)
 
     def _time(self) -> float:
         """Now, within what the wire allows: some computers' clocks stand before 1970."""
@@ -2388,20 +2385,16 @@ class Files:
         others = [file for file in self._files if file.owner != HOST]
         if owner.who != HOST and self._per_address:
             theirs = [file for file in others if file.address == owner.address]
-            if self._is_too_much_for_one_address(theirs, size):
-                if self._is_too_much_for_one_address([file for file in theirs if file.is_whole], size):
+            most = max(FILES_OF_ADDRESS[0] * self._max_store, self._max_file)
+            # One on its way counts with its declared size, so that many small beginnings do not take it all.
+            if len(theirs) >= FILES_OF_ADDRESS[1] or sum(file.size for file in theirs) + size > most:
+                if all(file.is_whole for file in theirs):
                     raise ProtocolError("The files from your computer already take all the space they may.", "space")
                 raise ProtocolError("Too many files from your computer are on their way.", "limit")
         count = self._max_files * FILES_OF_OTHERS[1] // MAX_FILES
         has_too_many = len(self._files) >= self._max_files or (owner.who != HOST and len(others) >= count)
         if has_too_many or self._is_full_for(owner.who, size):
             raise ProtocolError(_NO_SPACE, "space")
-
-    def _is_too_much_for_one_address(self, files: list[StoredFile], size: int) -> bool:
-        """An upload on its way counts with its declared size, so that many small beginnings do not take it all."""
-        share, count = FILES_OF_ADDRESS
-        most = max(share * self._max_store, self._max_file)
-        return len(files) >= count or sum(file.size for file in files) + size > most
 
     def _is_full_for(self, owner: int, more: int) -> bool:
         """Lock. Whether the store, or the part of it that is not kept for the host, has no place for more bytes."""
@@ -2550,13 +2543,13 @@ class Units:
 class Guesses:
     """How many wrong passwords each address may enter, and whose turn it is to compute. Any thread."""
 
-    def __init__(self, is_known: Callable[[str], bool], events: Events | None) -> None:
+    def __init__(self, is_known: Callable[[str], bool], closing: threading.Event, events: Events) -> None:
         """is_known: whether somebody from this address is in, and so knows the password."""
         self._is_known = is_known
+        self._closing = closing
         self._events = events
         self._strangers = RateLimit(*GUESSES)
         self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
-        self._is_over = False
         self._queues: dict[str, threading.Lock] = {}  # address -> who of them is next for _lock
         self._lock = threading.Lock()  # one proof is checked at a time, so that the next one sees its outcome
         self._wrong: collections.Counter[str] = collections.Counter()  # address -> how many; guarded by _lock
@@ -2588,7 +2581,7 @@ class Guesses:
         Raises ConnectionLost once the room closes.
         """
         with self._queues.setdefault(address, threading.Lock()), self._lock:
-            if self._is_over:
+            if self._closing.is_set():
                 raise ConnectionLost
             start = time.perf_counter()
             try:
@@ -2596,20 +2589,15 @@ class Guesses:
             finally:
                 time.sleep(min(time.perf_counter() - start, MAX_REST))
 
-    def close(self) -> None:
-        """Those who still wait for their turn would otherwise keep a closing room waiting."""
-        self._is_over = True
-
     def _count(self, address: str) -> None:
         """Lock. Tells the host when an address must wait, and once about many wrong passwords from everywhere."""
         self._strangers.try_take(address)  # without a debt: more are allowed while somebody is in
         self._neighbours.try_take(address)
         self._wrong[address] += 1
-        if self._events is not None:
-            if self.wait(address) > 0:
-                self._events.put(WrongPassword(address, self._wrong[address]))
-            if self._wrong.total() == TELL_GUESSES:
-                self._events.put(WrongPassword("", TELL_GUESSES))
+        if self.wait(address) > 0:
+            self._events.put(WrongPassword(address, self._wrong[address]))
+        if self._wrong.total() == TELL_GUESSES:
+            self._events.put(WrongPassword("", TELL_GUESSES))
 
 
 class Admission:
@@ -2617,12 +2605,9 @@ class Admission:
 
     password        None: an open room
     is_unlimited    only wrong passwords are limited
-    is_known        whether somebody from an address is in
     """
 
-    def __init__(
-        self, password: str | None, is_unlimited: bool, is_known: Callable[[str], bool], events: Events | None
-    ) -> None:
+    def __init__(self, password: str | None, is_unlimited: bool, guesses: Guesses) -> None:
         salt = secrets.token_hex(16)
         self.has_password = password is not None
         self._hello = Hello(PROTOCOL, tls=self.has_password, salt=salt if self.has_password else None)
@@ -2632,7 +2617,7 @@ class Admission:
         self._calls = RateLimit(*CALLS_OF_ADDRESS)
         self._calls_of_all = RateLimit(*CALLS_OF_ALL)
         self._newcomers = RateLimit(*NEWCOMERS)
-        self._guesses = Guesses(is_known, events)
+        self._guesses = guesses
 
     def may_connect(self, address: str) -> bool:
         """Asked before a connection costs a thread. Beyond its own, an address may use what all of them share."""
@@ -2700,9 +2685,6 @@ class Admission:
             log.info("%s did not get in: %s", connection.address, error)
             connection.close_unjoined(None)
             raise ConnectionLost from None
-
-    def close(self) -> None:
-        self._guesses.close()
 
 
 class Connections:
@@ -2772,7 +2754,7 @@ class Connections:
         self.transfers.pop(connection, None)
 
 
-class Server:
+class Server(contextlib.AbstractContextManager["Server"]):
     """The sockets and threads of a room. Made by `run_server`; `id`, `port` and `token` (the host's) never change.
 
     It decides who may come in (admission), and it is the only one that calls its Room, always under `_room_lock`. The
@@ -2780,17 +2762,17 @@ class Server:
     """
 
     def __init__(
-        self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int,
-        events: Events | None,
+        self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int
     ) -> None:
         """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
         self.host_name = room.host_name
-        self._events = events
+        self._events = room.events
         self._unlimited = rate is None
-        self._admission = Admission(password, self._unlimited, self._knows, events)
+        self._closing = threading.Event()
+        self._admission = Admission(password, self._unlimited, Guesses(self._knows, self._closing, room.events))
         most_connections = limit + SPARE_CONNECTIONS
 
         self._room_lock = threading.Lock()
@@ -2800,7 +2782,6 @@ class Server:
         self._connections = Connections(most_connections, sys.maxsize if self._unlimited else MAX_UNJOINED)
         self._readers: dict[threading.Thread, Connection] = {}
 
-        self._closing = threading.Event()
         self._units = Units(math.inf if rate is None else rate, self._closing, self._keep_time)
         descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
         max_files = max(1, min(MAX_FILES, descriptors - most_connections - 50))
@@ -2810,16 +2791,12 @@ class Server:
             self.port: int = self._listener.getsockname()[1]
             self._sender = Sender(f"sender {self.port}", self._next_writes, self._fail)
             undo.callback(self._sender.stop)
-            self._answerer = undo.enter_context(
-                contextlib.closing(Answerer(host, self.port, self._describe, self._events))
-            )
+            self._answerer = Answerer(host, self.port, self._describe, self._events)
+            undo.callback(self._answerer.close)
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
             self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
             self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
             undo.pop_all()
-
-    def __enter__(self) -> Server:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -2852,7 +2829,6 @@ class Server:
             for connection in [*self._connections.unjoined, *self._connections.transfers]:
                 connection.abort()
             self._came_back.notify_all()
-        self._admission.close()
         self._wake_accept.set()
 
     def _join_readers(self, end: float) -> None:
@@ -2869,8 +2845,7 @@ class Server:
         """Accept thread or sender thread: it met an error that nobody expected, so the room closes."""
         if not self._closing.is_set():
             self._end_everything("The host's computer had to close the room.")
-            if self._events is not None:
-                self._events.put(RoomFailed())
+            self._events.put(RoomFailed())
             threading.Thread(target=self.close, name=f"closing {self.port}").start()
 
     # The host's controls: any thread except the room's. They are in this process and never on the wire.
@@ -2963,7 +2938,9 @@ class Server:
         """
         person: Person | None = None
         try:
-            connection.address = _common_address(connection, self._answerer.addresses)
+            own_addresses = (connection.own_address, *self._answerer.addresses)
+            if connection.address in own_addresses and not _is_loopback(connection.address):
+                connection.address = LOOPBACK  # all of them count as one, because the host may sit beside pupils there
             first = self._admission.receive_first(connection)
             if isinstance(first, Join):
                 person = self._admit(connection, first)
@@ -3181,20 +3158,6 @@ def _is_loopback(address: str) -> bool:
     return address.startswith("127.")
 
 
-def _common_address(connection: Connection, own_addresses: Sequence[str]) -> str:
-    """This computer's own addresses count as one, because the host may sit beside pupils there.
-
-    Raises ConnectionLost.
-    """
-    try:
-        is_own = connection.socket.getsockname()[0] == connection.address
-    except OSError as error:
-        raise ConnectionLost from error
-    if not _is_loopback(connection.address) and (is_own or connection.address in own_addresses):
-        return LOOPBACK
-    return connection.address
-
-
 def _raise_descriptor_limit(wanted: int) -> int:
     """How many descriptors this process may have: many systems allow 256 or 1,024 unless asked for more."""
     if sys.platform == "win32":
@@ -3251,7 +3214,6 @@ def _listen_on(host: str, port: int) -> socket.socket:
 
 _NOT_SENT = ("unsent", "This was not sent.")
 _NO_ANSWER = ("unanswered", "The connection ended before the room answered. Perhaps the others have this.")
-_ANSWER_LOST = ("unknown", "The room did not take this. The reason was lost with the connection.")
 
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
 _TROUBLES = {
@@ -3309,9 +3271,9 @@ class Dialer:
 
     def connect(self, is_wanted: Callable[[], bool]) -> Connection:
         """Raises ConnectionLost."""
-        where = (self._look_up(is_wanted), self.port)
-        deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
         try:
+            where = (self._look_up(is_wanted), self.port)
+            deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
             with contextlib.ExitStack() as undo:
                 sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
                 sock.setblocking(False)
@@ -3329,19 +3291,16 @@ class Dialer:
                 connection = Connection(sock, CLIENT_RECEIVES)
                 undo.pop_all()
                 return connection
-        except OSError as error:  # no descriptors left, or it was gone as soon as it was there
+        except OSError as error:  # no descriptors or threads left, or it was gone as soon as it was there
             raise ConnectionLost from error
 
     def _look_up(self, is_wanted: Callable[[], bool]) -> str:
-        """The address as four numbers. Raises ConnectionLost."""
+        """The address as four numbers. Raises ConnectionLost, OSError."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        name = f"name look-up {self.address}"
-        try:
-            threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
-        except RuntimeError as error:  # no threads left
-            raise ConnectionLost(Trouble.UNKNOWN_NAME) from error
+        look_up = functools.partial(_look_up_name, self.address, answers)
+        _start_thread(look_up, f"name look-up {self.address}", is_daemon=True)
         deadline = Deadline(LOOK_UP_TIME, Trouble.UNKNOWN_NAME, is_wanted)
         while True:
             with contextlib.suppress(queue.Empty):
@@ -3490,7 +3449,7 @@ class Outbox:
             elif has_missed:  # it is among the events that are no longer kept
                 answers.append(Settled(number))
             else:
-                answers.append(Rejected(number, *_ANSWER_LOST))
+                answers.append(Rejected(number, "unknown", "The room did not take this. The reason was lost."))
         self._unsent = collections.deque(self._lines)
         self.is_open = True
         return answers
@@ -3519,7 +3478,7 @@ class Outbox:
         return returned
 
 
-class Client:
+class Client(contextlib.AbstractContextManager["Client"]):
     """One person's way into a room, and back into it after each break. Made by `run_client`.
 
     `say`, `share`, `save`, `cancel`, `move` and `close` are for any thread and return at once; results are events.
@@ -3556,14 +3515,7 @@ class Client:
         self._end = math.inf  # monotonic s; when a close no longer waits for anything
         self.transfers = Transfers(self)
         self._sender = Sender("client sender", self._next_writes, self._fail)
-        try:
-            self._reader = _start_thread(self.receive_messages, "client reader")
-        except OSError:
-            self._sender.stop()
-            raise
-
-    def __enter__(self) -> Client:
-        return self
+        self._reader = _start_thread(self.receive_messages, "client reader", self._sender.stop)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -3592,11 +3544,11 @@ class Client:
 
     def share(self, path: str) -> None:
         """Gives a file to everyone. `Progress` comes at once; `Uploaded` or `Failed` with its number is the end."""
-        self.transfers.start(lambda number: Sharing(self.transfers, number, path))
+        self.transfers.start(Sharing(self.transfers, path))
 
     def save(self, file: Shared, to: str) -> None:
         """Fetches a file and replaces what is at `to`. `Progress` comes at once; `Saved` or `Failed` is the end."""
-        self.transfers.start(lambda number: Saving(self.transfers, number, file, to))
+        self.transfers.start(Saving(self.transfers, file, to))
 
     def cancel(self, transfer: int) -> None:
         """Ends a transfer; `Failed` with the code "cancelled" comes, unless it has ended already."""
@@ -3829,6 +3781,7 @@ class Client:
 # ----------------------------------------------------------------------------------------------- files on their way
 
 _OVER = ("over", "You are no longer in the room.")
+_CANCELLED = ("cancelled", "You cancelled it.")
 _DISK_TROUBLES = {
     errno.ENOENT: "missing",
     errno.EISDIR: "folder",
@@ -3856,16 +3809,15 @@ class Transfers:
         self._downloads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, downloading")
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # in or out of the room, a cancel, the end
+        self.numbers = itertools.count(1)
         # Guarded by _lock:
-        self._numbers = itertools.count(1)
         self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
         self._room: Welcome | None = None  # in which the client is now
         self._is_over = False
 
-    def start(self, make: Callable[[int], Transfer]) -> None:
+    def start(self, transfer: Transfer) -> None:
         """Begins a transfer, as soon as a worker is free; or `Failed` says why not."""
         with self._lock:
-            transfer = make(next(self._numbers))
             transfer.tell(is_waiting=True)
             problem = self._problem(transfer)
             if problem is None:
@@ -3899,13 +3851,13 @@ class Transfers:
         self._transfers.pop(transfer.number, None)
         self.client.events.put(event)
 
-    def cancel(self, number: int, problem: tuple[str, str] | None = None) -> None:
+    def cancel(self, number: int, problem: tuple[str, str] = _CANCELLED) -> None:
         with self._lock:
             if number in self._transfers:
                 transfer, future = self._transfers[number]
                 if future.cancel():  # it was still waiting for a worker
-                    self._end(transfer, Failed(number, transfer.filename, *(problem or _CANCELLED)))
-                transfer.cancel()
+                    self._end(transfer, Failed(number, transfer.filename, *problem))
+                transfer.cancel(problem)
                 self._changed.notify_all()
 
     def end(self) -> None:
@@ -3927,11 +3879,9 @@ class Transfers:
     def await_room(self, transfer: Transfer) -> Welcome:
         """A worker: the welcome, as soon as the client is in a room. Raises TransferFailed."""
         with self._lock:
-            self._changed.wait_for(lambda: self._room is not None or self._is_over or transfer.is_cancelled)
-            if self._is_over:
-                raise TransferFailed(*_OVER)
-            if transfer.is_cancelled or self._room is None:
-                raise TransferFailed(*_CANCELLED)
+            self._changed.wait_for(lambda: self._room is not None or not transfer.is_wanted())
+            if not transfer.is_wanted() or self._room is None:
+                raise TransferFailed(*transfer.problem)
             return self._room
 
     def is_in(self, room: Welcome) -> bool:
@@ -3946,21 +3896,19 @@ class Transfers:
         wait_for_futures(futures, seconds)
 
 
-_CANCELLED = ("cancelled", "You cancelled it.")
-
-
 class Transfer:
     """A file on its way, over breaks of the connection: one connection after the other. A worker runs it."""
 
     is_upload: ClassVar[bool]
 
-    def __init__(self, transfers: Transfers, number: int, file: str, filename: str, size: int) -> None:
-        self.number = number
+    def __init__(self, transfers: Transfers, file: str, filename: str, size: int) -> None:
+        self.number = next(transfers.numbers)
         self.file = file
         self.filename = filename
         self._transfers = transfers
         self._client = transfers.client
         # Any thread:
+        self.problem = _CANCELLED  # why it ends, once it is cancelled
         self._cancelled = threading.Event()
         self._connection: Connection | None = None  # the newest
         # Worker only, once it runs:
@@ -3969,18 +3917,16 @@ class Transfer:
         self._room: Welcome | None = None
         self._told_at = 0.0  # monotonic s
 
-    def cancel(self) -> None:
+    def cancel(self, problem: tuple[str, str]) -> None:
         """Any thread."""
+        self.problem = problem
         self._cancelled.set()
         if self._connection is not None:
             self._connection.abort()
 
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
-
-    def _is_wanted(self) -> bool:
-        return not self.is_cancelled
+    def is_wanted(self) -> bool:
+        """Any thread."""
+        return not self._cancelled.is_set()
 
     def tell(self, *, is_waiting: bool = False) -> None:
         """Says how far it is, not too often."""
@@ -4025,7 +3971,7 @@ class Transfer:
             self._room = room
             try:
                 with self._connected() as connection:
-                    return transfer_once(connection, Deadline(SILENCE, is_wanted=self._is_wanted))
+                    return transfer_once(connection, Deadline(SILENCE, is_wanted=self.is_wanted))
             except ProtocolError as error:
                 raise TransferFailed("bad", str(error)) from None
             except ConnectionLost as lost:
@@ -4035,7 +3981,7 @@ class Transfer:
                     attempts += 1
                 if self._done > furthest:
                     furthest, attempts, failures = self._done, 0, 0
-                if attempts >= TRANSFER_ATTEMPTS and not self.is_cancelled:
+                if attempts >= TRANSFER_ATTEMPTS and self.is_wanted():
                     raise TransferFailed("broken", "The connection broke off too often.") from None
                 self.tell(is_waiting=True)
                 self._cancelled.wait(max(RETRIES[min(failures, len(RETRIES) - 1)], min(lost.seconds, MAX_WAIT)))
@@ -4043,15 +3989,14 @@ class Transfer:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         """A connection to the room, as far as the first message. Raises ConnectionLost."""
-        connection = self._connection = self._client.dialer.connect(self._is_wanted)
-        try:
+        dialer = self._client.dialer
+        with contextlib.closing(dialer.connect(self.is_wanted)) as connection:
+            self._connection = connection
             try:
-                self._client.dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self._is_wanted))
+                dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
             except (VisitEnded, ProtocolError):  # if that is final, the client's own connection will end the visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
-        finally:
-            connection.close()
 
     def _read_reply(self, line: bytes) -> Message | Unknown:
         """Raises ProtocolError, TransferFailed, and ConnectionLost if another attempt may help."""
@@ -4078,8 +4023,8 @@ class Sharing(Transfer):
 
     is_upload = True
 
-    def __init__(self, transfers: Transfers, number: int, path: str) -> None:
-        super().__init__(transfers, number, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
+    def __init__(self, transfers: Transfers, path: str) -> None:
+        super().__init__(transfers, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
         self._path = path
 
     def _carry(self) -> Uploaded:
@@ -4105,10 +4050,11 @@ class Sharing(Transfer):
         self._done = 0
         digest = hashlib.sha256()
         disk.seek(0)
-        for piece in _pieces(disk, self._size):
-            digest.update(piece)
-            self._send(connection, piece, deadline)
-            self._done += len(piece)
+        buffer = memoryview(bytearray(MAX_PIECE))
+        while count := disk.readinto(buffer[: self._size - self._done]):
+            digest.update(buffer[:count])
+            self._send(connection, buffer[:count], deadline)
+            self._done += count
             self.tell()
         if disk.tell() != self._size or _state(disk) != state:
             raise TransferFailed("changed", "The file was changed while it was read.")
@@ -4129,8 +4075,8 @@ class Saving(Transfer):
 
     is_upload = False
 
-    def __init__(self, transfers: Transfers, number: int, file: Shared, to: str) -> None:
-        super().__init__(transfers, number, file.file, os.path.basename(to), file.size)
+    def __init__(self, transfers: Transfers, file: Shared, to: str) -> None:
+        super().__init__(transfers, file.file, os.path.basename(to), file.size)
         self._sha256 = file.sha256.lower()
         self._to = to
         self._digest = hashlib.sha256()
@@ -4214,14 +4160,6 @@ def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
         rest = rest[disk.write(rest) :]
 
 
-def _pieces(disk: io.FileIO, size: int) -> Iterator[memoryview]:
-    """The next `size` bytes of the file, or as many as there are, in pieces that are valid until the next one."""
-    buffer = memoryview(bytearray(MAX_PIECE))
-    while size > 0 and (count := disk.readinto(buffer[:size])):
-        size -= count
-        yield buffer[:count]
-
-
 def _state(disk: io.FileIO) -> tuple[int, int]:
     """What changes when somebody writes to the file: its size, and the time of the last change."""
     status = os.fstat(disk.fileno())
@@ -4246,7 +4184,7 @@ class Answerer:
     It also watches this computer's addresses, so that the host's window shows where others can join.
     """
 
-    def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events | None) -> None:
+    def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events) -> None:
         """Raises OSError if the system lacks descriptors or threads; without UDP, the room just cannot be found."""
         self._describe = describe
         self._events = events
@@ -4274,41 +4212,32 @@ class Answerer:
             self._answer_until_closed()
         except Exception:
             log.exception("the room can no longer be found")
-            self._tell(is_findable=False)
+            self._events.put(Reachable(self.addresses, findable=False))
         finally:
             if self._socket is not None:
                 self._socket.close()
-            self._closing.wait()  # somebody may still use the wake-up
             self._wake_up.close()
 
     def _answer_until_closed(self) -> None:
         look_at = 0.0
-        is_told = False
+        told = None
         while not self._closing.is_set():
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + ADDRESSES_EVERY
-                addresses = tuple(local_addresses())
-                if addresses != self.addresses or not is_told:
-                    self.addresses = addresses
-                    self._tell(is_findable=self._socket is not None)
-                    is_told = True
+                self.addresses = tuple(local_addresses())
+                if self.addresses != told:
+                    told = self.addresses
+                    self._events.put(Reachable(self.addresses, findable=self._socket is not None))
             if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
-                self._answer(self._socket)
+                answer = self._describe()
+                for data, asker in _datagrams(self._socket):
+                    with contextlib.suppress(ProtocolError):
+                        if decode(data, UDP) == Find(PROTOCOL):
+                            _send_to(self._socket, answer, asker)
                 self._closing.wait(DATAGRAMS_TIME)
 
-    def _tell(self, is_findable: bool) -> None:
-        if self._events is not None:
-            self._events.put(Reachable(self.addresses, is_findable))
 
-    def _answer(self, sock: socket.socket) -> None:
-        answer = self._describe()
-        for data, asker in _datagrams(sock):
-            with contextlib.suppress(ProtocolError):
-                if decode(data, UDP) == Find(PROTOCOL):
-                    _send_to(sock, answer, asker)
-
-
-class Finder:
+class Finder(contextlib.AbstractContextManager["Finder"]):
     """Asks every network of this computer which rooms are there, until it is closed. Made by `find_rooms`."""
 
     def __init__(self, events: Events, ways: Sequence[tuple[str, str]] | None) -> None:
@@ -4320,13 +4249,8 @@ class Finder:
         self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> room, when it answered
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
-        with contextlib.ExitStack() as undo:
-            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._thread = _start_thread(self._run, "finder")
-            undo.pop_all()
-
-    def __enter__(self) -> Finder:
-        return self
+        self._wake_up = WakeUp()
+        self._thread = _start_thread(self._run, "finder", self._wake_up.close)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -4353,7 +4277,8 @@ class Finder:
             if ports:
                 self._open_ways()
             for port in ports:
-                self._ask(port)
+                for way, sock in self._sockets.items():
+                    _send_to(sock, Find(PROTOCOL), (way[1], port))
                 ask_at[port] = now + question_pause(port, now - start)
             if now >= tell_at:
                 tell_at = now + TELL_EVERY
@@ -4378,10 +4303,6 @@ class Finder:
             if way not in self._sockets and (new := _open_udp(way[0], 0)) is not None:
                 self._sockets[way] = new
                 self._wake_up.selector.register(new, selectors.EVENT_READ)
-
-    def _ask(self, port: int) -> None:
-        for way, sock in self._sockets.items():
-            _send_to(sock, Find(PROTOCOL), (way[1], port))
 
     def _hear(self) -> None:
         for sock in self._sockets.values():
@@ -4434,20 +4355,17 @@ def question_pause(port: int, asking_for: float) -> float:
 def _open_udp(host: str, port: int) -> socket.socket | None:
     """A UDP socket that may ask everyone; None if the system has none."""
     try:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    except OSError as error:  # no descriptors left
-        log.warning("cannot look for rooms: %s", error)
-        return None
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        if sys.platform == "win32" and port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        sock.bind((host, port))
-        return sock
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if sys.platform == "win32" and port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            sock.bind((host, port))
+            undo.pop_all()
+            return sock
     except OSError as error:
         log.info("no UDP at %s port %s: %s", host or "any address", port, error)
-        sock.close()
         return None
 
 
