@@ -1459,10 +1459,7 @@ class Connection:
         self._lines.longest = longest_line
 
     def next_lines(self, wait: float) -> list[bytes]:
-        """The lines that came together, after waiting at most `wait` s for the first; perhaps none.
-
-        Raises ProtocolError if the first of them is too long, and ConnectionLost.
-        """
+        """The lines that come together within `wait` s; perhaps none. Raises ProtocolError, ConnectionLost."""
         line = self._lines.next()
         if line is None and (data := self._receive_plain(wait, self._receive_size)):
             self._lines.feed(data)
@@ -1503,12 +1500,9 @@ class Connection:
         return data[:most]
 
     def _receive_thrifty(self, deadline: Deadline, most: int) -> bytes | memoryview:
-        """Where no limit per person holds (a file, the first lines): TLS must carry something. Raises ConnectionLost.
-
-        Asking for new keys again and again, or one byte in each record, would keep a processor busy.
-        """
+        """Where no limit per person holds: a file, and the first lines. Raises ConnectionLost."""
         data = self._receive_plain(deadline.left(), most)
-        if self.overhead > MAX_OVERHEAD:
+        if self.overhead > MAX_OVERHEAD:  # TLS that asks for new keys again and again, or has one byte in each record
             raise ConnectionLost
         return data
 
@@ -1544,10 +1538,7 @@ class Connection:
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """From now on everything is encrypted. `step`: `tls.handshake_step`, or something around it.
-
-        Raises HandshakeError, ConnectionLost.
-        """
+        """From now on everything is encrypted; `step` is `handshake_step`. Raises HandshakeError, ConnectionLost."""
         received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
             for pieces in itertools.count():
@@ -1879,14 +1870,11 @@ class History:
         return b"".join(lines), start + len(lines)
 
 
+@dataclass(eq=False)
 class Ban:
-    """One use of Mute or Remove. Everyone it affects refers to it, so that undoing it is undone for all of them.
+    """One use of Mute or Remove. Everyone it affects refers to it, so that undoing it is undone for all of them."""
 
-    It affects the person whom the host chose and, if `address` is not None, new people from there.
-    """
-
-    def __init__(self, address: str | None) -> None:
-        self.address = address
+    address: str | None  # it also affects new people from there
 
 
 @dataclass(eq=False)
@@ -2314,14 +2302,6 @@ class StoredFile:
                 raise ProtocolError(_NO_SPACE, "space")
             _write_all(self._disk, piece)
 
-    def read(self, offset: int, buffer: memoryview) -> int:
-        """Fills the buffer from there; returns how many bytes there were. Raises OSError; ProtocolError if deleted."""
-        with self._lock:
-            if self._disk.closed:
-                raise ProtocolError("The file was deleted.", "unknown")
-            self._disk.seek(offset)
-            return int(self._disk.readinto(buffer))
-
     def send(self, connection: Connection, offset: int) -> None:
         """Sends the bytes from `offset` to a download. Raises ProtocolError, ConnectionLost."""
         if offset > self.size:
@@ -2332,8 +2312,10 @@ class StoredFile:
         buffer = memoryview(bytearray(MAX_PIECE))
         while offset < self.size:
             try:
-                count = self.read(offset, buffer)
-            except (OSError, ProtocolError) as error:  # it was deleted, or the disk fails: the raw bytes just end
+                with self._lock:
+                    self._disk.seek(offset)
+                    count: int = self._disk.readinto(buffer)
+            except (OSError, ValueError) as error:  # the disk fails, or the file was deleted: the raw bytes just end
                 raise ConnectionLost from error
             if count == 0:  # the disk has lost the rest
                 raise ConnectionLost
@@ -2415,10 +2397,7 @@ class Files:
         return digest.hexdigest()
 
     def write(self, file: StoredFile, piece: bytes | memoryview) -> None:
-        """A piece of an upload. If the store fills, the newest upload gives way: perhaps this one, or the caller's own.
-
-        Raises ProtocolError, OSError.
-        """
+        """A piece of an upload. If the store fills, the newest upload gives way. Raises ProtocolError, OSError."""
         refused: list[StoredFile] = []
         with self._lock:
             while file in self._files and self._is_full_for(file.owner, len(piece)):
@@ -2434,10 +2413,7 @@ class Files:
         file.write(piece)
 
     def finish(self, file: StoredFile, file_id: str) -> bool:
-        """The whole file is here; whether it is to be shared: not if another upload of this id was faster.
-
-        Raises ProtocolError if the file had to give way just before.
-        """
+        """Whether the whole file is to be shared: not if another upload of its id was faster. Raises ProtocolError."""
         with self._lock:
             if file_id in self._ids:
                 return False
@@ -2636,10 +2612,7 @@ class Admission:
             self._newcomers.put_back(address)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
-        """Exchanges the hello lines, begins TLS in a room with a password, and receives the first message.
-
-        Raises ProtocolError, ConnectionLost.
-        """
+        """Hello lines, TLS if there is a password, and the first message. Raises ProtocolError, ConnectionLost."""
         deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
         line = connection.wait_for_line(deadline)
         hello = _expect(decode(line, TO_ROOM), Hello)
@@ -2932,10 +2905,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """A reader thread's whole life: hello, join, what this person says, and the end of the connection.
-
-        If the first message is `upload` or `download`: hello, and a file.
-        """
+        """A reader thread's whole life: hello; join and what this person says, or a file; and the end."""
         person: Person | None = None
         try:
             own_addresses = (connection.own_address, *self._answerer.addresses)
@@ -3299,7 +3269,13 @@ class Dialer:
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        look_up = functools.partial(_look_up_name, self.address, answers)
+
+        def look_up() -> None:
+            try:
+                answers.put(str(socket.getaddrinfo(self.address, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
+            except (OSError, UnicodeError):
+                answers.put(None)
+
         _start_thread(look_up, f"name look-up {self.address}", is_daemon=True)
         deadline = Deadline(LOOK_UP_TIME, Trouble.UNKNOWN_NAME, is_wanted)
         while True:
@@ -3339,10 +3315,7 @@ class Dialer:
         connection.accept(MAX_LINE_FROM_ROOM)
 
     def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
-        """Each proof that is sent lets an impostor test one password, so without one in return there are only a few.
-
-        Raises ConnectionLost, VisitEnded.
-        """
+        """Each proof lets an impostor test one password, so few go unanswered. Raises ConnectionLost, VisitEnded."""
         with self._lock:
             wait = self._next_proof_at - time.monotonic()
             if self._proofs >= PROOFS and wait > 0:  # another transfer has just sent one
@@ -3372,14 +3345,6 @@ class Dialer:
             raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
         if hello.tls and self.password is None:
             raise VisitEnded(Refused("password", "This room has a password."))
-
-
-def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
-    """Look-up thread: puts the first address, or None."""
-    try:
-        answers.put(str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
-    except (OSError, UnicodeError):
-        answers.put(None)
 
 
 class Outbox:
@@ -3959,10 +3924,7 @@ class Transfer:
         raise NotImplementedError
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
-        """Until it is done, or has broken off too often without getting further.
-
-        Raises TransferFailed, OSError from the disk.
-        """
+        """Until it is done, or breaks off too often at the same byte. Raises TransferFailed, OSError from the disk."""
         furthest = attempts = failures = 0
         while True:
             room = self._transfers.await_room(self)
@@ -4230,10 +4192,9 @@ class Answerer:
                     self._events.put(Reachable(self.addresses, findable=self._socket is not None))
             if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
                 answer = self._describe()
-                for data, asker in _datagrams(self._socket):
-                    with contextlib.suppress(ProtocolError):
-                        if decode(data, UDP) == Find(PROTOCOL):
-                            _send_to(self._socket, answer, asker)
+                for message, asker in _datagrams(self._socket):
+                    if message == Find(PROTOCOL):
+                        _send_to(self._socket, answer, asker)
                 self._closing.wait(DATAGRAMS_TIME)
 
 
@@ -4306,11 +4267,9 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
 
     def _hear(self) -> None:
         for sock in self._sockets.values():
-            for data, (address, port) in _datagrams(sock):
-                with contextlib.suppress(ProtocolError):
-                    message = decode(data, UDP)
-                    if isinstance(message, RoomHere) and message.port == port:
-                        self._keep(message, address)
+            for message, (address, port) in _datagrams(sock):
+                if isinstance(message, RoomHere) and message.port == port:
+                    self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
         """Anybody may have sent this, so one address cannot push another's room off the list, or take its row."""
@@ -4369,16 +4328,17 @@ def _open_udp(host: str, port: int) -> socket.socket | None:
         return None
 
 
-def _datagrams(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """What has arrived, a bounded number."""
+def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[str, int]]]:
+    """The messages that have arrived, a bounded number, and where they come from."""
     for _ in range(DATAGRAMS_AT_ONCE):
         try:
             data, sender = sock.recvfrom(MAX_DATAGRAM)
+            message = decode(data.rstrip(b"\n"), UDP)
         except BlockingIOError:
             return
-        except OSError:  # Windows: nobody listened where an earlier datagram went (10054), or it was too long (10040)
+        except (OSError, ProtocolError):  # Windows: nobody listened at an earlier address (10054), too long (10040)
             continue
-        yield data.rstrip(b"\n"), sender
+        yield message, sender
 
 
 def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) -> None:
