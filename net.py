@@ -27,7 +27,7 @@ and when it comes back it is told how many events it missed.
     accept     1 per server        accepts connections, starts their readers; cuts those over an address's limit
     reader     1 per connection    the only thread that receives: bytes -> messages; sends pings, notices silence
     sender     1 per server,       the only thread that writes to joined connections; it never blocks, and it closes
-               1 per client        them at the end (a reader closes a connection that never joined)
+               1 per client        them at the end (a room's reader closes a connection that never joined)
     finder     1 per server        answers "which rooms are here?" and watches this computer's addresses
                1 per Finder        asks that question and keeps the list of answers
     transfer   up to 4 uploading   in a client; each file has its own connection, so that chat never waits for a file
@@ -715,10 +715,7 @@ def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None)
 
 
 def room_token(secret: str | bytes, address: str, port: int) -> str:
-    """A person's token for one room, made from a secret of this run of the program. Any thread.
-
-    Each room gets another token, so a room that learns one cannot use it anywhere else (issue 13).
-    """
+    """A person's token for one room, made from a secret: no room learns one that counts elsewhere. Any thread."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
 
@@ -1538,7 +1535,7 @@ class Connection:
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """From now on everything is encrypted; `step` is `handshake_step`. Raises HandshakeError, ConnectionLost."""
+        """From now on all is encrypted; `step` wraps `handshake_step`. Raises HandshakeError, ConnectionLost."""
         received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
             for pieces in itertools.count():
@@ -1574,10 +1571,9 @@ class Connection:
     # Reader thread: a file, or a connection that has not joined.
 
     def keep_buffer_small(self) -> None:
-        """Before the bytes of a file go out.
+        """Before a file goes out: what went into a small buffer has almost arrived, so the progress is true.
 
-        What went into a small buffer has almost arrived, so the progress that people see is true. This is not slower
-        than the megabytes that a system may otherwise use: see tests/bench/files.py.
+        This is not slower than the megabytes that a system may otherwise use: see tests/bench/files.py.
         """
         with contextlib.suppress(OSError):  # macOS, if the other side is gone already: the next use will tell
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
@@ -1669,7 +1665,7 @@ class Connection:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the descriptor back. Only its last user: see above."""
+        """Gives the descriptor back. Only its last user: the sender if it was released, otherwise the reader."""
         with self._open_lock:
             self._readable.close()
             self.socket.close()
@@ -2064,11 +2060,8 @@ class Room:
         self._send_away(newest, "lost", Refused("full", "The room is full.", int(BACK_WITHIN)))
 
     def _free_name(self, person: Person, name: str) -> str:
-        """The name, with a number if somebody has it already. Raises ProtocolError.
-
-        A muted person who comes back gets a name that says nothing, so that nobody talks through names.
-        """
-        if person.muted is not None:
+        """The name, with a number if somebody has it already. Raises ProtocolError."""
+        if person.muted is not None:  # nobody talks through names
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
@@ -2235,16 +2228,19 @@ class Room:
             self.broadcast(Paused(self.history.next, self._time(), on))
 
     def delete(self, number: int) -> str | None:
-        """A message or a file disappears, from every window and for all latecomers. Returns the file's id, if any.
-
-        Raises ValueError if the event with that number is neither.
-        """
+        """A message or a file disappears for everyone; returns the file's id, if any. Raises ValueError for others."""
         if not 0 < number < self.history.next:
             raise ValueError(f"there is no event {number}")
         line = self.history.get(number)
         if line is not None:  # otherwise only the windows still have it
             event = decode(line, FROM_ROOM)
-            blank = _blank(event)
+            blank: Said | Shared
+            if isinstance(event, Said):
+                blank = dataclasses.replace(event, text="", taken_back=True)
+            elif isinstance(event, Shared):
+                blank = dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
+            else:
+                raise ValueError(f"{event} is neither a message nor a file")
             if blank == event:
                 return None
             self.history.replace(number, encode(blank))
@@ -2268,15 +2264,6 @@ class Room:
     def _time(self) -> float:
         """Now, within what the wire allows: some computers' clocks stand before 1970."""
         return min(max(0, int(self._now() * 1000)) / 1000, float(MAX_TIME))
-
-
-def _blank(event: Message | Unknown) -> Said | Shared:
-    """What remains of a message or a file that was deleted. Raises ValueError for other events."""
-    if isinstance(event, Said):
-        return dataclasses.replace(event, text="", taken_back=True)
-    if isinstance(event, Shared):
-        return dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
-    raise ValueError(f"{event} is neither a message nor a file")
 
 
 class StoredFile:
@@ -2495,10 +2482,9 @@ class Units:
             yield [message]
 
     def take_one(self, connection: Connection, person: Person) -> None:
-        """For a return or a transfer. If many more are waiting already, this one must try again later.
+        """For a return or a transfer; if others wait, it must come again later. Raises ProtocolError, ConnectionLost.
 
-        Otherwise one token could hold a reader for each connection that it opens, and leave a debt to its whole
-        address. Raises ProtocolError, ConnectionLost.
+        Otherwise one token could hold a reader for each connection that it opens, and leave its whole address a debt.
         """
         wait = max(self._of_person.wait(person.who), self._of_address.wait(person.address))
         if wait > TICK:
@@ -2535,10 +2521,7 @@ class Guesses:
         return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
 
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """`tls.handshake_step`, which checks the client's proof. Silent, broken and right handshakes cost nothing.
-
-        Raises HandshakeError, and ConnectionLost if the address must wait or the room closes.
-        """
+        """`tls.handshake_step`, in which only a wrong proof costs a guess. Raises HandshakeError, ConnectionLost."""
         with self.computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
@@ -2589,21 +2572,20 @@ class Admission:
         self._hello = Hello(PROTOCOL, tls=self.has_password, salt=salt if self.has_password else None)
         x = SRP.x(bytes.fromhex(salt), clean_password(password or ""))
         self._verifier = SRP.power(x) if self.has_password else 0
-        self._is_unlimited = is_unlimited
-        self._calls = RateLimit(*CALLS_OF_ADDRESS)
+        unlimited = (math.inf, math.inf)
+        self._calls = RateLimit(*(unlimited if is_unlimited else CALLS_OF_ADDRESS))
         self._calls_of_all = RateLimit(*CALLS_OF_ALL)
-        self._newcomers = RateLimit(*NEWCOMERS)
+        self._newcomers = RateLimit(*(unlimited if is_unlimited else NEWCOMERS))
         self._guesses = guesses
 
     def may_connect(self, address: str) -> bool:
         """Asked before a connection costs a thread. Beyond its own, an address may use what all of them share."""
-        is_allowed = self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
-        return is_allowed or self._is_unlimited
+        return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
 
     def check_newcomer(self, address: str, *, counts: bool) -> None:
         """Raises ProtocolError if too many new people came from there. If it counts, this is one of them."""
         wait = self._newcomers.try_take(address) if counts else self._newcomers.wait(address)
-        if wait > 0 and not self._is_unlimited:
+        if wait > 0:
             raise _wait_error("Too many new people came from this address", wait)
 
     def uncount_newcomer(self, address: str) -> None:
@@ -2663,9 +2645,10 @@ class Admission:
 class Connections:
     """The connections of a room, and who makes way when they run out. Guarded by the room lock."""
 
-    def __init__(self, most: int, most_unjoined: int) -> None:
+    def __init__(self, most: int, is_unlimited: bool) -> None:
         self.most = most
-        self._most_unjoined = most_unjoined
+        self._most_unjoined = most if is_unlimited else MAX_UNJOINED
+        self._most_transfers = most if is_unlimited else TRANSFERS_PER_PERSON
         self.joined: set[Connection] = set()
         self.unjoined: dict[Connection, None] = {}  # the oldest first
         self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person and file; the oldest first
@@ -2699,22 +2682,19 @@ class Connections:
         del self.unjoined[connection]
         self.joined.add(connection)
 
-    def begin_transfer(self, connection: Connection, who: int, first: Upload | Download, most: int) -> None:
-        """A file of this person's; the same upload again ends the older one, whose break was not noticed yet.
-
-        Raises ProtocolError if that person has `most` already, ConnectionLost if the connection had to make way.
-        """
+    def begin_transfer(self, connection: Connection, who: int, first: Upload | Download) -> None:
+        """A file of this person's. Raises ProtocolError if it is one too many, ConnectionLost if it had to make way."""
         if connection not in self.unjoined:
             raise ConnectionLost
         theirs = self.transfers_of(who)
         for older, file in theirs:
             if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
-                self.forget(older)
+                self.forget(older)  # the same upload: its break was not noticed yet
                 older.abort()
                 break
         else:
-            if len(theirs) >= most:
-                raise ProtocolError(f"At most {most} of your files can be on their way.", "limit")
+            if len(theirs) >= self._most_transfers:
+                raise ProtocolError(f"At most {self._most_transfers} of your files can be on their way.", "limit")
         del self.unjoined[connection]
         self.transfers[connection] = (who, first)
 
@@ -2741,24 +2721,23 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
-        self.host_name = room.host_name
         self._events = room.events
-        self._unlimited = rate is None
+        is_unlimited = rate is None
         self._closing = threading.Event()
-        self._admission = Admission(password, self._unlimited, Guesses(self._knows, self._closing, room.events))
+        self._admission = Admission(password, is_unlimited, Guesses(self._knows, self._closing, room.events))
         most_connections = limit + SPARE_CONNECTIONS
 
         self._room_lock = threading.Lock()
         self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
         # Guarded by _room_lock:
         self._room = room
-        self._connections = Connections(most_connections, sys.maxsize if self._unlimited else MAX_UNJOINED)
+        self._connections = Connections(most_connections, is_unlimited)
         self._readers: dict[threading.Thread, Connection] = {}
 
         self._units = Units(math.inf if rate is None else rate, self._closing, self._keep_time)
         descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
         max_files = max(1, min(MAX_FILES, descriptors - most_connections - 50))
-        self._files = Files(room.max_file, max_store, max_files, per_address=not self._unlimited)
+        self._files = Files(room.max_file, max_store, max_files, per_address=not is_unlimited)
         with contextlib.ExitStack() as undo:
             self._listener = undo.enter_context(listen(host, port))
             self.port: int = self._listener.getsockname()[1]
@@ -2789,7 +2768,14 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self._answerer.close()
         self._accept_thread.join()
         self._listener.close()
-        self._join_readers(time.monotonic() + CLOSE_TIME)
+        end = time.monotonic() + CLOSE_TIME
+        with self._room_lock:
+            readers = dict(self._readers)
+        for reader, connection in readers.items():
+            reader.join(max(0.0, end - time.monotonic()))
+            if reader.is_alive():
+                connection.abort()
+                reader.join()
         self._sender.stop()
         self._files.close()
 
@@ -2803,16 +2789,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 connection.abort()
             self._came_back.notify_all()
         self._wake_accept.set()
-
-    def _join_readers(self, end: float) -> None:
-        with self._room_lock:
-            readers = dict(self._readers)
-        for reader in readers:
-            reader.join(max(0.0, end - time.monotonic()))
-        for reader, connection in readers.items():
-            if reader.is_alive():
-                connection.abort()
-                reader.join()
 
     def _fail(self) -> None:
         """Accept thread or sender thread: it met an error that nobody expected, so the room closes."""
@@ -2878,11 +2854,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
     def _start_reader(self, sock: socket.socket) -> None:
         try:
             connection = Connection(sock, ROOM_RECEIVES)
-        except OSError:  # it is gone already
+        except BaseException as error:
             sock.close()
-            return
-        except BaseException:
-            sock.close()
+            if isinstance(error, OSError):  # it is gone already
+                return
             raise
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
         with self._room_lock:  # registered before it starts, so that a close that comes now finds it
@@ -3001,8 +2976,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             person = self._room.person(first.token)
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
                 raise ProtocolError(_NOT_IN, "unknown")
-            most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
-            self._connections.begin_transfer(connection, person.who, first, most)
+            self._connections.begin_transfer(connection, person.who, first)
         self._admission.uncount_newcomer(connection.address)
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         try:
@@ -3149,7 +3123,7 @@ _TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows res
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on `port` or, if that is one for rooms, on the next of them that is free. Raises OSError."""
     ports = range(port, PORTS.stop if port in PORTS else port + 1)
-    taken = OSError()
+    is_reserved = False
     for candidate in ports:
         try:
             return _listen_on(host, candidate)
@@ -3157,8 +3131,8 @@ def listen(host: str, port: int) -> socket.socket:
             if error.errno not in _TAKEN or len(ports) == 1:
                 raise
             log.info("port %s is taken: %s", candidate, error)
-            taken = error
-    if taken.errno == errno.EACCES:
+            is_reserved = error.errno == errno.EACCES
+    if is_reserved:
         log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
         return _listen_on(host, 0)
     raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
@@ -3301,7 +3275,15 @@ class Dialer:
         connection.send_unjoined(mine)
         line = connection.wait_for_line(deadline)
         hello = _expect(read_reply(line, FROM_ROOM), Hello)
-        self._check_hello(hello)
+        if hello.protocol != PROTOCOL:
+            reason = f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."
+            raise VisitEnded(Refused("protocol", reason))
+        if self.password is not None and not hello.tls:
+            raise VisitEnded(Refused("open", "This room has no password. Leave the box empty to join it."))
+        if hello.tls and not CAN_ENCRYPT:
+            raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
+        if hello.tls and self.password is None:
+            raise VisitEnded(Refused("password", "This room has a password."))
         if self.password is not None:
             try:
                 if hello.salt is None or hello.b is None:
@@ -3333,18 +3315,6 @@ class Dialer:
         with self._lock:
             self._is_proven = True
             self._proofs = 0
-
-    def _check_hello(self, hello: Hello) -> None:
-        """Raises VisitEnded if this client and that room do not fit, ProtocolError."""
-        if hello.protocol != PROTOCOL:
-            reason = f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."
-            raise VisitEnded(Refused("protocol", reason))
-        if self.password is not None and not hello.tls:
-            raise VisitEnded(Refused("open", "This room has no password. Leave the box empty to join it."))
-        if hello.tls and not CAN_ENCRYPT:
-            raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
-        if hello.tls and self.password is None:
-            raise VisitEnded(Refused("password", "This room has a password."))
 
 
 class Outbox:
@@ -3777,7 +3747,7 @@ class Transfers:
         self.numbers = itertools.count(1)
         # Guarded by _lock:
         self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
-        self._room: Welcome | None = None  # in which the client is now
+        self.room: Welcome | None = None  # in which the client is now; for any thread to read
         self._is_over = False
 
     def start(self, transfer: Transfer) -> None:
@@ -3838,21 +3808,16 @@ class Transfers:
     def show_room(self, room: Welcome | None) -> None:
         """The client's reader: it is in this room now, or in none."""
         with self._lock:
-            self._room = room
+            self.room = room
             self._changed.notify_all()
 
     def await_room(self, transfer: Transfer) -> Welcome:
         """A worker: the welcome, as soon as the client is in a room. Raises TransferFailed."""
         with self._lock:
-            self._changed.wait_for(lambda: self._room is not None or not transfer.is_wanted())
-            if not transfer.is_wanted() or self._room is None:
+            self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
+            if not transfer.is_wanted() or self.room is None:
                 raise TransferFailed(*transfer.problem)
-            return self._room
-
-    def is_in(self, room: Welcome) -> bool:
-        """Whether this is still the same visit."""
-        with self._lock:
-            return self._room is room
+            return self.room
 
     def wait(self, seconds: float) -> None:
         """After `end`: until every transfer has ended, or for so long: one may wait for a disk."""
@@ -3967,8 +3932,7 @@ class Transfer:
         except VisitEnded as ended:
             refused = ended.event
         code = refused.code if isinstance(refused, Refused) else "over"
-        assert self._room is not None
-        if code == "unknown" and not self._transfers.is_in(self._room):  # the room does not know that we are back
+        if code == "unknown" and self._transfers.room is not self._room:  # the room does not know that we are back
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
@@ -4366,7 +4330,7 @@ def local_addresses() -> list[str]:
         return address in lasts or any(ipaddress.ip_address(address) in network for network in _LAST_NETWORKS)
 
     found = [_default_route_address(), *(address for _, address, _ in adapters)]
-    addresses = dict.fromkeys(address for address in found if address and not _is_loopback(address))
+    addresses = dict.fromkeys(each for each in found if each and each != "0.0.0.0" and not _is_loopback(each))
     return sorted(addresses, key=comes_last)
 
 
@@ -4374,9 +4338,7 @@ def _default_route_address() -> str | None:
     """Connecting a UDP socket sends nothing: it only asks the routing table which way a packet would go."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("192.0.2.1", 9))  # an address for documentation, which leads nowhere (RFC 5737)
-        address = str(sock.getsockname()[0])
-        if address != "0.0.0.0":
-            return address
+        return str(sock.getsockname()[0])
     return None
 
 
