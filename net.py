@@ -27,7 +27,7 @@ and when it comes back it is told how many events it missed.
     accept     1 per server        accepts connections, starts their readers; cuts those over an address's limit
     reader     1 per connection    the only thread that receives: bytes -> messages; sends pings, notices silence
     sender     1 per server,       the only thread that writes to joined connections; it never blocks, and it closes
-               1 per client        them at the end (a reader closes a connection that never joined)
+               1 per client        them at the end (a room's reader closes a connection that never joined)
     finder     1 per server        answers "which rooms are here?" and watches this computer's addresses
                1 per Finder        asks that question and keeps the list of answers
     transfer   up to 4 uploading   in a client; each file has its own connection, so that chat never waits for a file
@@ -88,6 +88,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import enum
 import errno
@@ -150,7 +151,6 @@ MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one 
 MAX_SAY_ID = 2**52  # leaves room above, so that no room can use up a client's ids
 MAX_DEPTH = 32  # brackets within brackets in a line; a welcome has 3
 MAX_NAME = 32  # characters
-MAX_SUFFIX = 10_000  # the number behind a name that is taken; ten times the people that a room can hold
 MAX_TITLE = 60  # characters
 MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
@@ -629,10 +629,9 @@ Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of t
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
 FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
 Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | RoomHere
-_TransferEvent = Progress | Uploaded | Saved | Failed
-_ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost | _TransferEvent
-HostEvent = Reachable | WrongPassword | Controls | RoomFailed
-Event = _ClientEvent | Found | HostEvent
+ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost
+TransferEvent = Progress | Uploaded | Saved | Failed
+Event = ClientEvent | TransferEvent | Found | Reachable | WrongPassword | Controls | RoomFailed
 Events: TypeAlias = "queue.Queue[Event]"
 
 # ------------------------------------------------------------------------------------------------------- entry points
@@ -677,7 +676,7 @@ def run_server(
         raise ValueError("max_file and max_store are numbers of bytes")
     _check_password(password)
     room = Room(title, host_name, history=history, limit=limit, max_file=max_file, events=events)
-    return Server(room, host, port, password, rate, limit, max_store, events)
+    return Server(room, host, port, password, rate, limit, max_store)
 
 
 def run_client(
@@ -716,10 +715,7 @@ def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None)
 
 
 def room_token(secret: str | bytes, address: str, port: int) -> str:
-    """A person's token for one room, made from a secret of this run of the program. Any thread.
-
-    Each room gets another token, so a room that learns one cannot use it anywhere else (issue 13).
-    """
+    """A person's token for one room, made from a secret: no room learns one that counts elsewhere. Any thread."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
 
@@ -781,9 +777,7 @@ def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader
     allowed = re.compile(pattern) if pattern else None
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or len(value) > most:
-            raise TypeError
-        if allowed is not None and not allowed.fullmatch(value):
+        if not isinstance(value, str) or len(value) > most or (allowed and not allowed.fullmatch(value)):
             raise TypeError
         if len(value) >= lines and value.count("\n") >= lines:
             raise TypeError
@@ -873,19 +867,16 @@ def encode(message: Message) -> bytes:
 
 
 def _parse_float(digits: str) -> float:
+    """Also for NaN and Infinity, which are not JSON."""
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError("a number is too large")
+        raise ValueError(f"{digits} is no number of JSON's")
     return number
-
-
-def _parse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 # `decode` of the json module would look for spaces at both ends for as long as it takes to do all the rest. Python
 # itself refuses integers with more than 4,300 digits, which would take quadratic time (from 3.10.7 on).
-_json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_constant).raw_decode
+_json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).raw_decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -897,15 +888,8 @@ def _is_too_deep(line: bytes) -> bool:
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         return False
     outside_strings = b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    depth = 0
-    for bracket in outside_strings.translate(None, _NOT_BRACKETS):
-        if bracket in b"[{":
-            depth += 1
-        else:
-            depth -= 1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    steps = (1 if bracket in b"[{" else -1 for bracket in outside_strings.translate(None, _NOT_BRACKETS))
+    return max(itertools.accumulate(steps), default=0) > MAX_DEPTH
 
 
 @dataclass(frozen=True)
@@ -1216,7 +1200,17 @@ class Tls:
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = _tls_context(key, is_room).wrap_bio(self._incoming, self._outgoing, server_side=is_room)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_room else ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if sys.version_info >= (3, 13):
+            if is_room:
+                context.num_tickets = 0  # with them, a client that closes early would lose data
+                context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
+            else:
+                # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
+                context.check_hostname = False
+                context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=is_room)
 
     def handshake_step(self, received: bytes | memoryview) -> tuple[bool, bytes]:
         """Whether the handshake is complete, and what must be sent. Raises HandshakeError."""
@@ -1258,20 +1252,6 @@ class Tls:
             if self._outgoing.pending > TLS_PIECE:  # it asks for new keys again and again, and reads no answer
                 raise ConnectionLost
         return b"".join(pieces)
-
-
-def _tls_context(key: Callable[[], bytes], is_room: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_room else ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if sys.version_info >= (3, 13):
-        if is_room:
-            context.num_tickets = 0  # with them, a client that closes early would lose data
-            context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
-        else:
-            # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
-            context.check_hostname = False
-            context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
-    return context
 
 
 # ----------------------------------------------------------------------------------------------- waiting and limiting
@@ -1440,7 +1420,7 @@ class Connection:
 
     A connection that carries a file, or has not joined yet, belongs to its reader thread alone. A joined one has two
     threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other.
-    Whoever writes last closes the socket: the sender if the connection has joined, otherwise the reader. Any other
+    Whoever writes last closes the socket: the sender if its reader releases it, otherwise the reader. Any other
     thread may only `abort` it. After `start_tls` no plain byte leaves.
     """
 
@@ -1449,6 +1429,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # a short line must not wait for the next one
         self.socket = sock
         self.address: str = sock.getpeername()[0]
+        self.own_address: str = sock.getsockname()[0]
         self.since = time.monotonic()
         self.feed = Feed()
         # Reader thread only:
@@ -1475,10 +1456,7 @@ class Connection:
         self._lines.longest = longest_line
 
     def next_lines(self, wait: float) -> list[bytes]:
-        """The lines that came together, after waiting at most `wait` s for the first; perhaps none.
-
-        Raises ProtocolError if the first of them is too long, and ConnectionLost.
-        """
+        """The lines that come together within `wait` s; perhaps none. Raises ProtocolError, ConnectionLost."""
         line = self._lines.next()
         if line is None and (data := self._receive_plain(wait, self._receive_size)):
             self._lines.feed(data)
@@ -1519,12 +1497,9 @@ class Connection:
         return data[:most]
 
     def _receive_thrifty(self, deadline: Deadline, most: int) -> bytes | memoryview:
-        """Where no limit per person holds (a file, the first lines): TLS must carry something. Raises ConnectionLost.
-
-        Asking for new keys again and again, or one byte in each record, would keep a processor busy.
-        """
+        """Where no limit per person holds: a file, and the first lines. Raises ConnectionLost."""
         data = self._receive_plain(deadline.left(), most)
-        if self.overhead > MAX_OVERHEAD:
+        if self.overhead > MAX_OVERHEAD:  # TLS that asks for new keys again and again, or has one byte in each record
             raise ConnectionLost
         return data
 
@@ -1560,10 +1535,7 @@ class Connection:
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """From now on everything is encrypted. `step`: `tls.handshake_step`, or something around it.
-
-        Raises HandshakeError, ConnectionLost.
-        """
+        """From now on all is encrypted; `step` wraps `handshake_step`. Raises HandshakeError, ConnectionLost."""
         received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
         try:
             for pieces in itertools.count():
@@ -1599,10 +1571,9 @@ class Connection:
     # Reader thread: a file, or a connection that has not joined.
 
     def keep_buffer_small(self) -> None:
-        """Before the bytes of a file go out.
+        """Before a file goes out: what went into a small buffer has almost arrived, so the progress is true.
 
-        What went into a small buffer has almost arrived, so the progress that people see is true. This is not slower
-        than the megabytes that a system may otherwise use: see tests/bench/files.py.
+        This is not slower than the megabytes that a system may otherwise use: see tests/bench/files.py.
         """
         with contextlib.suppress(OSError):  # macOS, if the other side is gone already: the next use will tell
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
@@ -1694,7 +1665,7 @@ class Connection:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the descriptor back. Only its last user: the sender if it has joined, otherwise the reader."""
+        """Gives the descriptor back. Only its last user: the sender if it was released, otherwise the reader."""
         with self._open_lock:
             self._readable.close()
             self.socket.close()
@@ -1704,10 +1675,12 @@ class WakeUp:
     """A selector that any thread can wake, by a byte through a socketpair; hardly ever is more than one on its way."""
 
     def __init__(self) -> None:
-        with contextlib.ExitStack() as undo:
-            self.selector = undo.enter_context(selectors.DefaultSelector())  # the waiting thread's
+        self.selector = selectors.DefaultSelector()  # the waiting thread's
+        try:
             self.receiver, self._sender = socket.socketpair()
-            undo.pop_all()
+        except OSError:
+            self.selector.close()
+            raise
         for end in (self.receiver, self._sender):
             end.setblocking(False)
             if end.family == socket.AF_INET:  # on Windows a socketpair is TCP
@@ -1738,12 +1711,15 @@ class WakeUp:
             self._sender.close()
 
 
-def _start_thread(run: Callable[[], None], name: str) -> threading.Thread:
-    """Raises OSError if the system has no thread left."""
-    thread = threading.Thread(target=run, name=name)
+def _start_thread(
+    run: Callable[[], None], name: str, undo: Callable[[], None] = lambda: None, is_daemon: bool = False
+) -> threading.Thread:
+    """Raises OSError if the system has no thread left, after `undo`."""
+    thread = threading.Thread(target=run, name=name, daemon=is_daemon)
     try:
         thread.start()
     except RuntimeError as error:
+        undo()
         raise OSError(errno.EAGAIN, "This computer cannot start another thread.") from error
     return thread
 
@@ -1769,10 +1745,8 @@ class Sender:
         self._on_failure = on_failure
         self._released: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._stopping = False
-        with contextlib.ExitStack() as undo:
-            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._thread = _start_thread(self._run, name)
-            undo.pop_all()
+        self._wake_up = WakeUp()
+        self._thread = _start_thread(self._run, name, self._wake_up.close)
 
     def wake(self) -> None:
         """Any thread: there may be something to write."""
@@ -1892,14 +1866,11 @@ class History:
         return b"".join(lines), start + len(lines)
 
 
+@dataclass(eq=False)
 class Ban:
-    """One use of Mute or Remove. Everyone it affects refers to it, so that undoing it is undone for all of them.
+    """One use of Mute or Remove. Everyone it affects refers to it, so that undoing it is undone for all of them."""
 
-    It affects the person whom the host chose and, if `address` is not None, new people from there.
-    """
-
-    def __init__(self, address: str | None) -> None:
-        self.address = address
+    address: str | None  # it also affects new people from there
 
 
 @dataclass(eq=False)
@@ -1919,21 +1890,10 @@ class Person:
     left_at: float = -math.inf  # monotonic s; when they were last taken from the list
 
 
-@dataclass(frozen=True)
-class SharedFile:
-    """What the room knows of a file that is available."""
-
-    id: str
-    owner: int  # a person's number
-    line: bytes  # the encoded event, for latecomers
-
-
 _REMOVED = "The host removed you from this room."
-_MUTED = ("muted", "The host muted you.")
-_PAUSED = ("paused", "The host paused the room.")
-_NO_CONTROLS = Controls((), ())
 _NOT_IN = "Only people who are in the room share and save its files."
 _NO_SPACE = "The room has no space left for this file."
+_DISK_FAILS = "The disk of the host's computer is full or failing."
 _PING = encode(Ping())
 
 Pieces = dict[tuple[int, int], tuple[bytes, int]]  # (from, to) of the history -> what `History.piece` gave
@@ -1943,8 +1903,7 @@ class Room:
     """The rules of a room: who is in and under which name, who may write, and what everyone gets.
 
     It knows no socket and no thread: a Server calls it, always with one lock, and a test calls it like a function.
-    People are reached through their feeds. `has_news` tells the caller that some feed got something, so that the
-    sender must be woken. `title` and `host_name` are cleaned here.
+    People are reached through their feeds. `title` and `host_name` are cleaned here.
     """
 
     def __init__(
@@ -1967,19 +1926,18 @@ class Room:
         if not self.title or not self.host_name:
             raise ValueError("a room needs a title and a name for its host")
         self.max_file = max_file
-        self.has_news = False
         self.history = History(history)
         self._limit = limit
-        self._events = events
+        self.events: Events = queue.Queue() if events is None else events  # for the host alone
         self._now = now  # seconds since 1970
         self._clock = clock  # monotonic seconds
         self._host_skeleton = skeleton(self.host_name)
         self._paused = False
-        self._controls = _NO_CONTROLS  # as last told
+        self._controls = Controls((), ())  # as last told
         self._people: dict[str, Person] = {}  # token -> person; those who left longest ago come first
         self._taken: set[str] = set()  # the names of those who are present, in small letters
         self._has_bans = False  # somebody is muted or removed; hardly ever, and everyone who comes asks
-        self._files: dict[int, SharedFile] = {}  # number of the event -> file
+        self._files: dict[int, tuple[Shared, bytes]] = {}  # number -> event, and encoded; of files still available
         self._numbers = itertools.count(HOST + 1)
 
     # What everyone gets.
@@ -1988,17 +1946,10 @@ class Room:
         """To everyone in the room, now and later: appends to the history."""
         assert event.number == self.history.next
         self.history.append(encode(event))
-        self.has_news = True
-
-    def tell(self, feed: Feed, message: Message | bytes, after: int = 0) -> None:
-        """To one person alone, once all events below `after` are written."""
-        feed.tell(message if isinstance(message, bytes) else encode(message), after)
-        self.has_news = True
 
     def end(self, feed: Feed, last_words: Message | None) -> None:
         """The feed gets everything up to now, then these last words, and then nothing more."""
         feed.end(self.history.next, last_words)
-        self.has_news = True
 
     def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
         """What this feed gets next, and moves its cursor; END_OF_FEED at its end; None: nothing for now.
@@ -2051,12 +2002,11 @@ class Room:
             person = self._new_person(join.token, address)
         if person.removed is not None:
             raise ProtocolError(_REMOVED, "removed")
+        person.address = address
         if not person.present:
-            person.address = address
             self._add_to_list(person, join.name)
         if person.feed is not None:
             person.feed.end(person.feed.cursor, Closed("You have joined this room from somewhere else."))
-        person.address = address
         person.feed = feed
         person.visits += 1
         self._welcome(person, join, feed)
@@ -2110,16 +2060,13 @@ class Room:
         self._send_away(newest, "lost", Refused("full", "The room is full.", int(BACK_WITHIN)))
 
     def _free_name(self, person: Person, name: str) -> str:
-        """The name, with a number if somebody has it already. Raises ProtocolError.
-
-        A muted person who comes back gets a name that says nothing, so that nobody talks through names.
-        """
-        if person.muted is not None:
+        """The name, with a number if somebody has it already. Raises ProtocolError."""
+        if person.muted is not None:  # nobody talks through names
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
         if not self._is_hosts(name):
-            for number in range(1, MAX_SUFFIX):
+            for number in itertools.count(1):
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
@@ -2138,7 +2085,7 @@ class Room:
         """The feed gets its cursor, the message that says what comes from there, and the files from before."""
         after = join.after if join.room == self.id and join.after < self.history.next else 0
         cursor = max(after + 1, self.history.promised())
-        files = [file.line for number, file in self._files.items() if after < number < cursor]
+        files = [line for number, (_, line) in self._files.items() if after < number < cursor]
         people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
         welcome = Welcome(
             room=self.id,
@@ -2156,7 +2103,7 @@ class Room:
             max_file=self.max_file,
         )
         feed.open(cursor)
-        self.tell(feed, encode(welcome) + b"".join(files))
+        feed.tell(encode(welcome) + b"".join(files))
 
     def lose(self, person: Person, feed: Feed) -> bool:
         """The connection with this feed is gone; whether its person is lost now, and may come back."""
@@ -2203,7 +2150,7 @@ class Room:
         if problem is None:
             self.broadcast(Said(self.history.next, self._time(), person.who, person.name, number, text))
         else:
-            self.tell(feed, Rejected(number, *problem), self.history.next)
+            feed.tell(encode(Rejected(number, *problem)), self.history.next)
 
     def check_may_write(self, person: Person) -> None:
         """Raises ProtocolError for somebody who is not in, or may not write or share."""
@@ -2215,15 +2162,15 @@ class Room:
     def _silenced(self, person: Person) -> tuple[str, str] | None:
         """Why somebody may not write, as (code, reason)."""
         if self._paused and person.who != HOST:
-            return _PAUSED
-        return None if person.muted is None else _MUTED
+            return "paused", "The host paused the room."
+        return None if person.muted is None else ("muted", "The host muted you.")
 
     def share(self, person: Person, upload: Upload, filename: str, sha256: str) -> None:
         """The whole file is here: everyone is told. Raises ProtocolError if that is no longer allowed."""
         self.check_may_write(person)
         number = self.history.next
         shared = Shared(number, self._time(), person.who, person.name, upload.file, filename, upload.size, sha256)
-        self._files[number] = SharedFile(upload.file, person.who, encode(shared))
+        self._files[number] = shared, encode(shared)
         self.broadcast(shared)
 
     # The host's controls.
@@ -2242,25 +2189,25 @@ class Room:
             return
         for other in changed:
             if other.feed is not None:
-                self.tell(other.feed, Muted(on), self.history.next)
+                other.feed.tell(encode(Muted(on)), self.history.next)
         self._has_bans = True
         self._people_changed()
 
     def remove(self, who: int, on: bool) -> list[str]:
         """Returns the ids of the person's files, which are deleted with them. Raises ValueError as `mute` does."""
         person = self._find(who)
-        deleted = []
+        files: list[Shared] = []
         self._has_bans = True
         if on and person.removed is None:
             person.removed = Ban(self._spreads_to(person, lambda _: False))
             self._send_away(person, "removed", Closed(_REMOVED))
-            for number in [number for number, file in self._files.items() if file.owner == who]:
-                deleted.append(self._files[number].id)
-                self.delete(number)
+            files = [shared for shared, _ in self._files.values() if shared.who == who]
+            for shared in files:
+                self.delete(shared.number)
         elif not on:
             person.removed = None
         self._people_changed()
-        return deleted
+        return [shared.file for shared in files]
 
     def _find(self, who: int) -> Person:
         """Raises ValueError."""
@@ -2281,22 +2228,25 @@ class Room:
             self.broadcast(Paused(self.history.next, self._time(), on))
 
     def delete(self, number: int) -> str | None:
-        """A message or a file disappears, from every window and for all latecomers. Returns the file's id, if any.
-
-        Raises ValueError if the event with that number is neither.
-        """
+        """A message or a file disappears for everyone; returns the file's id, if any. Raises ValueError for others."""
         if not 0 < number < self.history.next:
             raise ValueError(f"there is no event {number}")
         line = self.history.get(number)
         if line is not None:  # otherwise only the windows still have it
             event = decode(line, FROM_ROOM)
-            blank = _blank(event)
+            blank: Said | Shared
+            if isinstance(event, Said):
+                blank = dataclasses.replace(event, text="", taken_back=True)
+            elif isinstance(event, Shared):
+                blank = dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
+            else:
+                raise ValueError(f"{event} is neither a message nor a file")
             if blank == event:
                 return None
             self.history.replace(number, encode(blank))
         self.broadcast(TakenBack(self.history.next, self._time(), number))
-        file = self._files.pop(number, None)
-        return None if file is None else file.id
+        shared, _ = self._files.pop(number, (None, b""))
+        return None if shared is None else shared.file
 
     def _people_changed(self) -> None:
         """Tells the host who is muted and removed, if that changed."""
@@ -2309,47 +2259,28 @@ class Room:
         controls = Controls(tuple(muted), tuple(removed))
         if controls != self._controls:
             self._controls = controls
-            if self._events is not None:
-                self._events.put(controls)
+            self.events.put(controls)
 
     def _time(self) -> float:
         """Now, within what the wire allows: some computers' clocks stand before 1970."""
         return min(max(0, int(self._now() * 1000)) / 1000, float(MAX_TIME))
 
 
-def _blank(event: Message | Unknown) -> Said | Shared:
-    """What remains of a message or a file that was deleted. Raises ValueError for other events."""
-    if isinstance(event, Said):
-        return dataclasses.replace(event, text="", taken_back=True)
-    if isinstance(event, Shared):
-        return dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
-    raise ValueError(f"{event} is neither a message nor a file")
-
-
 class StoredFile:
     """A file in the room's store: in a temporary file without a name, which the system frees however this ends."""
 
     def __init__(self, owner: Person, upload: Upload) -> None:
+        """Raises ProtocolError if the disk has too little place for it, OSError if it fails."""
         self.id = upload.file
         self.owner = owner.who
         self.address = owner.address
         self.size = upload.size  # bytes
         self.received = 0  # bytes; this and the next are guarded by the lock of `Files`
         self.is_whole = False
+        if shutil.disk_usage(tempfile.gettempdir()).free < 2 * self.size:
+            raise ProtocolError(_DISK_FAILS, "space")
+        self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
         self._lock = threading.Lock()  # for one seek and read or write: several people read at once
-        self._disk: Any = io.BytesIO()  # until `open`
-
-    def open(self) -> None:
-        """Raises OSError if the disk has no place for it."""
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        if free < 2 * self.size:
-            raise OSError(errno.ENOSPC, f"only {free:,} bytes are free")
-        disk = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
-        with self._lock:
-            if self._disk.closed:  # deleted already
-                disk.close()
-            else:
-                self._disk = disk
 
     def write(self, piece: bytes | memoryview) -> None:
         """Appends. Raises OSError, and ProtocolError once the file had to give way to others."""
@@ -2357,14 +2288,6 @@ class StoredFile:
             if self._disk.closed:
                 raise ProtocolError(_NO_SPACE, "space")
             _write_all(self._disk, piece)
-
-    def read(self, offset: int, buffer: memoryview) -> int:
-        """Fills the buffer from there; returns how many bytes there were. Raises OSError; ProtocolError if deleted."""
-        with self._lock:
-            if self._disk.closed:
-                raise ProtocolError("The file was deleted.", "unknown")
-            self._disk.seek(offset)
-            return int(self._disk.readinto(buffer))
 
     def send(self, connection: Connection, offset: int) -> None:
         """Sends the bytes from `offset` to a download. Raises ProtocolError, ConnectionLost."""
@@ -2376,8 +2299,10 @@ class StoredFile:
         buffer = memoryview(bytearray(MAX_PIECE))
         while offset < self.size:
             try:
-                count = self.read(offset, buffer)
-            except (OSError, ProtocolError) as error:  # it was deleted, or the disk fails: the raw bytes just end
+                with self._lock:
+                    self._disk.seek(offset)
+                    count: int = self._disk.readinto(buffer)
+            except (OSError, ValueError) as error:  # the disk fails, or the file was deleted: the raw bytes just end
                 raise ConnectionLost from error
             if count == 0:  # the disk has lost the rest
                 raise ConnectionLost
@@ -2402,8 +2327,6 @@ class Files:
         # Guarded by _lock:
         self._files: list[StoredFile] = []  # the newest is the last
         self._ids: dict[str, StoredFile | None] = {}  # of everything that was ever stored; None: deleted
-        self._bytes = 0  # that are really here, of all files ...
-        self._bytes_of_others = 0  # ... and of those that are not the host's
 
     def is_stored(self, file_id: str) -> bool:
         """Whether a file with this id was stored before, even if it was deleted since."""
@@ -2411,21 +2334,19 @@ class Files:
             return file_id in self._ids
 
     def begin(self, owner: Person, upload: Upload) -> StoredFile:
-        """A place for a new file. Raises ProtocolError if there is none."""
+        """A place for a new file. Raises ProtocolError if there is none, OSError if the disk fails."""
         if upload.size > self._max_file:
             raise ProtocolError(f"A file has at most {self._max_file:,} bytes here.", "size")
         file = StoredFile(owner, upload)
-        with self._lock:
-            for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
-                self._forget(older)  # its connection broke, and its reader is about to notice that
-            self._check_limits(owner, upload.size)
-            self._files.append(file)
         try:
-            file.open()
-        except OSError as error:
-            self.drop(file)
-            log.warning("a file could not be stored: %s", error)
-            raise ProtocolError("The disk of the host's computer is full or failing.", "space") from None
+            with self._lock:
+                for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
+                    self._files.remove(older)  # its connection broke, and its reader is about to notice that
+                self._check_limits(owner, upload.size)
+                self._files.append(file)
+        except ProtocolError:
+            file.delete()
+            raise
         return file
 
     def _check_limits(self, owner: Person, size: int) -> None:
@@ -2433,8 +2354,10 @@ class Files:
         others = [file for file in self._files if file.owner != HOST]
         if owner.who != HOST and self._per_address:
             theirs = [file for file in others if file.address == owner.address]
-            if self._is_too_much_for_one_address(theirs, size):
-                if self._is_too_much_for_one_address([file for file in theirs if file.is_whole], size):
+            most = max(FILES_OF_ADDRESS[0] * self._max_store, self._max_file)
+            # One on its way counts with its declared size, so that many small beginnings do not take it all.
+            if len(theirs) >= FILES_OF_ADDRESS[1] or sum(file.size for file in theirs) + size > most:
+                if all(file.is_whole for file in theirs):
                     raise ProtocolError("The files from your computer already take all the space they may.", "space")
                 raise ProtocolError("Too many files from your computer are on their way.", "limit")
         count = self._max_files * FILES_OF_OTHERS[1] // MAX_FILES
@@ -2442,16 +2365,12 @@ class Files:
         if has_too_many or self._is_full_for(owner.who, size):
             raise ProtocolError(_NO_SPACE, "space")
 
-    def _is_too_much_for_one_address(self, files: list[StoredFile], size: int) -> bool:
-        """An upload on its way counts with its declared size, so that many small beginnings do not take it all."""
-        share, count = FILES_OF_ADDRESS
-        most = max(share * self._max_store, self._max_file)
-        return len(files) >= count or sum(file.size for file in files) + size > most
-
     def _is_full_for(self, owner: int, more: int) -> bool:
         """Lock. Whether the store, or the part of it that is not kept for the host, has no place for more bytes."""
-        is_over_others = self._bytes_of_others + more > FILES_OF_OTHERS[0] * self._max_store
-        return self._bytes + more > self._max_store or (owner != HOST and is_over_others)
+        of_host = sum(file.received for file in self._files if file.owner == HOST)
+        of_others = sum(file.received for file in self._files) - of_host
+        is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
+        return of_host + of_others + more > self._max_store or (owner != HOST and is_over_others)
 
     def receive(self, connection: Connection, file: StoredFile) -> str:
         """The bytes of an upload, and `sent`; returns the hash. Raises ProtocolError, ConnectionLost, OSError."""
@@ -2465,43 +2384,23 @@ class Files:
         return digest.hexdigest()
 
     def write(self, file: StoredFile, piece: bytes | memoryview) -> None:
-        """A piece of an upload. If the store fills, the newest upload gives way: perhaps this one, or the caller's own.
-
-        Raises ProtocolError, OSError.
-        """
+        """A piece of an upload. If the store fills, the newest upload gives way. Raises ProtocolError, OSError."""
         refused: list[StoredFile] = []
         with self._lock:
             while file in self._files and self._is_full_for(file.owner, len(piece)):
                 newest = next(f for f in reversed(self._files) if not f.is_whole and (f.owner != HOST or f is file))
-                self._forget(newest)
+                self._files.remove(newest)
                 refused.append(newest)
             is_kept = file in self._files
-            if is_kept:
-                self._count(file, len(piece))
+            file.received += len(piece)
         for each in refused:
             each.delete()
         if not is_kept:
             raise ProtocolError(_NO_SPACE, "space")
         file.write(piece)
 
-    def _count(self, file: StoredFile, size: int) -> None:
-        """Lock."""
-        file.received += size
-        self._bytes += size
-        if file.owner != HOST:
-            self._bytes_of_others += size
-
-    def _forget(self, file: StoredFile) -> None:
-        """Lock. Its bytes are free for others; to be called once it is in no use."""
-        if file in self._files:
-            self._files.remove(file)
-            self._count(file, -file.received)
-
     def finish(self, file: StoredFile, file_id: str) -> bool:
-        """The whole file is here; whether it is to be shared: not if another upload of this id was faster.
-
-        Raises ProtocolError if the file had to give way just before.
-        """
+        """Whether the whole file is to be shared: not if another upload of its id was faster. Raises ProtocolError."""
         with self._lock:
             if file_id in self._ids:
                 return False
@@ -2533,7 +2432,8 @@ class Files:
     def drop(self, file: StoredFile) -> None:
         """An upload broke off, or a file is deleted: nothing is left of it."""
         with self._lock:
-            self._forget(file)
+            if file in self._files:
+                self._files.remove(file)
         file.delete()
 
     def close(self) -> None:
@@ -2582,10 +2482,9 @@ class Units:
             yield [message]
 
     def take_one(self, connection: Connection, person: Person) -> None:
-        """For a return or a transfer. If many more are waiting already, this one must try again later.
+        """For a return or a transfer; if others wait, it must come again later. Raises ProtocolError, ConnectionLost.
 
-        Otherwise one token could hold a reader for each connection that it opens, and leave a debt to its whole
-        address. Raises ProtocolError, ConnectionLost.
+        Otherwise one token could hold a reader for each connection that it opens, and leave its whole address a debt.
         """
         wait = max(self._of_person.wait(person.who), self._of_address.wait(person.address))
         if wait > TICK:
@@ -2606,13 +2505,13 @@ class Units:
 class Guesses:
     """How many wrong passwords each address may enter, and whose turn it is to compute. Any thread."""
 
-    def __init__(self, is_known: Callable[[str], bool], events: Events | None) -> None:
+    def __init__(self, is_known: Callable[[str], bool], closing: threading.Event, events: Events) -> None:
         """is_known: whether somebody from this address is in, and so knows the password."""
         self._is_known = is_known
+        self._closing = closing
         self._events = events
         self._strangers = RateLimit(*GUESSES)
         self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
-        self._is_over = False
         self._queues: dict[str, threading.Lock] = {}  # address -> who of them is next for _lock
         self._lock = threading.Lock()  # one proof is checked at a time, so that the next one sees its outcome
         self._wrong: collections.Counter[str] = collections.Counter()  # address -> how many; guarded by _lock
@@ -2622,10 +2521,7 @@ class Guesses:
         return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
 
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """`tls.handshake_step`, which checks the client's proof. Silent, broken and right handshakes cost nothing.
-
-        Raises HandshakeError, and ConnectionLost if the address must wait or the room closes.
-        """
+        """`tls.handshake_step`, in which only a wrong proof costs a guess. Raises HandshakeError, ConnectionLost."""
         with self.computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
@@ -2644,7 +2540,7 @@ class Guesses:
         Raises ConnectionLost once the room closes.
         """
         with self._queues.setdefault(address, threading.Lock()), self._lock:
-            if self._is_over:
+            if self._closing.is_set():
                 raise ConnectionLost
             start = time.perf_counter()
             try:
@@ -2652,20 +2548,15 @@ class Guesses:
             finally:
                 time.sleep(min(time.perf_counter() - start, MAX_REST))
 
-    def close(self) -> None:
-        """Those who still wait for their turn would otherwise keep a closing room waiting."""
-        self._is_over = True
-
     def _count(self, address: str) -> None:
         """Lock. Tells the host when an address must wait, and once about many wrong passwords from everywhere."""
         self._strangers.try_take(address)  # without a debt: more are allowed while somebody is in
         self._neighbours.try_take(address)
         self._wrong[address] += 1
-        if self._events is not None:
-            if self.wait(address) > 0:
-                self._events.put(WrongPassword(address, self._wrong[address]))
-            if self._wrong.total() == TELL_GUESSES:
-                self._events.put(WrongPassword("", TELL_GUESSES))
+        if self.wait(address) > 0:
+            self._events.put(WrongPassword(address, self._wrong[address]))
+        if self._wrong.total() == TELL_GUESSES:
+            self._events.put(WrongPassword("", TELL_GUESSES))
 
 
 class Admission:
@@ -2673,32 +2564,28 @@ class Admission:
 
     password        None: an open room
     is_unlimited    only wrong passwords are limited
-    is_known        whether somebody from an address is in
     """
 
-    def __init__(
-        self, password: str | None, is_unlimited: bool, is_known: Callable[[str], bool], events: Events | None
-    ) -> None:
+    def __init__(self, password: str | None, is_unlimited: bool, guesses: Guesses) -> None:
         salt = secrets.token_hex(16)
         self.has_password = password is not None
         self._hello = Hello(PROTOCOL, tls=self.has_password, salt=salt if self.has_password else None)
         x = SRP.x(bytes.fromhex(salt), clean_password(password or ""))
         self._verifier = SRP.power(x) if self.has_password else 0
-        self._is_unlimited = is_unlimited
-        self._calls = RateLimit(*CALLS_OF_ADDRESS)
+        unlimited = (math.inf, math.inf)
+        self._calls = RateLimit(*(unlimited if is_unlimited else CALLS_OF_ADDRESS))
         self._calls_of_all = RateLimit(*CALLS_OF_ALL)
-        self._newcomers = RateLimit(*NEWCOMERS)
-        self._guesses = Guesses(is_known, events)
+        self._newcomers = RateLimit(*(unlimited if is_unlimited else NEWCOMERS))
+        self._guesses = guesses
 
     def may_connect(self, address: str) -> bool:
         """Asked before a connection costs a thread. Beyond its own, an address may use what all of them share."""
-        is_allowed = self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
-        return is_allowed or self._is_unlimited
+        return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
 
     def check_newcomer(self, address: str, *, counts: bool) -> None:
         """Raises ProtocolError if too many new people came from there. If it counts, this is one of them."""
         wait = self._newcomers.try_take(address) if counts else self._newcomers.wait(address)
-        if wait > 0 and not self._is_unlimited:
+        if wait > 0:
             raise _wait_error("Too many new people came from this address", wait)
 
     def uncount_newcomer(self, address: str) -> None:
@@ -2707,10 +2594,7 @@ class Admission:
             self._newcomers.put_back(address)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
-        """Exchanges the hello lines, begins TLS in a room with a password, and receives the first message.
-
-        Raises ProtocolError, ConnectionLost.
-        """
+        """Hello lines, TLS if there is a password, and the first message. Raises ProtocolError, ConnectionLost."""
         deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
         line = connection.wait_for_line(deadline)
         hello = _expect(decode(line, TO_ROOM), Hello)
@@ -2757,16 +2641,14 @@ class Admission:
             connection.close_unjoined(None)
             raise ConnectionLost from None
 
-    def close(self) -> None:
-        self._guesses.close()
-
 
 class Connections:
     """The connections of a room, and who makes way when they run out. Guarded by the room lock."""
 
-    def __init__(self, most: int, most_unjoined: int) -> None:
+    def __init__(self, most: int, is_unlimited: bool) -> None:
         self.most = most
-        self._most_unjoined = most_unjoined
+        self._most_unjoined = most if is_unlimited else MAX_UNJOINED
+        self._most_transfers = most if is_unlimited else TRANSFERS_PER_PERSON
         self.joined: set[Connection] = set()
         self.unjoined: dict[Connection, None] = {}  # the oldest first
         self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person and file; the oldest first
@@ -2800,22 +2682,19 @@ class Connections:
         del self.unjoined[connection]
         self.joined.add(connection)
 
-    def begin_transfer(self, connection: Connection, who: int, first: Upload | Download, most: int) -> None:
-        """A file of this person's; the same upload again ends the older one, whose break was not noticed yet.
-
-        Raises ProtocolError if that person has `most` already, ConnectionLost if the connection had to make way.
-        """
+    def begin_transfer(self, connection: Connection, who: int, first: Upload | Download) -> None:
+        """A file of this person's. Raises ProtocolError if it is one too many, ConnectionLost if it had to make way."""
         if connection not in self.unjoined:
             raise ConnectionLost
         theirs = self.transfers_of(who)
         for older, file in theirs:
             if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
-                self.forget(older)
+                self.forget(older)  # the same upload: its break was not noticed yet
                 older.abort()
                 break
         else:
-            if len(theirs) >= most:
-                raise ProtocolError(f"At most {most} of your files can be on their way.", "limit")
+            if len(theirs) >= self._most_transfers:
+                raise ProtocolError(f"At most {self._most_transfers} of your files can be on their way.", "limit")
         del self.unjoined[connection]
         self.transfers[connection] = (who, first)
 
@@ -2828,7 +2707,7 @@ class Connections:
         self.transfers.pop(connection, None)
 
 
-class Server:
+class Server(contextlib.AbstractContextManager["Server"]):
     """The sockets and threads of a room. Made by `run_server`; `id`, `port` and `token` (the host's) never change.
 
     It decides who may come in (admission), and it is the only one that calls its Room, always under `_room_lock`. The
@@ -2836,63 +2715,52 @@ class Server:
     """
 
     def __init__(
-        self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int,
-        events: Events | None,
+        self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int
     ) -> None:
         """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
-        self.host_name = room.host_name
-        self._events = events
-        self._unlimited = rate is None
-        self._admission = Admission(password, self._unlimited, self._knows, events)
+        self._events = room.events
+        is_unlimited = rate is None
+        self._closing = threading.Event()
+        self._admission = Admission(password, is_unlimited, Guesses(self._knows, self._closing, room.events))
         most_connections = limit + SPARE_CONNECTIONS
 
         self._room_lock = threading.Lock()
         self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
         # Guarded by _room_lock:
         self._room = room
-        self._connections = Connections(most_connections, sys.maxsize if self._unlimited else MAX_UNJOINED)
+        self._connections = Connections(most_connections, is_unlimited)
         self._readers: dict[threading.Thread, Connection] = {}
 
-        self._closing = threading.Event()
         self._units = Units(math.inf if rate is None else rate, self._closing, self._keep_time)
         descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
         max_files = max(1, min(MAX_FILES, descriptors - most_connections - 50))
-        self._files = Files(room.max_file, max_store, max_files, per_address=not self._unlimited)
+        self._files = Files(room.max_file, max_store, max_files, per_address=not is_unlimited)
         with contextlib.ExitStack() as undo:
             self._listener = undo.enter_context(listen(host, port))
             self.port: int = self._listener.getsockname()[1]
             self._sender = Sender(f"sender {self.port}", self._next_writes, self._fail)
             undo.callback(self._sender.stop)
-            self._answerer = undo.enter_context(
-                contextlib.closing(Answerer(host, self.port, self._describe, self._events))
-            )
+            self._answerer = Answerer(host, self.port, self._describe, self._events)
+            undo.callback(self._answerer.close)
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
             self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
             self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
             undo.pop_all()
-
-    def __enter__(self) -> Server:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextlib.contextmanager
     def _changing_room(self) -> Iterator[Room]:
-        """The only way to the room. Whatever gives a feed something thereby also wakes the sender."""
-        has_news = False
+        """The only way to change the room, or a feed of its people: afterwards the sender looks for what is new."""
         try:
             with self._room_lock:
-                try:
-                    yield self._room
-                finally:
-                    has_news, self._room.has_news = self._room.has_news, False
+                yield self._room
         finally:
-            if has_news:
-                self._sender.wake()
+            self._sender.wake()
 
     def close(self, reason: str = "The host closed the room.") -> None:
         """Tells everyone; returns when everything is gone, within 2 s. Any thread except the room's; also twice."""
@@ -2900,7 +2768,14 @@ class Server:
         self._answerer.close()
         self._accept_thread.join()
         self._listener.close()
-        self._join_readers(time.monotonic() + CLOSE_TIME)
+        end = time.monotonic() + CLOSE_TIME
+        with self._room_lock:
+            readers = dict(self._readers)
+        for reader, connection in readers.items():
+            reader.join(max(0.0, end - time.monotonic()))
+            if reader.is_alive():
+                connection.abort()
+                reader.join()
         self._sender.stop()
         self._files.close()
 
@@ -2913,25 +2788,13 @@ class Server:
             for connection in [*self._connections.unjoined, *self._connections.transfers]:
                 connection.abort()
             self._came_back.notify_all()
-        self._admission.close()
         self._wake_accept.set()
-
-    def _join_readers(self, end: float) -> None:
-        with self._room_lock:
-            readers = dict(self._readers)
-        for reader in readers:
-            reader.join(max(0.0, end - time.monotonic()))
-        for reader, connection in readers.items():
-            if reader.is_alive():
-                connection.abort()
-                reader.join()
 
     def _fail(self) -> None:
         """Accept thread or sender thread: it met an error that nobody expected, so the room closes."""
         if not self._closing.is_set():
             self._end_everything("The host's computer had to close the room.")
-            if self._events is not None:
-                self._events.put(RoomFailed())
+            self._events.put(RoomFailed())
             threading.Thread(target=self.close, name=f"closing {self.port}").start()
 
     # The host's controls: any thread except the room's. They are in this process and never on the wire.
@@ -2991,11 +2854,10 @@ class Server:
     def _start_reader(self, sock: socket.socket) -> None:
         try:
             connection = Connection(sock, ROOM_RECEIVES)
-        except OSError:  # it is gone already
+        except BaseException as error:
             sock.close()
-            return
-        except BaseException:
-            sock.close()
+            if isinstance(error, OSError):  # it is gone already
+                return
             raise
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
         with self._room_lock:  # registered before it starts, so that a close that comes now finds it
@@ -3018,13 +2880,12 @@ class Server:
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """A reader thread's whole life: hello, join, what this person says, and the end of the connection.
-
-        If the first message is `upload` or `download`: hello, and a file.
-        """
+        """A reader thread's whole life: hello; join and what this person says, or a file; and the end."""
         person: Person | None = None
         try:
-            connection.address = _common_address(connection, self._answerer.addresses)
+            own_addresses = (connection.own_address, *self._answerer.addresses)
+            if connection.address in own_addresses and not _is_loopback(connection.address):
+                connection.address = LOOPBACK  # all of them count as one, because the host may sit beside pupils there
             first = self._admission.receive_first(connection)
             if isinstance(first, Join):
                 person = self._admit(connection, first)
@@ -3104,21 +2965,25 @@ class Server:
 
     def _keep_time(self, connection: Connection) -> None:
         if connection.keep_time():
-            with self._changing_room() as room:
-                room.tell(connection.feed, _PING)
+            with self._changing_room():
+                connection.feed.tell(_PING)
 
     # Reader threads: a file comes or goes.
 
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
         """Raises ProtocolError, ConnectionLost."""
         with self._room_lock:
-            person = self._begin_transfer(connection, first)
+            person = self._room.person(first.token)
+            if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
+                raise ProtocolError(_NOT_IN, "unknown")
+            self._connections.begin_transfer(connection, person.who, first)
+        self._admission.uncount_newcomer(connection.address)
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         try:
             self._units.take_one(connection, person)
             connection.accept(MAX_LINE_TO_ROOM)
             if isinstance(first, Download):
-                self._send_file(connection, person, first)
+                self._files.get(first.file).send(connection, first.offset)
             else:
                 self._receive_file(connection, person, first)
         finally:
@@ -3127,40 +2992,25 @@ class Server:
                 self._connections.forget(connection)
         connection.close_unjoined(None)
 
-    def _begin_transfer(self, connection: Connection, first: Upload | Download) -> Person:
-        """Room lock. Raises ProtocolError for somebody who is not in the room, or has too many files on the way."""
-        person = self._room.person(first.token)
-        if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
-            raise ProtocolError(_NOT_IN, "unknown")
-        most = sys.maxsize if self._unlimited else TRANSFERS_PER_PERSON
-        self._connections.begin_transfer(connection, person.who, first, most)
-        self._admission.uncount_newcomer(connection.address)
-        return person
-
-    def _send_file(self, connection: Connection, person: Person, download: Download) -> None:
-        with self._room_lock:
-            if not person.present:
-                raise ProtocolError(_NOT_IN, "unknown")
-        self._files.get(download.file).send(connection, download.offset)
-
     def _receive_file(self, connection: Connection, person: Person, upload: Upload) -> None:
         if not self._files.is_stored(upload.file):
             with self._room_lock:
                 self._room.check_may_write(person)
-            file = self._files.begin(person, upload)
             try:
-                connection.send_unjoined(Ready())
-                sha256 = self._files.receive(connection, file)
-                with self._changing_room() as room:
-                    room.check_may_write(person)
-                    if self._files.finish(file, upload.file):  # before anybody can ask for it
-                        room.share(person, upload, clean_filename(upload.filename), sha256)
+                file = self._files.begin(person, upload)
+                try:
+                    connection.send_unjoined(Ready())
+                    sha256 = self._files.receive(connection, file)
+                    with self._changing_room() as room:
+                        room.check_may_write(person)
+                        if self._files.finish(file, upload.file):  # before anybody can ask for it
+                            room.share(person, upload, clean_filename(upload.filename), sha256)
+                finally:
+                    if not file.is_whole:
+                        self._files.drop(file)
             except OSError as error:
                 log.warning("a file could not be stored: %s", error)
-                raise ProtocolError("The disk of the host's computer is full or failing.", "space") from None
-            finally:
-                if not file.is_whole:
-                    self._files.drop(file)
+                raise ProtocolError(_DISK_FAILS, "space") from None
         connection.send_unjoined(Stored())
 
     # Reader threads: a connection comes to its end.
@@ -3252,20 +3102,6 @@ def _is_loopback(address: str) -> bool:
     return address.startswith("127.")
 
 
-def _common_address(connection: Connection, own_addresses: Sequence[str]) -> str:
-    """This computer's own addresses count as one, because the host may sit beside pupils there.
-
-    Raises ConnectionLost.
-    """
-    try:
-        is_own = connection.socket.getsockname()[0] == connection.address
-    except OSError as error:
-        raise ConnectionLost from error
-    if not _is_loopback(connection.address) and (is_own or connection.address in own_addresses):
-        return LOOPBACK
-    return connection.address
-
-
 def _raise_descriptor_limit(wanted: int) -> int:
     """How many descriptors this process may have: many systems allow 256 or 1,024 unless asked for more."""
     if sys.platform == "win32":
@@ -3287,7 +3123,7 @@ _TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows res
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on `port` or, if that is one for rooms, on the next of them that is free. Raises OSError."""
     ports = range(port, PORTS.stop if port in PORTS else port + 1)
-    taken = OSError()
+    is_reserved = False
     for candidate in ports:
         try:
             return _listen_on(host, candidate)
@@ -3295,8 +3131,8 @@ def listen(host: str, port: int) -> socket.socket:
             if error.errno not in _TAKEN or len(ports) == 1:
                 raise
             log.info("port %s is taken: %s", candidate, error)
-            taken = error
-    if taken.errno == errno.EACCES:
+            is_reserved = error.errno == errno.EACCES
+    if is_reserved:
         log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
         return _listen_on(host, 0)
     raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
@@ -3322,7 +3158,6 @@ def _listen_on(host: str, port: int) -> socket.socket:
 
 _NOT_SENT = ("unsent", "This was not sent.")
 _NO_ANSWER = ("unanswered", "The connection ended before the room answered. Perhaps the others have this.")
-_ANSWER_LOST = ("unknown", "The room did not take this. The reason was lost with the connection.")
 
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
 _TROUBLES = {
@@ -3373,46 +3208,49 @@ class Dialer:
         self._next_proof_at = 0.0  # monotonic s; for when these are too many
 
     def moved(self, address: str, port: int) -> Dialer:
-        """The same way to another address."""
-        dialer = Dialer(address, port, self.password)
-        with self._lock:
-            dialer._is_proven, dialer._proofs = self._is_proven, self._proofs
-            dialer._next_proof_at = self._next_proof_at
+        """The same way to another address, with the same proofs."""
+        dialer = copy.copy(self)
+        dialer.address, dialer.port = address, port
         return dialer
 
     def connect(self, is_wanted: Callable[[], bool]) -> Connection:
-        """Raises ConnectionLost, OSError."""
-        where = (self._look_up(is_wanted), self.port)
-        deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        """Raises ConnectionLost."""
         try:
-            sock.setblocking(False)
-            error = sock.connect_ex(where)
-            if error in _IN_PROGRESS:
-                with _OneSocketSelector() as selector:
-                    selector.register(sock, selectors.EVENT_WRITE)
-                    while not selector.select(deadline.left()):
-                        pass
-                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise ConnectionLost(_TROUBLES.get(error, Trouble.NO_ANSWER))
-            if sock.getsockname() == sock.getpeername():  # TCP can connect to itself, on a port that the system chose
-                raise ConnectionLost(Trouble.NOBODY_LISTENS)
-            return Connection(sock, CLIENT_RECEIVES)
-        except BaseException:
-            sock.close()
-            raise
+            where = (self._look_up(is_wanted), self.port)
+            deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
+            with contextlib.ExitStack() as undo:
+                sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                sock.setblocking(False)
+                code = sock.connect_ex(where)
+                if code in _IN_PROGRESS:
+                    with _OneSocketSelector() as selector:
+                        selector.register(sock, selectors.EVENT_WRITE)
+                        while not selector.select(deadline.left()):
+                            pass
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    raise ConnectionLost(_TROUBLES.get(code, Trouble.NO_ANSWER))
+                if sock.getsockname() == sock.getpeername():  # TCP can connect to itself, on a port the system chose
+                    raise ConnectionLost(Trouble.NOBODY_LISTENS)
+                connection = Connection(sock, CLIENT_RECEIVES)
+                undo.pop_all()
+                return connection
+        except OSError as error:  # no descriptors or threads left, or it was gone as soon as it was there
+            raise ConnectionLost from error
 
     def _look_up(self, is_wanted: Callable[[], bool]) -> str:
-        """The address as four numbers. Raises ConnectionLost."""
+        """The address as four numbers. Raises ConnectionLost, OSError."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        name = f"name look-up {self.address}"
-        try:
-            threading.Thread(target=_look_up_name, args=[self.address, answers], name=name, daemon=True).start()
-        except RuntimeError as error:  # no threads left
-            raise ConnectionLost(Trouble.UNKNOWN_NAME) from error
+
+        def look_up() -> None:
+            try:
+                answers.put(str(socket.getaddrinfo(self.address, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
+            except (OSError, UnicodeError):
+                answers.put(None)
+
+        _start_thread(look_up, f"name look-up {self.address}", is_daemon=True)
         deadline = Deadline(LOOK_UP_TIME, Trouble.UNKNOWN_NAME, is_wanted)
         while True:
             with contextlib.suppress(queue.Empty):
@@ -3423,13 +3261,29 @@ class Dialer:
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
         """Also begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        try:
+            self._exchange_hellos(connection, deadline)
+        except VisitEnded:
+            if self._is_proven:  # the password was right before: what answers now is not the room, and ends no visit
+                raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if self._proofs >= PROOFS else 0) from None
+            raise
+
+    def _exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
         a = private_exponent()
         public_a = 0 if self.password is None else SRP.power(a)
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT, a=SRP.pad(public_a).hex() if public_a else None)
         connection.send_unjoined(mine)
         line = connection.wait_for_line(deadline)
         hello = _expect(read_reply(line, FROM_ROOM), Hello)
-        self._check_hello(hello)
+        if hello.protocol != PROTOCOL:
+            reason = f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."
+            raise VisitEnded(Refused("protocol", reason))
+        if self.password is not None and not hello.tls:
+            raise VisitEnded(Refused("open", "This room has no password. Leave the box empty to join it."))
+        if hello.tls and not CAN_ENCRYPT:
+            raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
+        if hello.tls and self.password is None:
+            raise VisitEnded(Refused("password", "This room has a password."))
         if self.password is not None:
             try:
                 if hello.salt is None or hello.b is None:
@@ -3443,53 +3297,24 @@ class Dialer:
         connection.accept(MAX_LINE_FROM_ROOM)
 
     def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
-        """Each proof that is sent lets an impostor test one password, so without one in return there are only a few.
-
-        Raises ConnectionLost, VisitEnded.
-        """
+        """Each proof lets an impostor test one password, so few go unanswered. Raises ConnectionLost, VisitEnded."""
         with self._lock:
             wait = self._next_proof_at - time.monotonic()
             if self._proofs >= PROOFS and wait > 0:  # another transfer has just sent one
                 raise ConnectionLost(Trouble.UNPROVEN, wait)
             self._proofs += 1
-            are_too_many = self._proofs >= PROOFS
             self._next_proof_at = time.monotonic() + PROOF_WAIT
         try:
             connection.start_tls(tls, deadline, tls.handshake_step)
         except HandshakeError as error:
-            loss = Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))
-        except ConnectionLost as lost:
-            if are_too_many and not self._is_proven:
+            raise VisitEnded(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+        except ConnectionLost:
+            if self._proofs >= PROOFS:
                 raise VisitEnded(Refused(*_NOT_PROVEN)) from None
-            raise ConnectionLost(lost.trouble, PROOF_WAIT if are_too_many else 0) from None
-        else:
-            with self._lock:
-                self._is_proven = True
-                self._proofs = 0
-            return
-        if self._is_proven:  # the password was right before, so this is not the room
-            raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if are_too_many else 0)
-        raise VisitEnded(loss)
-
-    def _check_hello(self, hello: Hello) -> None:
-        """Raises VisitEnded if this client and that room do not fit, ProtocolError."""
-        if hello.protocol != PROTOCOL:
-            reason = f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."
-            raise VisitEnded(Refused("protocol", reason))
-        if self.password is not None and not hello.tls:
-            raise VisitEnded(Refused("open", "This room has no password. Leave the box empty to join it."))
-        if hello.tls and not CAN_ENCRYPT:
-            raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
-        if hello.tls and self.password is None:
-            raise VisitEnded(Refused("password", "This room has a password."))
-
-
-def _look_up_name(name: str, answers: queue.SimpleQueue[str | None]) -> None:
-    """Look-up thread: puts the first address, or None."""
-    try:
-        answers.put(str(socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
-    except (OSError, UnicodeError):
-        answers.put(None)
+            raise
+        with self._lock:
+            self._is_proven = True
+            self._proofs = 0
 
 
 class Outbox:
@@ -3507,7 +3332,7 @@ class Outbox:
         self._lines: dict[int, bytes] = {}  # id -> encoded `say`
         self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
         self._sent_up_to = 0  # the highest id that any connection has had
-        self._is_open = False  # this connection may have them
+        self.is_open = False  # caught up: this connection may have them
 
     def _first_id(self) -> int:
         return min(max(1, int(self._clock() * 1000)), MAX_SAY_ID // 2)
@@ -3518,7 +3343,7 @@ class Outbox:
     @property
     def has_unsent(self) -> bool:
         """Whether something is still to be sent, now or after catching up."""
-        return bool(self._unsent) if self._is_open else bool(self._lines)
+        return bool(self._unsent) if self.is_open else bool(self._lines)
 
     def next_id(self) -> int:
         """For the next line, whether it will be sent or not."""
@@ -3559,19 +3384,19 @@ class Outbox:
             elif has_missed:  # it is among the events that are no longer kept
                 answers.append(Settled(number))
             else:
-                answers.append(Rejected(number, *_ANSWER_LOST))
+                answers.append(Rejected(number, "unknown", "The room did not take this. The reason was lost."))
         self._unsent = collections.deque(self._lines)
-        self._is_open = True
+        self.is_open = True
         return answers
 
     def close(self) -> None:
         """The connection is gone: nothing goes out until the next `catch_up`."""
-        self._is_open = False
+        self.is_open = False
 
     def take(self, most: int) -> bytes:
         """What goes out next, at least `most` bytes of it if there are as many."""
         piece = bytearray()
-        while self._is_open and self._unsent and len(piece) < most:
+        while self.is_open and self._unsent and len(piece) < most:
             number = self._unsent.popleft()
             if number in self._lines:  # a strange room may answer what it has not had
                 piece += self._lines[number]
@@ -3588,7 +3413,7 @@ class Outbox:
         return returned
 
 
-class Client:
+class Client(contextlib.AbstractContextManager["Client"]):
     """One person's way into a room, and back into it after each break. Made by `run_client`.
 
     `say`, `share`, `save`, `cancel`, `move` and `close` are for any thread and return at once; results are events.
@@ -3607,7 +3432,7 @@ class Client:
         self.token = token
         self.dialer = Dialer(address, port, password)
         self._outbox = Outbox()
-        self._connection: Connection | None = None  # once it has joined
+        self._connection: Connection | None = None  # the newest, until it is lost
         self._is_over = False
 
         # Reader thread only:
@@ -3615,11 +3440,9 @@ class Client:
         self._free_try_at = 0.0  # monotonic s; for a room that keeps dropping us: no attempt at once before then
         self._welcome: Welcome | None = None  # the newest
         self._last = 0  # number of the newest event; after a break, the room continues behind it
-        self._catch_up_to = 0  # number of the newest event at the time of the welcome
         self._history_after = 0  # number of the event before the history
         self._files_to_come = 0  # `shared` lines before the history
         self._has_missed = False  # some events were no longer kept, perhaps at more than one welcome
-        self._is_caught_up = False
         self._people: set[int] = set()  # numbers of those in the room
 
         # Written by `close`, read by any thread:
@@ -3627,14 +3450,7 @@ class Client:
         self._end = math.inf  # monotonic s; when a close no longer waits for anything
         self.transfers = Transfers(self)
         self._sender = Sender("client sender", self._next_writes, self._fail)
-        try:
-            self._reader = _start_thread(self.receive_messages, "client reader")
-        except OSError:
-            self._sender.stop()
-            raise
-
-    def __enter__(self) -> Client:
-        return self
+        self._reader = _start_thread(self.receive_messages, "client reader", self._sender.stop)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -3654,9 +3470,8 @@ class Client:
         with self._lock:
             number = self._outbox.next_id()
             self.events.put(Sending(number, text))
-            if self._is_over or self._closing.is_set():
-                problem = _NOT_SENT
-            if problem is None and not self._outbox.say(number, text):
+            is_leaving = self._is_over or self._closing.is_set()
+            if is_leaving or (problem is None and not self._outbox.say(number, text)):
                 problem = _NOT_SENT
             if problem is not None:
                 self.events.put(Rejected(number, *problem))
@@ -3664,11 +3479,11 @@ class Client:
 
     def share(self, path: str) -> None:
         """Gives a file to everyone. `Progress` comes at once; `Uploaded` or `Failed` with its number is the end."""
-        self.transfers.start(lambda number: Sharing(self.transfers, number, path))
+        self.transfers.start(Sharing(self.transfers, path))
 
     def save(self, file: Shared, to: str) -> None:
         """Fetches a file and replaces what is at `to`. `Progress` comes at once; `Saved` or `Failed` is the end."""
-        self.transfers.start(lambda number: Saving(self.transfers, number, file, to))
+        self.transfers.start(Saving(self.transfers, file, to))
 
     def cancel(self, transfer: int) -> None:
         """Ends a transfer; `Failed` with the code "cancelled" comes, unless it has ended already."""
@@ -3740,8 +3555,6 @@ class Client:
         except ProtocolError as error:
             log.info("%s is not a chat room: %s", dialer.address, error)
             loss = ConnectionLost(Trouble.NOT_A_ROOM)
-        except OSError:  # it was gone as soon as it was there
-            loss = ConnectionLost(Trouble.GONE)
         if self._closing.is_set():
             return False
         delay = max(RETRIES[min(self._failures, len(RETRIES) - 1)], min(loss.seconds, MAX_WAIT))
@@ -3761,33 +3574,26 @@ class Client:
 
     def _run_connection(self, dialer: Dialer, connection: Connection) -> None:
         """A connection's whole life. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        with self._lock:
+            self._connection = connection
         try:
-            self._begin(dialer, connection, self._enter(dialer, connection))
+            welcome = self._enter(dialer, connection)
+            self._begin(connection, welcome)
             while time.monotonic() < self._end:
-                self._listen(connection)
+                self._listen(connection, welcome)
         finally:
             self.transfers.show_room(None)
             with self._lock:
-                has_joined = self._connection is connection
                 self._connection = None
                 self._outbox.close()
                 connection.feed.close()
-            if has_joined:
-                self._sender.release(connection)
-            else:
-                connection.close()
+            self._sender.release(connection)
 
     def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
         """As far as the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
         deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
         before = self._welcome
-        try:
-            dialer.exchange_hellos(connection, deadline)
-        except VisitEnded:
-            if before is None or dialer.password is None:
-                raise
-            # The password was right before. An impostor, who cannot prove that, cannot end the visit either.
-            raise ConnectionLost(Trouble.UNPROVEN) from None
+        dialer.exchange_hellos(connection, deadline)
         with self._lock:
             token = self.token
             if self.dialer is not dialer:  # the room moved; the old address must not learn the new token
@@ -3799,41 +3605,36 @@ class Client:
 
     # Reader thread: being in.
 
-    def _begin(self, dialer: Dialer, connection: Connection, welcome: Welcome) -> None:
+    def _begin(self, connection: Connection, welcome: Welcome) -> None:
         before, self._welcome = self._welcome, welcome
         if before is None or before.room != welcome.room:
             self._last = 0
             self._has_missed = False
         self._history_after = self._last + welcome.missed + welcome.files
-        self._catch_up_to = self._history_after + welcome.history
-        if self._catch_up_to > MAX_INTEGER:
+        if self._history_after + welcome.history > MAX_INTEGER:
             raise ProtocolError("these events cannot be numbered")
         self._files_to_come = welcome.files
         if welcome.files == 0:
             self._last = self._history_after
         self._has_missed = self._has_missed or welcome.missed > 0
-        self._is_caught_up = False
         self._people = {who for who, _ in welcome.people}
         with self._lock:
-            if self.dialer is not dialer:  # the room moved
-                raise ConnectionLost
             connection.feed.open(0)
-            self._connection = connection
             returned = self._outbox.enter(welcome.room, welcome.last_id)
         for each in returned:
             self.events.put(each)
         self.events.put(welcome)
         self.transfers.show_room(welcome)
-        self._catch_up()
+        self._catch_up(welcome)
 
-    def _listen(self, connection: Connection) -> None:
+    def _listen(self, connection: Connection, welcome: Welcome) -> None:
         """The next messages, or a look at the clock."""
         self._wait_for_window(connection)
         lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
         if time.monotonic() >= self._free_try_at:
             self._failures = 0  # a message, or a second in the room: this is no room that drops whoever comes in
         for line in lines:
-            self._take_message(read_reply(line, FROM_ROOM))
+            self._take_message(read_reply(line, FROM_ROOM), welcome)
         self._keep_time(connection)
 
     def _wait_for_window(self, connection: Connection) -> None:
@@ -3851,7 +3652,7 @@ class Client:
                 connection.feed.tell(_PING)
             self._sender.wake()
 
-    def _take_message(self, message: Message | Unknown) -> None:
+    def _take_message(self, message: Message | Unknown, welcome: Welcome) -> None:
         """Raises ConnectionLost where an event is missing, ProtocolError where a room cannot be real."""
         number = message.number if isinstance(message, Numbered | Unknown) else None
         if number is not None and self._files_to_come > 0:
@@ -3868,29 +3669,24 @@ class Client:
         if isinstance(message, Joined):
             self._people.add(message.who)
             # The welcome names those who are in now; the history that follows may begin with other people.
-            most = ROOM_PEOPLE if self._is_caught_up else 2 * ROOM_PEOPLE
+            most = ROOM_PEOPLE if self._outbox.is_open else 2 * ROOM_PEOPLE
             if len(self._people) > most:
                 raise ProtocolError(f"more than {ROOM_PEOPLE} people are in the room")
         elif isinstance(message, Left):
             self._people.discard(message.who)
-        elif isinstance(message, Rejected) or (isinstance(message, Said) and self._is_own(message)):
+        elif isinstance(message, Rejected) or (isinstance(message, Said) and message.who == welcome.who):
             with self._lock:
                 self._outbox.answered(message.id)
         if isinstance(message, Numbered | Muted | Rejected):
             self.events.put(message)
-        self._catch_up()
+        self._catch_up(welcome)
 
-    def _is_own(self, said: Said) -> bool:
-        return self._welcome is not None and said.who == self._welcome.who
-
-    def _catch_up(self) -> None:
+    def _catch_up(self, welcome: Welcome) -> None:
         """Once everything that was missed is in, what is not answered is settled or goes out."""
-        if self._is_caught_up or self._last < self._catch_up_to or self._files_to_come > 0:
+        if self._outbox.is_open or self._files_to_come > 0 or self._last < self._history_after + welcome.history:
             return
-        assert self._welcome is not None
-        self._is_caught_up = True
         with self._lock:
-            for answer in self._outbox.catch_up(self._welcome.last_id, self._has_missed):
+            for answer in self._outbox.catch_up(welcome.last_id, self._has_missed):
                 self.events.put(answer)
         self._has_missed = False
         self._sender.wake()
@@ -3920,6 +3716,7 @@ class Client:
 # ----------------------------------------------------------------------------------------------- files on their way
 
 _OVER = ("over", "You are no longer in the room.")
+_CANCELLED = ("cancelled", "You cancelled it.")
 _DISK_TROUBLES = {
     errno.ENOENT: "missing",
     errno.EISDIR: "folder",
@@ -3947,16 +3744,15 @@ class Transfers:
         self._downloads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, downloading")
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # in or out of the room, a cancel, the end
+        self.numbers = itertools.count(1)
         # Guarded by _lock:
-        self._numbers = itertools.count(1)
         self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
-        self._room: Welcome | None = None  # in which the client is now
+        self.room: Welcome | None = None  # in which the client is now; for any thread to read
         self._is_over = False
 
-    def start(self, make: Callable[[int], Transfer]) -> None:
+    def start(self, transfer: Transfer) -> None:
         """Begins a transfer, as soon as a worker is free; or `Failed` says why not."""
         with self._lock:
-            transfer = make(next(self._numbers))
             transfer.tell(is_waiting=True)
             problem = self._problem(transfer)
             if problem is None:
@@ -3990,13 +3786,13 @@ class Transfers:
         self._transfers.pop(transfer.number, None)
         self.client.events.put(event)
 
-    def cancel(self, number: int, problem: tuple[str, str] | None = None) -> None:
+    def cancel(self, number: int, problem: tuple[str, str] = _CANCELLED) -> None:
         with self._lock:
             if number in self._transfers:
                 transfer, future = self._transfers[number]
                 if future.cancel():  # it was still waiting for a worker
-                    self._end(transfer, Failed(number, transfer.filename, *(problem or _CANCELLED)))
-                transfer.cancel()
+                    self._end(transfer, Failed(number, transfer.filename, *problem))
+                transfer.cancel(problem)
                 self._changed.notify_all()
 
     def end(self) -> None:
@@ -4012,23 +3808,16 @@ class Transfers:
     def show_room(self, room: Welcome | None) -> None:
         """The client's reader: it is in this room now, or in none."""
         with self._lock:
-            self._room = room
+            self.room = room
             self._changed.notify_all()
 
     def await_room(self, transfer: Transfer) -> Welcome:
         """A worker: the welcome, as soon as the client is in a room. Raises TransferFailed."""
         with self._lock:
-            self._changed.wait_for(lambda: self._room is not None or self._is_over or transfer.is_cancelled)
-            if self._is_over:
-                raise TransferFailed(*_OVER)
-            if transfer.is_cancelled or self._room is None:
-                raise TransferFailed(*_CANCELLED)
-            return self._room
-
-    def is_in(self, room: Welcome) -> bool:
-        """Whether this is still the same visit."""
-        with self._lock:
-            return self._room is room
+            self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
+            if not transfer.is_wanted() or self.room is None:
+                raise TransferFailed(*transfer.problem)
+            return self.room
 
     def wait(self, seconds: float) -> None:
         """After `end`: until every transfer has ended, or for so long: one may wait for a disk."""
@@ -4037,21 +3826,19 @@ class Transfers:
         wait_for_futures(futures, seconds)
 
 
-_CANCELLED = ("cancelled", "You cancelled it.")
-
-
 class Transfer:
     """A file on its way, over breaks of the connection: one connection after the other. A worker runs it."""
 
     is_upload: ClassVar[bool]
 
-    def __init__(self, transfers: Transfers, number: int, file: str, filename: str, size: int) -> None:
-        self.number = number
+    def __init__(self, transfers: Transfers, file: str, filename: str, size: int) -> None:
+        self.number = next(transfers.numbers)
         self.file = file
         self.filename = filename
         self._transfers = transfers
         self._client = transfers.client
         # Any thread:
+        self.problem = _CANCELLED  # why it ends, once it is cancelled
         self._cancelled = threading.Event()
         self._connection: Connection | None = None  # the newest
         # Worker only, once it runs:
@@ -4060,18 +3847,16 @@ class Transfer:
         self._room: Welcome | None = None
         self._told_at = 0.0  # monotonic s
 
-    def cancel(self) -> None:
+    def cancel(self, problem: tuple[str, str]) -> None:
         """Any thread."""
+        self.problem = problem
         self._cancelled.set()
         if self._connection is not None:
             self._connection.abort()
 
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
-
-    def _is_wanted(self) -> bool:
-        return not self.is_cancelled
+    def is_wanted(self) -> bool:
+        """Any thread."""
+        return not self._cancelled.is_set()
 
     def tell(self, *, is_waiting: bool = False) -> None:
         """Says how far it is, not too often."""
@@ -4104,10 +3889,7 @@ class Transfer:
         raise NotImplementedError
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
-        """Until it is done, or has broken off too often without getting further.
-
-        Raises TransferFailed, OSError from the disk.
-        """
+        """Until it is done, or breaks off too often at the same byte. Raises TransferFailed, OSError from the disk."""
         furthest = attempts = failures = 0
         while True:
             room = self._transfers.await_room(self)
@@ -4116,7 +3898,7 @@ class Transfer:
             self._room = room
             try:
                 with self._connected() as connection:
-                    return transfer_once(connection, Deadline(SILENCE, is_wanted=self._is_wanted))
+                    return transfer_once(connection, Deadline(SILENCE, is_wanted=self.is_wanted))
             except ProtocolError as error:
                 raise TransferFailed("bad", str(error)) from None
             except ConnectionLost as lost:
@@ -4126,7 +3908,7 @@ class Transfer:
                     attempts += 1
                 if self._done > furthest:
                     furthest, attempts, failures = self._done, 0, 0
-                if attempts >= TRANSFER_ATTEMPTS and not self.is_cancelled:
+                if attempts >= TRANSFER_ATTEMPTS and self.is_wanted():
                     raise TransferFailed("broken", "The connection broke off too often.") from None
                 self.tell(is_waiting=True)
                 self._cancelled.wait(max(RETRIES[min(failures, len(RETRIES) - 1)], min(lost.seconds, MAX_WAIT)))
@@ -4134,19 +3916,14 @@ class Transfer:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
         """A connection to the room, as far as the first message. Raises ConnectionLost."""
-        try:
-            connection = self._client.dialer.connect(self._is_wanted)
-        except OSError as error:
-            raise ConnectionLost from error
-        self._connection = connection
-        try:
+        dialer = self._client.dialer
+        with contextlib.closing(dialer.connect(self.is_wanted)) as connection:
+            self._connection = connection
             try:
-                self._client.dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self._is_wanted))
+                dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
             except (VisitEnded, ProtocolError):  # if that is final, the client's own connection will end the visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
-        finally:
-            connection.close()
 
     def _read_reply(self, line: bytes) -> Message | Unknown:
         """Raises ProtocolError, TransferFailed, and ConnectionLost if another attempt may help."""
@@ -4155,8 +3932,7 @@ class Transfer:
         except VisitEnded as ended:
             refused = ended.event
         code = refused.code if isinstance(refused, Refused) else "over"
-        assert self._room is not None
-        if code == "unknown" and not self._transfers.is_in(self._room):  # the room does not know that we are back
+        if code == "unknown" and self._transfers.room is not self._room:  # the room does not know that we are back
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
@@ -4173,8 +3949,8 @@ class Sharing(Transfer):
 
     is_upload = True
 
-    def __init__(self, transfers: Transfers, number: int, path: str) -> None:
-        super().__init__(transfers, number, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
+    def __init__(self, transfers: Transfers, path: str) -> None:
+        super().__init__(transfers, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
         self._path = path
 
     def _carry(self) -> Uploaded:
@@ -4200,10 +3976,11 @@ class Sharing(Transfer):
         self._done = 0
         digest = hashlib.sha256()
         disk.seek(0)
-        for piece in _pieces(disk, self._size):
-            digest.update(piece)
-            self._send(connection, piece, deadline)
-            self._done += len(piece)
+        buffer = memoryview(bytearray(MAX_PIECE))
+        while count := disk.readinto(buffer[: self._size - self._done]):
+            digest.update(buffer[:count])
+            self._send(connection, buffer[:count], deadline)
+            self._done += count
             self.tell()
         if disk.tell() != self._size or _state(disk) != state:
             raise TransferFailed("changed", "The file was changed while it was read.")
@@ -4224,8 +4001,8 @@ class Saving(Transfer):
 
     is_upload = False
 
-    def __init__(self, transfers: Transfers, number: int, file: Shared, to: str) -> None:
-        super().__init__(transfers, number, file.file, os.path.basename(to), file.size)
+    def __init__(self, transfers: Transfers, file: Shared, to: str) -> None:
+        super().__init__(transfers, file.file, os.path.basename(to), file.size)
         self._sha256 = file.sha256.lower()
         self._to = to
         self._digest = hashlib.sha256()
@@ -4309,14 +4086,6 @@ def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
         rest = rest[disk.write(rest) :]
 
 
-def _pieces(disk: io.FileIO, size: int) -> Iterator[memoryview]:
-    """The next `size` bytes of the file, or as many as there are, in pieces that are valid until the next one."""
-    buffer = memoryview(bytearray(MAX_PIECE))
-    while size > 0 and (count := disk.readinto(buffer[:size])):
-        size -= count
-        yield buffer[:count]
-
-
 def _state(disk: io.FileIO) -> tuple[int, int]:
     """What changes when somebody writes to the file: its size, and the time of the last change."""
     status = os.fstat(disk.fileno())
@@ -4341,7 +4110,7 @@ class Answerer:
     It also watches this computer's addresses, so that the host's window shows where others can join.
     """
 
-    def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events | None) -> None:
+    def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events) -> None:
         """Raises OSError if the system lacks descriptors or threads; without UDP, the room just cannot be found."""
         self._describe = describe
         self._events = events
@@ -4369,41 +4138,31 @@ class Answerer:
             self._answer_until_closed()
         except Exception:
             log.exception("the room can no longer be found")
-            self._tell(is_findable=False)
+            self._events.put(Reachable(self.addresses, findable=False))
         finally:
             if self._socket is not None:
                 self._socket.close()
-            self._closing.wait()  # somebody may still use the wake-up
             self._wake_up.close()
 
     def _answer_until_closed(self) -> None:
         look_at = 0.0
-        is_told = False
+        told = None
         while not self._closing.is_set():
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + ADDRESSES_EVERY
-                addresses = tuple(local_addresses())
-                if addresses != self.addresses or not is_told:
-                    self.addresses = addresses
-                    self._tell(is_findable=self._socket is not None)
-                    is_told = True
+                self.addresses = tuple(local_addresses())
+                if self.addresses != told:
+                    told = self.addresses
+                    self._events.put(Reachable(self.addresses, findable=self._socket is not None))
             if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
-                self._answer(self._socket)
+                answer = self._describe()
+                for message, asker in _datagrams(self._socket):
+                    if message == Find(PROTOCOL):
+                        _send_to(self._socket, answer, asker)
                 self._closing.wait(DATAGRAMS_TIME)
 
-    def _tell(self, is_findable: bool) -> None:
-        if self._events is not None:
-            self._events.put(Reachable(self.addresses, is_findable))
 
-    def _answer(self, sock: socket.socket) -> None:
-        answer = self._describe()
-        for data, asker in _datagrams(sock):
-            with contextlib.suppress(ProtocolError):
-                if decode(data, UDP) == Find(PROTOCOL):
-                    _send_to(sock, answer, asker)
-
-
-class Finder:
+class Finder(contextlib.AbstractContextManager["Finder"]):
     """Asks every network of this computer which rooms are there, until it is closed. Made by `find_rooms`."""
 
     def __init__(self, events: Events, ways: Sequence[tuple[str, str]] | None) -> None:
@@ -4415,13 +4174,8 @@ class Finder:
         self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> room, when it answered
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
-        with contextlib.ExitStack() as undo:
-            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._thread = _start_thread(self._run, "finder")
-            undo.pop_all()
-
-    def __enter__(self) -> Finder:
-        return self
+        self._wake_up = WakeUp()
+        self._thread = _start_thread(self._run, "finder", self._wake_up.close)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -4448,7 +4202,8 @@ class Finder:
             if ports:
                 self._open_ways()
             for port in ports:
-                self._ask(port)
+                for way, sock in self._sockets.items():
+                    _send_to(sock, Find(PROTOCOL), (way[1], port))
                 ask_at[port] = now + question_pause(port, now - start)
             if now >= tell_at:
                 tell_at = now + TELL_EVERY
@@ -4474,17 +4229,11 @@ class Finder:
                 self._sockets[way] = new
                 self._wake_up.selector.register(new, selectors.EVENT_READ)
 
-    def _ask(self, port: int) -> None:
-        for way, sock in self._sockets.items():
-            _send_to(sock, Find(PROTOCOL), (way[1], port))
-
     def _hear(self) -> None:
         for sock in self._sockets.values():
-            for data, (address, port) in _datagrams(sock):
-                with contextlib.suppress(ProtocolError):
-                    message = decode(data, UDP)
-                    if isinstance(message, RoomHere) and message.port == port:
-                        self._keep(message, address)
+            for message, (address, port) in _datagrams(sock):
+                if isinstance(message, RoomHere) and message.port == port:
+                    self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
         """Anybody may have sent this, so one address cannot push another's room off the list, or take its row."""
@@ -4529,33 +4278,31 @@ def question_pause(port: int, asking_for: float) -> float:
 def _open_udp(host: str, port: int) -> socket.socket | None:
     """A UDP socket that may ask everyone; None if the system has none."""
     try:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    except OSError as error:  # no descriptors left
-        log.warning("cannot look for rooms: %s", error)
-        return None
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        if sys.platform == "win32" and port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        sock.bind((host, port))
-        return sock
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if sys.platform == "win32" and port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            sock.bind((host, port))
+            undo.pop_all()
+            return sock
     except OSError as error:
         log.info("no UDP at %s port %s: %s", host or "any address", port, error)
-        sock.close()
         return None
 
 
-def _datagrams(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """What has arrived, a bounded number."""
+def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[str, int]]]:
+    """The messages that have arrived, a bounded number, and where they come from."""
     for _ in range(DATAGRAMS_AT_ONCE):
         try:
             data, sender = sock.recvfrom(MAX_DATAGRAM)
+            message = decode(data.rstrip(b"\n"), UDP)
         except BlockingIOError:
             return
-        except OSError:  # Windows: nobody listened where an earlier datagram went (10054), or it was too long (10040)
+        except (OSError, ProtocolError):  # Windows: nobody listened at an earlier address (10054), too long (10040)
             continue
-        yield data.rstrip(b"\n"), sender
+        yield message, sender
 
 
 def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) -> None:
@@ -4583,7 +4330,7 @@ def local_addresses() -> list[str]:
         return address in lasts or any(ipaddress.ip_address(address) in network for network in _LAST_NETWORKS)
 
     found = [_default_route_address(), *(address for _, address, _ in adapters)]
-    addresses = dict.fromkeys(address for address in found if address and not _is_loopback(address))
+    addresses = dict.fromkeys(each for each in found if each and each != "0.0.0.0" and not _is_loopback(each))
     return sorted(addresses, key=comes_last)
 
 
@@ -4591,9 +4338,7 @@ def _default_route_address() -> str | None:
     """Connecting a UDP socket sends nothing: it only asks the routing table which way a packet would go."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("192.0.2.1", 9))  # an address for documentation, which leads nowhere (RFC 5737)
-        address = str(sock.getsockname()[0])
-        if address != "0.0.0.0":
-            return address
+        return str(sock.getsockname()[0])
     return None
 
 

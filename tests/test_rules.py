@@ -439,18 +439,6 @@ def test_people_who_leave_see_everything_up_to_their_own_leaving_and_nothing_aft
     assert texts(ann.hears()) == ["bye", "Bob is gone"]
 
 
-def test_whatever_gives_a_feed_something_says_that_there_is_news(room: net.Room, ann: Member) -> None:
-    for happens in (
-        lambda: ann.says("everyone hears it"),
-        lambda: ann.says(""),
-        lambda: room.end(ann.feed, None),
-        lambda: ann.again(),
-    ):
-        room.has_news = False
-        happens()
-        assert room.has_news
-
-
 # Mute and remove, both -----------------------------------------------------------------------------------------------
 
 Ban = Callable[[net.Room, int, bool], object]
