@@ -1,26 +1,27 @@
-"""The window of the chat: what people see, click and type. Everything that travels is in net.py.
+"""The window of the chat: everything that people see, click and type. net.py does everything on the network.
 
-    python chat_gui.py                               the first page
+    python chat_gui.py                               shows the first page
     python chat_gui.py --host [--password P]         opens a room at once
     python chat_gui.py --join ADDRESS[:PORT]         joins that room at once;  both take --name NAME and --port PORT
 
 The file from top to bottom:
 
     limits         every number, with its unit and its reason
-    text           what is drawn of other people's text; links, addresses, folders
-    transcript     Message and Transcript: what was said, numbered, deleted, saved and copied; knows no tkinter
+    text           how other people's text is drawn; links, addresses, folders
+    transcript     Message and Transcript: the messages, numbered, deleted, saved and copied; does not use tkinter
     looks          fonts, colours, styles, keys; the differences between systems
-    widgets        Log (the messages), Composer (the box for typing), Transfers (files on their way), FindBar, Keys,
-                   People (who is here, and what the host can do), PasswordBox
-    pages          FirstPage and JoinPage, which scroll; ChatPage with its Header and its Question
-    App            Session (one visit to a room), and the window: which page shows, and the poll
+    widgets        Log (the messages), Composer (the box for typing), Transfers (files being sent and saved), FindBar,
+                   Keys, People (who is here, and the host's buttons), PasswordBox
+    pages          FirstPage and JoinPage, which scroll; ChatPage (a room) with its Header, Question, Layout (arranges
+                   the parts), Files (sharing and saving) and Away (while there is no connection)
+    App            Session (one visit to a room), and the window, which shows one page and polls for events
     command line   main
     words          every sentence that people read
 
-Everything here runs on the main thread, the only one that may touch tkinter, and it never waits for the network.
-Threads of net.py put events into a queue; `App.poll` takes a bounded amount out of it, many times a second, so that the
-window answers however much arrives. The few threads that are started here (to open and close a room, to save the chat,
-to start a browser) know a queue at most, and never a widget.
+Almost everything here runs on the main thread, the only one that may use tkinter, and never waits for the network.
+Threads of net.py put events into a queue. `App.poll` takes a bounded number from it many times a second, so the window
+stays responsive however much arrives. The few threads that this file starts (to open and close a room, save the chat,
+and start a browser or a file manager) never use a widget.
 """
 
 from __future__ import annotations
@@ -52,14 +53,11 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 
 def cannot_start(problem: str) -> NoReturn:
-    """Says why in one line, also to people who started the program by a double click, and ends it.
-
-    The whole file parses under Python 3.8, so that this can be said there.
-    """
-    if sys.stderr is not None:  # pythonw has no console
+    """Shows the problem and ends the program. The whole file parses under Python 3.8, so that old versions get here."""
+    if sys.stderr is not None:  # None under pythonw, which has no console
         print(f"chat_gui.py {problem}", file=sys.stderr)
-    if sys.platform == "win32":  # after a double click, the console closes at once
-        with contextlib.suppress(Exception):  # there is no tkinter, or no screen; it was printed anyway
+    if sys.platform == "win32":  # after a double click, the console closes at once, so nobody could read it there
+        with contextlib.suppress(Exception):  # without tkinter or a screen, there is no message box
             from tkinter import Tk, messagebox
 
             Tk().withdraw()
@@ -67,7 +65,7 @@ def cannot_start(problem: str) -> NoReturn:
     sys.exit(1)
 
 
-if sys.version_info < (3, 10):  # noqa: UP036 - this is what an older Python says
+if sys.version_info < (3, 10):  # noqa: UP036 - older versions show this
     cannot_start(f"needs Python 3.10 or newer; this is {sys.version_info[0]}.{sys.version_info[1]}")
 
 try:
@@ -80,7 +78,7 @@ except ModuleNotFoundError as error:
 try:
     import tkinter as tk
     from tkinter import filedialog, font, ttk
-except ImportError as error:  # main says it in words
+except ImportError as error:  # main tells the person
     tkinter_problem = str(error)
 else:
     tkinter_problem = ""
@@ -89,49 +87,50 @@ log = logging.getLogger("chat_gui")
 
 # ------------------------------------------------------------------------------------------------------------- limits
 
-POLL = 40  # ms between two looks at the queue: below what people notice, under 1 % of a processor
-POLL_BUSY = 10  # ms, for a while after something happened ...
-BUSY_TIME = 2.0  # s ... which is that long
-POLL_SOON = 1  # ms, while more is waiting; not 0, which would leave no time for drawing
-POLL_EVENTS = 400  # at most in one step ...
-POLL_CHARACTERS = 4_000  # ... and that many of other people's text, or a single message ...
-POLL_TIME = 0.008  # s ... and no longer than this, so that a key never waits
-LOG_LINES = 5_000  # kept in the window
-LOG_SLACK = 500  # lines more before the oldest are deleted, so that it happens seldom
-COMPOSER_LINES = 6  # high, then it scrolls
-MAX_PASTE = 50_000  # characters; more would only make the box slow, and no message is longer than net.MAX_TEXT
-LONGEST_LINE = 1_000  # characters drawn before a line break: Tk lays out a whole line again for each change
-LONGEST_RUN = 200  # of wide characters: Tk 9.1 on X11 dies of about 250, and all versions are slow with many
-MOST_MARKS = 5  # combining marks on one letter: some scripts need that many
-MOST_MARKED = 20  # links and mentions in one message: Tk is slow with many pieces on a line
-MOST_FOUND = 1_000  # places at once, the newest: Tk is slow with more
-MOST_EMOJI = 60  # symbols outside the basic plane in one message, and of these ...
-MOST_KINDS_OF_EMOJI = 12  # ... different ones: X11 keeps only some dozens of coloured glyphs ready to draw
-MOST_OF_A_NAME = 500  # characters drawn of a name, a title or a room's reason
-PEOPLE_WIDTH = 20  # of the list of people, in widths of a digit
-NAME_WIDTH = 12  # in the log, in widths of a digit; longer names are shortened there ...
-NARROW_NAME_WIDTH = 8  # ... and more so in a narrow window
-NARROW = 64  # widths of a digit; in a narrower window, people show on request, and buttons are in the menu
-LOW = 36  # widths of a digit; in a lower window, only the header, the log and the composer show ...
-NARROW_LOW = 50  # ... and in a lower narrow one, where more stands one above the other
-MOST_WIDE = 60  # widths of a digit; of the first page and the join page
-SMALLEST = (46, 60)  # widths of a digit at 100 %; of the window
-ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250)  # %
-KEPT_MESSAGES = 100_000  # for saving the chat: a lesson in which everyone writes all the time ...
-KEPT_CHARACTERS = 20_000_000  # ... and no more than this, about 80 MB
-MEASURE_TIME = 0.01  # s; names are measured in slices of this length, while nothing else happens
-NOTHING_FOUND_AFTER = 10_000  # ms without a room until the page says what else to try
-MOVED_AFTER = 20.0  # s without an answer before a room that answers elsewhere counts as moved
-TRANSFERS_SHOWN = 4  # rows; the others are counted
-PROGRESS_WIDTH = 24  # of the bar, in widths of a digit
-COPIED_TIME = 1_500  # ms for which a button says so
+POLL = 50  # ms from one poll to the next: too short to notice, and takes less than 1 % of a processor
+POLL_BUSY = 10  # ms from one poll to the next, during BUSY_TIME
+BUSY_TIME = 2.0  # s after an event during which the next one is likely
+POLL_SOON = 1  # ms, while more events are waiting; 0 would leave no time for drawing
+POLL_EVENTS = 400  # events in one poll, at most
+POLL_CHARACTERS = 4_000  # characters of text in one poll, at most; a single message may be longer
+POLL_TIME = 0.008  # s in one poll; after that, it handles no further event, so that keys are answered quickly
+LOG_LINES = 5_000  # lines kept in the window
+LOG_SLACK = 500  # further lines before the oldest are deleted, so that this happens seldom
+COMPOSER_LINES = 6  # lines; a longer text scrolls in the box
+MAX_PASTE = 50_000  # characters; more would only make the box slow, and a message may not exceed net.MAX_TEXT
+LONGEST_LINE = 1_000  # characters drawn before a line break: Tk lays out the whole line again after each change
+LONGEST_RUN = 200  # wide characters without a break: about 250 crash Tk 9.1 on X11, and many make every version slow
+MOST_MARKS = 5  # combining marks drawn on one letter: some scripts need that many
+MOST_MARKED = 20  # links and mentions marked in one message: Tk is slow with many pieces on a line
+MOST_FOUND = 1_000  # matches marked at once, the newest: Tk is slow with more
+MOST_EMOJI = 60  # symbols outside the basic plane drawn in one message (on X11)
+MOST_KINDS_OF_EMOJI = 12  # different ones of these: X11 keeps only a few dozen coloured glyphs ready to draw
+MOST_OF_A_NAME = 500  # characters drawn of a name, a title or a reason that the room gives
+PEOPLE_WIDTH = 20  # the list of people, in widths of a digit
+NAME_WIDTH = 12  # the column of names in the log, in widths of a digit; longer names are shortened
+NARROW_NAME_WIDTH = 8  # the same column in a narrow window
+NARROW = 72  # widths of a digit; a narrower window shows the people on request, and has some buttons in the menu
+LOW = 36  # widths of a digit; a lower window shows only the header, the log and the composer
+NARROW_LOW = 50  # the same limit for a narrow window, which has more parts below each other
+MOST_WIDE = 60  # widths of a digit; the most that the first page and the join page use of the window's width
+SMALLEST = (46, 60)  # width and height of the window, in widths of a digit at 100 %
+ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250)  # in %
+KEPT_MESSAGES = 100_000  # messages kept for saving, enough for a lesson in which everyone writes all the time
+KEPT_CHARACTERS = 20_000_000  # characters kept for saving, at most about 80 MB
+MEASURE_TIME = 0.01  # s; names are measured in slices of this length, so that events are handled in between
+NOTHING_FOUND_AFTER = 10_000  # ms without a room before the join page says what else to try
+MOVED_AFTER = 20.0  # s without an answer at the old address before a room that answers at another one counts as moved
+TRANSFERS_SHOWN = 4  # rows; further transfers are only counted
+PROGRESS_WIDTH = 24  # the progress bar, in widths of a digit
+COPIED_TIME = 1_500  # ms for which a button says "Copied"
 DRAWS_BY_X11 = sys.platform not in ("win32", "darwin")
-NO_LETTER = 0x4 if sys.platform == "win32" else 0xC  # Control, Alt, Command (0x8 is Num Lock on Windows)
-ALT_GR = 0x20004  # what Windows reports for AltGr: Control and the right Alt key
+# These bits of an event's state mean Control, Alt or Command: the key types no letter. On Windows 0x8 is Num Lock.
+NO_LETTER = 0x4 if sys.platform == "win32" else 0xC
+ALT_GR = 0x20004  # Windows reports AltGr as Control and Alt together
 
 # --------------------------------------------------------------------------------------------------------------- text
 
-# Direction marks could swap the text around them; the others are drawn as boxes or not at all.
+# These are left out: direction marks could reverse the text around them; Tk draws the others as boxes or not at all.
 _NOT_DRAWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e007f]"
@@ -139,17 +138,17 @@ _NOT_DRAWN = re.compile(
 
 
 def drawable(text: str) -> str:
-    """The text as the window draws it: all of it, except what could harm the window or the lines around it."""
-    if text.isascii() and text.isprintable() and len(text) <= LONGEST_LINE:  # as most are
+    """Returns the text as the window draws it: without anything that could harm the window or the lines around it."""
+    if text.isascii() and text.isprintable() and len(text) <= LONGEST_LINE:  # the usual case
         return text
     return "".join(drawn_parts(text))
 
 
 def drawn_parts(text: str) -> list[str]:
-    """What is drawn for each character of the text: itself, something harmless, or nothing.
+    """Returns, for each character of the text, what is drawn for it: itself, a harmless replacement, or "".
 
-    Piles of combining marks would reach over other lines; many different emoji take X11 seconds to draw; lines that
-    are too long take Tk seconds to lay out.
+    Piles of combining marks would cover other lines; many different emoji take X11 seconds to draw; very long lines
+    take Tk seconds to lay out.
     """
     parts = []
     column = marks = emoji = run = 0
@@ -163,8 +162,6 @@ def drawn_parts(text: str) -> list[str]:
             continue
         if character == "\t":
             part = " " * (4 - column % 4)
-        elif character < "\x7f":
-            part = "" if character < " " else character
         elif _NOT_DRAWN.match(character):
             part = ""
         elif "\ud800" <= character <= "\udfff":
@@ -177,7 +174,7 @@ def drawn_parts(text: str) -> list[str]:
             kinds.add(character)
             if emoji > MOST_EMOJI or len(kinds) > MOST_KINDS_OF_EMOJI:
                 part = "\u25a1"
-        if part and (character > "\u2e7f" or (run and category in ("Mn", "Me", "Cf"))):  # such join it
+        if part and (character > "\u2e7f" or (run and category in ("Mn", "Me", "Cf"))):  # marks extend the run
             run += 1
         elif part:
             run = 0
@@ -193,22 +190,22 @@ def drawn_parts(text: str) -> list[str]:
 
 
 def drawable_name(name: str) -> str:
-    """A name, a title or a reason, on one line, and no longer than an honest room can make it."""
+    """Returns a name, a title or a reason on one line, cut to MOST_OF_A_NAME characters."""
     return " ".join(drawable(name[:MOST_OF_A_NAME]).split())
 
 
 def clock(seconds: float, form: str = "%H:%M") -> str:
-    """The local time."""
+    """Returns the local time of `seconds` (since 1970), "--:--" if the system cannot convert it."""
     try:
         return time.strftime(form, time.localtime(seconds))
-    except (ValueError, OverflowError, OSError):  # a year that this system does not know
+    except (ValueError, OverflowError, OSError):  # a year that this system does not support
         return "--:--"
 
 
 def file_size(size: int) -> str:
-    """As people say it: "2.1 MB", in thousands."""
+    """Returns the size as people say it, in decimal units: 2,100,000 bytes are "2.1 MB"."""
     if size < 1_000:
-        return Words.bytes_1 if size == 1 else Words.bytes.format(number=size)
+        return counted(size, *Words.bytes)
     number, units = size / 1_000, [*Words.larger_sizes]
     while number >= 999.5 and len(units) > 1:
         number /= 1_000
@@ -216,8 +213,13 @@ def file_size(size: int) -> str:
     return f"{number:.1f} {units[0]}" if number < 9.95 else f"{number:,.0f} {units[0]}"
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Returns the words for this number of things, in the singular or the plural."""
+    return (one if number == 1 else several).format(number=number)
+
+
 def home_folder(*inside: str) -> str:
-    """The person's own folder, or one inside it if that exists; some accounts have none."""
+    """Returns the person's home folder, or the one inside it if that exists. Without a home: the current folder."""
     home = os.path.expanduser("~")
     if not os.path.isdir(home):
         home = os.getcwd()
@@ -226,49 +228,45 @@ def home_folder(*inside: str) -> str:
 
 
 def show_folder(folder: str) -> None:
-    """In the system's own program for files. Raises OSError if there is none."""
+    """Opens the folder in the system's file manager. Raises OSError if there is none."""
     if sys.platform == "win32":
         os.startfile(folder)
     else:
         command = ["open" if sys.platform == "darwin" else "xdg-open", folder]
         opener = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        # It may outlive this window, and some thread must wait for its end.
+        # The file manager may outlive this window; the thread waits for it, so that it does not become a zombie.
         threading.Thread(target=opener.wait, name="folder opened", daemon=True).start()
 
 
 def show_page(address: str) -> None:
-    """In the system's browser, which may take its time to start."""
+    """Opens the address in the system's browser, in a thread, because starting a browser can take seconds."""
     threading.Thread(target=webbrowser.open, args=[address], name="browser opened", daemon=True).start()
 
 
-# A link ends before the punctuation of the sentence around it, also Chinese and Japanese punctuation.
+# A link ends before the punctuation of the sentence around it, including Chinese and Japanese punctuation.
 WEB_ADDRESS = re.compile(r"(?<![A-Za-z0-9_])https?://[^\s<>\"\u3000-\u303f\uff00-\uffef]+", re.IGNORECASE)
 _AFTER_LINK = ".,;:!?'\u2018\u2019\u201c\u201d\u2026\u00ab\u00bb"
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 def link_at(match: re.Match[str]) -> str:
-    """The address, without what ends the sentence; a bracket belongs to it if it was opened in it."""
+    """Returns the link without punctuation at its end, such as a closing bracket that was not opened in it."""
     link = match[0]
-    while link:
-        last = link[-1]
-        if last in _AFTER_LINK or (last in _BRACKETS and link.count(last) > link.count(_BRACKETS[last])):
-            link = link[:-1]
-        else:
-            break
+    while link and (link[-1] in _AFTER_LINK or link.count(link[-1]) > link.count(_BRACKETS.get(link[-1], link[-1]))):
+        link = link[:-1]
     return link
 
 
 def tidy(text: str) -> str:
-    """What is sent of what was typed: without blank lines before and blanks after it; indents stay."""
+    """Returns typed text as it is sent: without blank lines at the start and white space at the end; indents stay."""
     return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()
 
 
 def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
-    """Address and port of "192.168.1.20", "192.168.1.20:5253", "http://..." or "a-name", as people type them.
+    """Returns address and port of "192.168.1.20", "192.168.1.20:5253", "http://..." or "a-name", as people type them.
 
-    Other scripts' digits, a comma in place of a dot (the number pad of much of Europe gives one), blanks and invisible
-    characters are understood. Raises ValueError with words to show.
+    Accepts other scripts' digits, a comma instead of a dot (number pads in much of Europe type one), blanks and
+    invisible characters. Without a port in the text, the port is `port`. Raises ValueError with words to show.
     """
     typed = net.visible_text(unicodedata.normalize("NFKC", text))
     if not typed:
@@ -281,9 +279,9 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     if re.fullmatch(r"[0-9.,\u3002\uff61]+", address):
         address = re.sub(r"[,\u3002\uff61]", ".", address)
     address = address.rstrip(".")
-    if not re.fullmatch(r"[\w.-]{1,253}", address) or (re.fullmatch(r"[\d.]+", address) and not _is_ipv4(address)):
+    if not re.fullmatch(r"[\w.-]{1,253}", address) or (re.fullmatch(r"[\d.]+", address) and not is_ipv4(address)):
         raise ValueError(Words.address_wrong.format(text=typed[:60]))
-    if _is_ipv4(address):  # 010 is ten to people, but eight to some look-ups
+    if is_ipv4(address):  # people read 010 as ten, but some resolvers read it as an octal eight
         address = ".".join(str(int(part)) for part in address.split("."))
     if digits:
         if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
@@ -292,18 +290,18 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     return address, port
 
 
-def _is_ipv4(address: str) -> bool:
+def is_ipv4(address: str) -> bool:
     parts = address.split(".")
     return len(parts) == 4 and all(re.fullmatch(r"[0-9]{1,3}", part) and int(part) < 256 for part in parts)
 
 
 def join_address(address: str, port: int) -> str:
-    """As people type it: with the port only if it is not the usual one."""
+    """Returns the address as people type it: with the port only if that is not the usual one."""
     return address if port == net.PORT else f"{address}:{port}"
 
 
 def room_says(reason: str) -> str:
-    """A text that comes from the room must not look like the program's own words."""
+    """Marks a text as the room's, so that it does not look like the program's own words."""
     return Words.room_says.format(text=drawable_name(reason))
 
 
@@ -312,33 +310,32 @@ def room_says(reason: str) -> str:
 
 @dataclass(eq=False)
 class Message:
-    """Something that was said, shared or noted: what can be drawn, copied and saved."""
+    """One message in the log: something that a person said or shared, or a note of this program."""
 
-    seconds: float
-    text: str  # the original; for a file its description
-    who: int = 0  # 0: nobody, it is a note
+    seconds: float  # since 1970
+    text: str  # the original, not as drawn; for a file its description
+    who: int = 0  # the number of the person who said it; 0 for a note
     name: str = ""
-    number: int = 0  # of the room's event; 0: none
+    number: int = 0  # of the room's event; 0 for none
     tags: tuple[str, ...] = ()
-    link: tuple[str, Callable[[], None]] | None = None  # the word at its end, and what a click on it does
+    link: tuple[str, Callable[[], None]] | None = None  # the words at its end, and the action of a click on them
     is_deleted: bool = False
     reason: str = ""  # why it was rejected
-    height: int = 0  # lines in the log, without those that come from wrapping
+    height: int = 0  # lines in the log, not counting breaks where Tk wraps the text
 
     def line(self, form: str = "%H:%M") -> str:
-        """As it is copied and saved: "10:31 Ann: hi". Further lines are indented, so that one message cannot look like
-        two."""
+        """Returns the message as it is copied and saved; indents further lines, so that it cannot look like two."""
         text = self.text
         if self.who and self.is_deleted:
             name = Words.deleted_mark.format(name=self.name) if text else self.name
             text = f"{name}: {text or Words.deleted}"
         elif self.who:
             text = f"{self.name}: {text}"
-        return "\n    ".join(f"{clock(self.seconds, form)} {text}".splitlines())  # what any editor takes for a new line
+        return "\n    ".join(f"{clock(self.seconds, form)} {text}".splitlines())  # wherever an editor may break a line
 
 
 class Transcript:
-    """What was said in a room, for saving and copying: the newest of it, by number and by characters."""
+    """Keeps messages for saving the chat: the newest ones, up to a number of messages and of characters."""
 
     def __init__(self, most_messages: int = KEPT_MESSAGES, most_characters: int = KEPT_CHARACTERS) -> None:
         self._most_messages = most_messages
@@ -349,7 +346,7 @@ class Transcript:
         self._forgotten = 0
 
     def begin(self) -> None:
-        """Another room, whose numbers begin again."""
+        """Starts another room, whose messages are numbered from the start again."""
         self._numbered.clear()
 
     def add(self, message: Message) -> None:
@@ -361,11 +358,11 @@ class Transcript:
             self._forgotten += 1
             oldest = self._messages.popleft()
             self._characters -= len(oldest.text)
-            if self._numbered.get(oldest.number) is oldest:  # otherwise it was said in an earlier room
+            if self._numbered.get(oldest.number) is oldest:  # otherwise it is from an earlier room
                 del self._numbered[oldest.number]
 
     def delete(self, number: int, *, keep_text: bool) -> Message | None:
-        """The message with this number, if it is still there and was not deleted before. The host keeps its text."""
+        """Marks a message as deleted and returns it; None if unknown or already deleted. The host keeps its text."""
         message = self._numbered.get(number)
         if message is None or message.is_deleted:
             return None
@@ -376,7 +373,7 @@ class Transcript:
         return message
 
     def text(self, title: str) -> str:
-        """The whole chat as a file."""
+        """Returns the whole chat as the text of a file."""
         lines = [title, ""]
         if self._forgotten:
             lines.append(Words.forgotten.format(number=self._forgotten, kept=len(self._messages)))
@@ -385,18 +382,18 @@ class Transcript:
 
 
 def copied(messages: Iterable[Message]) -> str:
-    """Whole messages, as they are copied."""
+    """Returns whole messages as the text that is copied."""
     return "\n".join(message.line() for message in messages)
 
 
 def original_part(text: str, first: int, last: int) -> str:
-    """What of the original text is drawn from character `first` up to but not including `last`."""
+    """Returns the part of the original text that is drawn from character `first` up to but not including `last`."""
     ends = list(itertools.accumulate(map(len, drawn_parts(text))))
     return text[bisect.bisect_right(ends, first) : bisect.bisect_left(ends, last) + 1] if last > first else ""
 
 
 def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]]) -> None:
-    """A thread of its own: the whole text at `path`, or what was there before. Puts (path, what went wrong or "")."""
+    """Writes the whole file or nothing, and puts (path, problem or "") into the queue. Runs in its own thread."""
     problem = part = ""
     try:
         target = net.path_on_disk(path)
@@ -421,35 +418,36 @@ def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]])
 PAGE = "#f3f4f7"
 CARD = "#ffffff"
 INK = "#1e2430"
-QUIET = "#5c6573"  # 5.9 : 1 on white
+QUIET = "#5c6573"  # contrast 5.9 : 1 on white
 LINE = "#d5d9e0"
 ACCENT = "#2457c5"
 SELECTION = "#cfdcf7"
 CURRENT = "#e9effb"
-HOST = "#cdebd3"  # around the host's name: others may have one that looks the same
+HOST = "#cdebd3"  # background of the host's name: another person may have a name that looks the same
 MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
 FLAT: dict[str, Any] = {"background": CARD, "foreground": INK, "borderwidth": 0, "highlightthickness": 0}
 FLAT.update(selectbackground=SELECTION, selectforeground=INK)
-NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")  # at least 4.6 : 1
+# The contrast of each with white and with CURRENT is at least 4.6 : 1.
+NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")
 
 
 def make_sharp() -> None:
-    """Windows: without this, and before the first window, it is drawn small and then blown up on a dense screen."""
+    """On Windows, prevents a blurred window on a high-resolution screen. Must be called before the first window."""
     if sys.platform == "win32":
         import ctypes
 
         with contextlib.suppress(AttributeError, OSError):  # older than Windows 8.1
-            ctypes.OleDLL("shcore").SetProcessDpiAwareness(1)  # of the system: Tk cannot follow from screen to screen
+            ctypes.OleDLL("shcore").SetProcessDpiAwareness(1)  # for the whole system: Tk cannot adapt to each screen
 
 
 class Looks:
-    """Fonts and styles, the zoom, and what is different on each system. Made once, lives as long as the window.
+    """Fonts, styles and zoom, and the differences between systems. Created once, lives as long as the window.
 
-    The zoom changes the fonts; distances between things stay. `gap` is the usual distance, `digit` the width of a "0"
-    as it is now: widths of columns and layouts are multiples of it.
+    The zoom changes the fonts but not the distances between widgets. `gap` (px) is the usual distance. `digit` (px) is
+    the width of a "0" at the current zoom; widths of columns and layouts are multiples of it.
     """
 
     def __init__(self, root: tk.Tk) -> None:
@@ -465,39 +463,24 @@ class Looks:
         self.small = font.Font(root, family=family)
         self.large = font.Font(root, family=family, weight="bold")
         usual = (self.text, self.base, font.nametofont("TkMenuFont", root), self.bold, self.italic)
-        self._sizes = [(each, size) for each in usual]  # points, at 100 %
+        self._sizes = [(each, size) for each in usual]  # size in points at 100 %
         self._sizes += [(self.small, max(size - 1, 8)), (self.large, size + 9)]
-        self.percent = 100
-        self._set_fonts()
-        self.gap = self.digit  # px
+        self.text.configure(size=size)
+        self.gap = self.text.measure("0")  # px
         self.style = ttk.Style(root)
         if self.is_x11:
             self.style.theme_use("clam")
             root.configure(background=PAGE)
-            for option, colour in (("foreground", INK), ("background", PAGE)):  # Tk's own dialogs, on a dark desktop
+            for option, colour in (("foreground", INK), ("background", PAGE)):  # for dialogs on a dark desktop
                 root.option_add(f"*{option}", colour)
             self._style_x11()
-        self._style_fonts()
+        self.zoom(100)
 
     def zoom(self, percent: int) -> None:
         self.percent = percent
-        self._set_fonts()
-        self._style_fonts()
-        self._lay_out_entries(self._root)
-
-    def _set_fonts(self) -> None:
         for each, size in self._sizes:
-            each.configure(size=max(round(size * self.percent / 100), 4))
+            each.configure(size=max(round(size * percent / 100), 4))
         self.digit = self.text.measure("0")  # px
-
-    def _lay_out_entries(self, parent: tk.Misc) -> None:
-        """A ttk.Entry keeps the layout of its text until the text changes."""
-        for widget in parent.winfo_children():
-            if isinstance(widget, ttk.Entry):
-                widget.configure(font=self.text)
-            self._lay_out_entries(widget)
-
-    def _style_fonts(self) -> None:
         style = self.style
         style.configure("Treeview", rowheight=self.text.metrics("linespace") + self.gap, font=self.text, borderwidth=0)
         style.configure("Title.TLabel", font=self.large)
@@ -505,9 +488,17 @@ class Looks:
         style.configure("Wrong.TLabel", foreground=WRONG)
         style.configure("Bold.TLabel", font=self.bold)
         style.configure("Horizontal.TProgressbar", thickness=self.digit)
+        self._lay_out_entries(self._root)
+
+    def _lay_out_entries(self, parent: tk.Misc) -> None:
+        """Sets the font of each ttk.Entry again, because it otherwise keeps its old layout until its text changes."""
+        for widget in parent.winfo_children():
+            if isinstance(widget, ttk.Entry):
+                widget.configure(font=self.text)
+            self._lay_out_entries(widget)
 
     def _style_x11(self) -> None:
-        """Elsewhere Tk looks like the system. Here its own look is from the 1990s; `clam` can be changed enough."""
+        """Restyles the theme `clam`, as Tk's own look on X11 is from the 1990s. Elsewhere Tk looks like the system."""
         style, gap = self.style, self.gap
         flat = {"lightcolor": CARD, "darkcolor": CARD}
         style.configure(".", background=PAGE, foreground=INK, bordercolor=LINE, lightcolor=PAGE, darkcolor=PAGE)
@@ -530,20 +521,20 @@ class Looks:
         style.configure("Treeview", background=CARD, fieldbackground=CARD, foreground=INK, bordercolor=CARD, **flat)
         style.map("Treeview", background=[("selected", SELECTION)], foreground=[("selected", INK)])
         thumb = "#c3c9d4"
-        hidden = [("disabled", CARD)]  # while everything shows
+        hidden = [("disabled", CARD)]  # ttk disables a scrollbar when everything is visible
         style.configure("Vertical.TScrollbar", troughcolor=CARD, bordercolor=CARD, arrowsize=gap)
-        style.configure("Vertical.TScrollbar", gripcount=0, gripsize=0)  # Tk 8.6; Tk 9
+        style.configure("Vertical.TScrollbar", gripcount=0, gripsize=0)  # the names in Tk 8.6 and in Tk 9
         style.configure("Vertical.TScrollbar", background=thumb, lightcolor=thumb, darkcolor=thumb)
         style.map("Vertical.TScrollbar", background=hidden, lightcolor=hidden, darkcolor=hidden)
         part = ("Vertical.Scrollbar.thumb", {"expand": "1", "sticky": "nswe"})
         style.layout("Vertical.TScrollbar", [("Vertical.Scrollbar.trough", {"sticky": "ns", "children": [part]})])  # type: ignore[list-item]
 
     def key(self, words: str) -> str:
-        """The name of a key, as it is called here."""
+        """Returns the words with the names that keys have on this system: macOS has Command instead of Ctrl."""
         return words.replace("Ctrl", "Command") if self.is_mac else words
 
     def card(self, parent: tk.Misc) -> tk.Frame:
-        """A white field with a thin line around it."""
+        """Creates a white frame with a thin border."""
         card = tk.Frame(parent, background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
         card.rowconfigure(0, weight=1)
         card.columnconfigure(0, weight=1)
@@ -551,46 +542,47 @@ class Looks:
 
     def menu(self, parent: tk.Misc) -> tk.Menu:
         menu = tk.Menu(parent, tearoff=False, font=self.text)
-        if self.is_x11:  # elsewhere it looks like the system's
+        if self.is_x11:  # other systems draw menus in their own style
             menu.configure(background=CARD, foreground=INK, activebackground=SELECTION, activeforeground=INK)
             menu.configure(relief="solid", borderwidth=1, activeborderwidth=self.gap // 2)
         return menu
 
     @staticmethod
-    def show_focus(card: tk.Frame, widget: tk.Misc) -> None:
-        """The line around the card shows that the widget in it has the keyboard."""
+    def fill(card: tk.Frame, widget: tk.Text | ttk.Treeview) -> None:
+        """Puts the widget into the card; the card's border shows when the widget has the keyboard focus."""
+        widget.grid(row=0, column=0, sticky="nsew")
         widget.bind("<FocusIn>", lambda _: card.configure(highlightbackground=ACCENT), add=True)
         widget.bind("<FocusOut>", lambda _: card.configure(highlightbackground=LINE), add=True)
 
-    def text_box(self, parent: tk.Misc, height: int) -> tk.Text:
-        text = tk.Text(parent, height=height, width=20, font=self.text, wrap="word", padx=self.gap, pady=self.gap // 2)
+    def text_box(self, parent: tk.Misc) -> tk.Text:
+        text = tk.Text(parent, height=1, width=20, font=self.text, wrap="word", padx=self.gap, pady=self.gap // 2)
         text.configure(relief="flat", insertbackground=INK, inactiveselectbackground="#dfe6f3", **FLAT)
         for key, there in (("<Tab>", text.tk_focusNext), ("<Shift-Tab>", text.tk_focusPrev)):
             text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
         return text
 
     def table(self, parent: tk.Misc, columns: tuple[str, ...], height: int) -> ttk.Treeview:
-        """A list in which one row can be chosen. Other than a Listbox it measures nothing that it does not draw."""
+        """Creates a list in which one row can be selected. Unlike a Listbox, it measures only rows that it draws."""
         made = ttk.Treeview(parent, columns=columns, show="", height=height, selectmode="browse")
         for key, row in (("<Home>", 0), ("<End>", -1)):
             made.bind(key, lambda _, row=row: choose_row(made, row))  # type: ignore[misc]
-        for key, row in (("<Down>", 0), ("<Up>", -1)):  # Tk's own keys lead only from one row to the next
+        for key, row in (("<Down>", 0), ("<Up>", -1)):  # Tk's own keys only move from a row that has the focus
             made.bind(key, lambda _, row=row: None if made.focus() else choose_row(made, row))  # type: ignore[misc]
         return made
 
     @staticmethod
-    def scroll(view: Any, column: int = 1) -> ttk.Scrollbar:
-        """A scrollbar on the right of what it scrolls."""
+    def scroll(view: Any) -> ttk.Scrollbar:
+        """Adds a scrollbar to the right of the widget."""
         made = ttk.Scrollbar(view.master, command=view.yview)
-        made.grid(row=0, column=column, sticky="ns")
+        made.grid(row=0, column=1, sticky="ns")
         view.configure(yscrollcommand=made.set)
         return made
 
 
 def shortened(text: str, text_font: font.Font, width: int) -> str:
-    """The text, with its middle left out if it is wider than `width` px: the number in "Ann 2" is part of the name.
+    """Returns the text, with its middle left out if it is wider than `width` px: the number in "Ann 2" must stay.
 
-    By bisection: measuring letters for the first time is slow.
+    Bisects, because measuring letters for the first time is slow.
     """
     if text_font.measure(text) <= width:
         return text
@@ -605,27 +597,32 @@ def shortened(text: str, text_font: font.Font, width: int) -> str:
     return f"{text[:fits]}\u2026{end}"
 
 
+def bind(widget: tk.Misc, events: Iterable[str], action: Callable[[Any], object]) -> None:
+    """Binds those events that this Tk has: Windows lacks some keys, Tk 9 some mouse buttons, Tk 8.6 the touchpad."""
+    for event in events:
+        with contextlib.suppress(tk.TclError):
+            widget.bind(event, action, add=True)
+
+
 def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
-    """Both Enter keys; and nothing else happens to them."""
+    """Binds both Enter keys to the action, instead of what Tk does with them."""
 
     def act(_: object) -> str:
         action()
         return "break"
 
-    widget.bind("<Return>", act)
-    with contextlib.suppress(tk.TclError):  # Windows has no such key
-        widget.bind("<KP_Enter>", act)
+    bind(widget, ("<Return>", "<KP_Enter>"), act)
 
 
 def on_change(entry: ttk.Entry, action: Callable[[], object]) -> None:
-    """By keys or by mouse; Tk tells of it just before."""
+    """Calls the action whenever the text may have changed, by keys or by mouse."""
 
     def act() -> None:
-        if entry.winfo_exists():  # the key may have been Escape, and the page is gone
+        if entry.winfo_exists():  # Escape may have closed the page
             action()
 
-    for way in ("<Key>", "<KeyRelease>", "<<Cut>>", "<<Paste>>", "<<PasteSelection>>"):
-        entry.bind(way, lambda _: entry.after_idle(act), add=True)
+    events = ("<Key>", "<KeyRelease>", "<<Cut>>", "<<Paste>>", "<<PasteSelection>>")
+    bind(entry, events, lambda _: entry.after_idle(act))
 
 
 def copy(widget: tk.Misc, text: str) -> None:
@@ -634,18 +631,17 @@ def copy(widget: tk.Misc, text: str) -> None:
 
 
 def show(widget: tk.Widget, on: bool) -> None:
-    """Whether it shows, at its place in the grid."""
+    """Shows the widget at its place in the grid, or hides it."""
     if on:
         widget.grid()
     else:
         widget.grid_remove()
 
 
-def place(widget: tk.Widget, **options: Any) -> None:
-    """At this place in the grid; whether it shows does not change, and at first it does not."""
-    is_shown = widget.winfo_manager() != ""
+def place_hidden(widget: tk.Widget, **options: Any) -> None:
+    """Gives the widget a place in the grid, but does not show it yet."""
     widget.grid(**options)
-    show(widget, is_shown)
+    widget.grid_remove()
 
 
 def choose_row(table: ttk.Treeview, number: int) -> str:
@@ -657,54 +653,71 @@ def choose_row(table: ttk.Treeview, number: int) -> str:
     return "break"
 
 
+def in_a_row(gap: int, *widgets: tk.Widget, stretched: int = 0) -> None:
+    """Places the widgets side by side in their parent, `gap` px apart; column `stretched` takes the remaining width."""
+    for column, widget in enumerate(widgets):
+        widget.grid(row=0, column=column, sticky="ew", padx=(0, 0 if widget is widgets[-1] else gap))
+    widgets[0].master.columnconfigure(stretched, weight=1)
+
+
+def edit(entry: ttk.Entry) -> None:
+    """Focuses the entry and selects its text, so that typing replaces it."""
+    entry.focus_set()
+    entry.selection_range(0, "end")
+
+
 def go_to(widget: tk.Misc | None) -> str:
     if widget is not None:
         widget.focus_set()
     return "break"
 
 
+def wheel_turn(event: tk.Event[tk.Misc]) -> int:
+    """Returns 1 for a turn down, -1 for a turn up. Before Tk 9, X11 reports the wheel as buttons 4 and 5."""
+    return 1 if event.num == 5 or event.delta < 0 else -1
+
+
 def way_down(delta: int) -> int:
-    """What a touchpad says: the way across is in the upper 16 bits, the way down in the lower ones, with their sign."""
+    """Returns the vertical part of a touchpad's `delta`: its lower 16 bits, signed. The upper ones are horizontal."""
     return (delta & 0x7FFF) - (delta & 0x8000)
 
 
-Command = tuple[str, Callable[[], object]]  # of a menu: its words, and what it does
+Command = tuple[str, Callable[[], object]]  # an entry of a menu: its words and its action
 
 
 def as_command(widget: ttk.Button) -> Command:
-    """The same in a menu."""
+    """Returns a menu entry that does the same as the button."""
     return str(widget.cget("text")), widget.invoke
 
 
 def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
-    """A button that Enter presses too, not only the space bar."""
+    """Creates a button that Enter presses as well as the space bar."""
     made = ttk.Button(parent, text=text, command=action, style=style)
     on_enter(made, made.invoke)
     return made
 
 
 def wrapped(parent: tk.Misc, style: str = "TLabel", **options: Any) -> ttk.Label:
-    """A label that breaks its text where its width ends."""
+    """Creates a label that wraps its text at its own width."""
     label = ttk.Label(parent, style=style, **options)
-    label.bind("<Configure>", lambda event: label.configure(wraplength=max(event.width, 1)))
+    label.bind("<Configure>", lambda event: label.configure(wraplength=max(event.width - 4, 1)))  # px, less the border
     return label
 
 
-# What a key with Control does where its letter is not Latin: by the place of the key (X11: evdev's code + 8; Windows:
-# the virtual key), as on a US keyboard.
-_X11_LETTERS = {24 + place: letter for place, letter in enumerate("qwertyuiop")}
-_X11_LETTERS.update({38 + place: letter for place, letter in enumerate("asdfghjkl")})
-_X11_LETTERS.update({52 + place: letter for place, letter in enumerate("zxcvbnm")})
+# With a layout whose letters are not Latin, shortcuts use the position of the key on a US keyboard. X11 reports the
+# position as a keycode (evdev's code + 8), Windows as a virtual key.
+_X11_ROWS = {24: "qwertyuiop", 38: "asdfghjkl", 52: "zxcvbnm"}
+_X11_LETTERS = {first + place: letter for first, row in _X11_ROWS.items() for place, letter in enumerate(row)}
 
 
 def latin_letter(event: tk.Event[tk.Misc]) -> str:
-    """The Latin letter at the place of the pressed key, if the keyboard layout has another letter there; or ""."""
+    """Returns "" or, if the layout has another letter there, the Latin letter at the position of the pressed key."""
     keysym = event.keysym
     if len(keysym) == 1 and keysym.isascii():
         return ""
     if sys.platform == "win32":
         return chr(event.keycode).lower() if ord("A") <= event.keycode <= ord("Z") else ""
-    # X11 names letters of other scripts "Greek_psi" or "U10D0"; Latin ones with a sign are "odiaeresis" and the like.
+    # X11 names letters of other scripts "Greek_psi" or "U10D0", but Latin letters with accents "odiaeresis" and so on.
     is_other_script = re.fullmatch("(?!dead_)[A-Za-z]+_.+|U[0-9A-Fa-f]{3,}", keysym)
     return _X11_LETTERS.get(event.keycode, "") if is_other_script and sys.platform != "darwin" else ""
 
@@ -713,10 +726,10 @@ _EDITING = {"a": "<<SelectAll>>", "c": "<<Copy>>", "v": "<<Paste>>", "x": "<<Cut
 
 
 def bind_shortcuts(root: tk.Tk, shortcuts: dict[str, Callable[[], str]]) -> None:
-    """Control (Command on macOS) and a letter, in the whole window, whether Caps Lock is on or not.
+    """Binds Control (Command on macOS) with a letter, in the whole window, with and without Caps Lock.
 
-    Tk binds Ctrl+C and the like to Latin letters; with a Russian, Greek, Hebrew, Arabic ... keyboard the place of the
-    key counts.
+    Tk binds Ctrl+C and the like to Latin letters. With a Russian, Greek, Hebrew or Arabic layout, the position of the
+    key counts (not on macOS).
     """
 
     def press_latin(event: tk.Event[tk.Misc]) -> str | None:
@@ -729,7 +742,7 @@ def bind_shortcuts(root: tk.Tk, shortcuts: dict[str, Callable[[], str]]) -> None
         return None
 
     control = "Command" if root.tk.call("tk", "windowingsystem") == "aqua" else "Control"
-    for where in ("Text", "TEntry", str(root)):  # in the first two, the same keys move the cursor
+    for where in ("Text", "TEntry", str(root)):  # in the first two, Ctrl+F would otherwise move the cursor
         for letter, action in shortcuts.items():
             for key in (letter, letter.upper()):
                 root.bind_class(where, f"<{control}-{key}>", lambda _, action=action: action())  # type: ignore[misc]
@@ -738,78 +751,63 @@ def bind_shortcuts(root: tk.Tk, shortcuts: dict[str, Callable[[], str]]) -> None
 
 # ------------------------------------------------------------------------------------------------------------ widgets
 
-Chunks = list[object]  # text, tags, text, tags ... as Tk's insert takes them
-
-
-def _as_tk_counts(text: str) -> str:
-    """Before version 9, a character outside the basic plane takes two columns."""
-    return text if tk.TkVersion >= 9 else re.sub("[\U00010000-\U0010ffff]", "\\g<0>\0", text)
+Chunks = list[object]  # text and tags in turn, as Tk's insert takes them
 
 
 class Log:
-    """The messages, read-only. What is added shows at `flush`, with one insert and one scroll for all of it.
+    """Shows the messages, read-only. `flush` draws everything added since the last time, in one insert and one scroll.
 
-    Each message has as many lines in the widget as its `height` says, so that a line leads to its message and back.
-    Below everything that the room has said stand the person's own lines that are still on their way. That part, from
-    the mark "own", is drawn anew at each flush.
+    Each message takes `height` lines of the widget, so a line number leads to its message and back. The person's own
+    messages that the room has not confirmed yet are below all others, after the mark "own". `flush` draws that part
+    again each time.
     """
 
-    def __init__(self, parent: tk.Misc, looks: Looks, focus_composer: Callable[[], None]) -> None:
+    def __init__(self, parent: tk.Misc, looks: Looks) -> None:
         self._looks = looks
-        self._focus_composer = focus_composer
         self.frame = looks.card(parent)
-        self.text = looks.text_box(self.frame, height=1)
-        self.text.grid(row=0, column=0, sticky="nsew")
-        self.scrollbar = looks.scroll(self.text)
+        text = self.text = looks.text_box(self.frame)
+        looks.fill(self.frame, text)
+        self.scrollbar = looks.scroll(text)
         self.scrollbar.configure(command=self.scroll)
-        looks.show_focus(self.frame, self.text)
-        self.text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
+        text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
         self.jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
-        self.follows = True  # the end; until the reader scrolls up
-        self._asking = ""  # what Tk calls the question whether the reader sees the end, until it is asked
+        self.jump.configure(takefocus=False)  # the button comes and goes, and Ctrl+End in the log does the same
+        self.follows = True  # whether the log stays at its end; False after the reader has scrolled up
+        self._asking = ""  # id of the scheduled call of _notice_end; "" for none
         self._new = 0  # messages below what the reader sees
-        self._drawn_messages: list[Message] = []  # the oldest first
-        self._added: list[Message] = []  # to be drawn
+        self._drawn_messages: list[Message] = []  # oldest first
+        self._added: list[Message] = []  # not drawn yet
         self._own_changed = False
         self.on_their_way: dict[int, str] = {}  # id -> text
-        self._names: dict[str, str] = {}  # name -> as it fits into its column
+        self._fitting = functools.lru_cache(LOG_LINES)(self._measure)
         self._handed_out = ""
         self._is_narrow = False
-        self._marked = WEB_ADDRESS
+        self.mention = self._marked = WEB_ADDRESS
         self._host = net.HOST
-        self.fit(is_narrow=False)
-        self.text.mark_set("own", "end-1c")
-        self.text.mark_gravity("own", "left")
-        self._bind()
-
-    def _bind(self) -> None:
-        text = self.text
+        text.mark_set("own", "end-1c")
+        text.mark_gravity("own", "left")
         text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
         text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
-        text.tag_bind("link", "<Double-Button-1>", lambda _: None)  # nor does a triple one open the page again
-        ways = ["<MouseWheel>", "<Button-4>", "<Button-5>", "<TouchpadScroll>", "<Key>"]
-        ways += ["<B1-Motion>", "<B1-Leave>", "<B2-Motion>"]
-        for way in ways:
-            with contextlib.suppress(tk.TclError):  # TouchpadScroll is new in Tk 9, which lacks the buttons
-                text.bind(way, lambda _: self._reader_scrolls(), add=True)
+        text.tag_bind("link", "<Double-Button-1>", lambda _: None)  # a double click opens the page only once
+        wheel = ("<MouseWheel>", "<Button-4>", "<Button-5>", "<TouchpadScroll>")
+        bind(text, (*wheel, "<Key>", "<B1-Motion>", "<B1-Leave>", "<B2-Motion>"), lambda _: self._reader_scrolls())
         text.bind("<Up>", lambda _: self._step(-1))
         text.bind("<Down>", lambda _: self._step(1))
         on_enter(text, self._follow_first_link)
         text.bind("<<Copy>>", lambda _: self._copy())
         for kind in ("STRING", "UTF8_STRING"):
             text.selection_handle(self._hand_out, selection="PRIMARY", type=kind)
-        self.jump.bind("<Unmap>", lambda _: self._jump_went())
 
     def fit(self, *, is_narrow: bool) -> None:
-        """Margins and columns for the font as it is now; in a narrow window a message goes on below its name."""
+        """Sets margins and columns for the current font. In a narrow window, the text goes on below the name."""
         looks, text = self._looks, self.text
         self._is_narrow = is_narrow
-        if self._asking:  # what moves now is not moved by the reader
+        if self._asking:  # check now: only the reader's own scrolling may change `follows`, not the new layout
             text.winfo_toplevel().after_cancel(self._asking)
-            self._asking = ""
-        self._names.clear()
-        space = max(looks.gap, looks.text.measure(" "))  # a tab is never narrower than a blank
+            self._notice_end()
+        self._fitting.cache_clear()
+        space = max(looks.gap, looks.text.measure(" "))  # a tab is at least as wide as a blank
         time_width = looks.small.measure("00:00") + space
         column = time_width + (NARROW_NAME_WIDTH if is_narrow else NAME_WIDTH) * looks.digit + space
         indent = 2 * looks.gap if is_narrow else column
@@ -832,12 +830,12 @@ class Log:
         text.tag_raise("sel")
 
     def begin(self, welcome: net.Welcome) -> None:
-        """From now on the host's name stands out, and so does "@Ann" for Ann, but not "@Anna" or "@Ann 2"."""
+        """From now on, highlights the host's name and mentions: for Ann "@Ann", but not "@Anna" or "@Ann 2"."""
         self._host = welcome.host or net.HOST
         self.mention = mention(welcome.name)
         self._marked = re.compile(f"{WEB_ADDRESS.pattern}|{self.mention.pattern}", re.IGNORECASE)
 
-    # What is added and changed.
+    # Adding and changing messages.
 
     def add(self, message: Message) -> None:
         self._added.append(message)
@@ -845,7 +843,7 @@ class Log:
             self._new += 1
 
     def add_note(self, text: str, *, wrong: bool = False) -> Message:
-        """A quiet line that nobody said, and that is not saved."""
+        """Adds a quiet note by this program, which is not saved."""
         message = Message(time.time(), text, tags=("wrong",) if wrong else ())
         self.add(message)
         return message
@@ -855,44 +853,40 @@ class Log:
         self._own_changed = True
 
     def remove_on_its_way(self, number: int) -> str | None:
-        """The text of the person's own line that was answered."""
+        """Removes one of the person's own messages, which the room has answered. Returns its text, if there is one."""
         self._own_changed = True
         return self.on_their_way.pop(number, None)
 
     def remove(self, message: Message) -> None:
-        self._replace(message, None)
+        self.redraw(message, is_gone=True)
 
-    def redraw(self, message: Message) -> None:
-        """It looks different from now on."""
-        self._replace(message, message)
-
-    def _replace(self, message: Message, by: Message | None) -> None:
+    def redraw(self, message: Message, *, is_gone: bool = False) -> None:
+        """Draws a message again because it has changed, or removes it."""
         self.flush()
-        if message not in self._drawn_messages:  # so old that it is no longer drawn
+        if message not in self._drawn_messages:  # too old to be drawn
             return
-        index = self._drawn_messages.index(message)
-        line = 1 + sum(earlier.height for earlier in self._drawn_messages[:index])
+        line = self._line_of(message)
+        end = line + message.height
         with self._writable():
-            if by is not None:
-                self.text.delete(f"{line}.0", f"{line + message.height - 1}.end")
-                chunks = self._chunks(by)
+            if is_gone:
+                self._drawn_messages.remove(message)
+                first, last = (f"{line - 1}.end", f"{end - 1}.end") if line > 1 else ("1.0", f"{end}.0")
+                self.text.delete(first, last)
+            else:
+                self.text.delete(f"{line}.0", f"{end - 1}.end")
+                chunks = self._chunks(message)
                 chunks[0] = ""  # the line is there already
                 self.text.insert(f"{line}.0", *chunks)  # type: ignore[arg-type]
-            else:
-                del self._drawn_messages[index]
-                first = f"{line - 1}.end" if line > 1 else "1.0"
-                last = f"{line + message.height - 1}.end" if line > 1 else f"{line + message.height}.0"
-                self.text.delete(first, last)
             height = sum(each.height for each in self._drawn_messages)
             self.text.mark_set("own", f"{height}.end" if height else "1.0")
         self.text.configure(cursor="arrow")
         if self.follows:
             self.go_to_end()
 
-    # How a message is drawn. The first chunk is always the newline that ends the message before.
+    # Drawing a message. The first chunk is always the newline that ends the previous message.
 
     def _chunks(self, message: Message) -> Chunks:
-        """Also notes the message's height."""
+        """Returns the chunks to insert for the message, and sets its height."""
         margins = "text" if message.who else "quiet"
         body = self._said(message) if message.who else [drawable(message.text), (margins, *message.tags)]
         if message.link is not None and not message.is_deleted:
@@ -912,10 +906,10 @@ class Log:
         return chunks
 
     def _marked_text(self, text: str, tags: tuple[str, ...]) -> Chunks:
-        """Words, with links where web addresses are, and mentions of the person's own name."""
+        """Returns the text as chunks, with web addresses marked as links and the person's own name as a mention."""
         if "://" not in text and "@" not in text:
             return [drawable(text), tags]
-        parts = drawn_parts(text)  # a long address is drawn on several lines
+        parts = drawn_parts(text)  # of the whole text, because a line break may be inside an address
         chunks: Chunks = []
         rest = 0
         for match in itertools.islice(self._marked.finditer(text), MOST_MARKED):
@@ -926,19 +920,15 @@ class Log:
             rest = end
         return [*chunks, "".join(parts[rest:]), tags]
 
-    def _fitting(self, name: str) -> str:
-        """The name as it fits into its column."""
-        if name not in self._names:
-            if len(self._names) > LOG_LINES:
-                self._names.clear()
-            width = (NARROW_NAME_WIDTH if self._is_narrow else NAME_WIDTH) * self._looks.digit
-            self._names[name] = shortened(drawable_name(name), self._looks.bold, width)
-        return self._names[name]
+    def _measure(self, name: str) -> str:
+        """Returns the name, shortened to the width of its column."""
+        width = (NARROW_NAME_WIDTH if self._is_narrow else NAME_WIDTH) * self._looks.digit
+        return shortened(drawable_name(name), self._looks.bold, width)
 
-    # How it shows.
+    # Showing messages.
 
     def flush(self) -> None:
-        """Draws what was added since the last time."""
+        """Draws what was added since the last call."""
         if not self._added and not self._own_changed:
             return
         added, self._added = self._added, []
@@ -946,12 +936,14 @@ class Log:
             self.text.delete("own", "end-1c")
             chunks = [chunk for message in added for chunk in self._chunks(message)]
             if chunks:
-                if not self._drawn_messages:
-                    chunks[0] = ""  # no empty line at the top
-                self._append(chunks)
+                if not self._drawn_messages:  # no empty line at the top
+                    chunks[0] = ""
+                self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
                 self._drawn_messages += added
             self.text.mark_set("own", "end-1c")
-            self._append([chunk for text in self.on_their_way.values() for chunk in self._on_its_way(text)])
+            for text in self.on_their_way.values():
+                chunks = ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), drawable(text), ("text", "sending")]
+                self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
             self._trim()
         self._own_changed = False
         if self.follows:
@@ -960,15 +952,8 @@ class Log:
             self.jump.configure(text=Words.new_lines.format(number=self._new))
             self.jump.place(relx=1, rely=1, x=-3 * self._looks.gap, y=-self._looks.gap, anchor="se")
 
-    def _append(self, chunks: Chunks) -> None:
-        if chunks:
-            self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
-
-    def _on_its_way(self, text: str) -> Chunks:
-        return ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), drawable(text), ("text", "sending")]
-
     def _trim(self) -> None:
-        """Deletes the oldest messages; later than usual while the reader is up there."""
+        """Deletes the oldest lines beyond LOG_LINES; later, at twice as many, while the reader is scrolled up."""
         lines = int(self.text.index("end-1c").split(".")[0])
         if lines <= (LOG_LINES if self.follows else 2 * LOG_LINES) + LOG_SLACK:
             return
@@ -987,7 +972,7 @@ class Log:
         finally:
             self.text.configure(state="disabled")
 
-    # Following the end. Only the reader's own scrolling changes whether the log follows; everything else keeps it.
+    # Following the end. Only the reader's own actions change `follows`; everything else leaves it alone.
 
     def go_to_end(self) -> None:
         self.follows = True
@@ -996,12 +981,17 @@ class Log:
         self.text.see("end")
 
     def scroll(self, *to: object) -> None:
-        """The reader scrolls, in the way that Tk's scrollbars ask for it."""
+        """Scrolls for the reader; takes the arguments that Tk's scrollbars pass."""
         self.text.yview(*to)
         self._reader_scrolls()
 
+    def see(self, index: str) -> None:
+        """Scrolls to this index for the reader."""
+        self.text.see(index)
+        self._reader_scrolls()
+
     def _reader_scrolls(self) -> None:
-        """Asked once it has happened: can the reader see the end?"""
+        """Schedules a check of whether the reader can see the end, after Tk has scrolled."""
         if not self._asking:
             self._asking = self.text.winfo_toplevel().after_idle(self._notice_end)
 
@@ -1014,7 +1004,7 @@ class Log:
                 self.jump.place_forget()
 
     def _scrolled(self, first: float, last: float) -> None:
-        """Tk says which part shows. A new size, line or font must not hide the end from a reader who follows it."""
+        """Updates the scrollbar. A new size, line or font must not hide the end from a reader who follows it."""
         self.scrollbar.set(first, last)
         if self.follows and float(last) < 1.0:
             self.text.winfo_toplevel().after_idle(self._stay_at_end)
@@ -1023,15 +1013,10 @@ class Log:
         if self.text.winfo_exists() and self.follows:
             self.text.see("end")
 
-    def _jump_went(self) -> None:
-        """What is typed next would be lost if the button still had the keyboard."""
-        if self.jump.focus_lastfor() is self.jump:
-            self._focus_composer()
-
-    # What the reader does.
+    # The reader's actions.
 
     def message_at(self, index: str) -> Message | None:
-        """The message that is drawn at this index of the widget; None if there is none."""
+        """Returns the message that is drawn at this index of the widget, or None."""
         line = int(self.text.index(index).split(".")[0])
         for message in self._drawn_messages:
             line -= message.height
@@ -1039,32 +1024,36 @@ class Log:
                 return message
         return None
 
+    def _line_of(self, message: Message) -> int:
+        """Returns the number of the message's first line in the widget."""
+        return 1 + sum(each.height for each in self._drawn_messages[: self._drawn_messages.index(message)])
+
     def chosen(self) -> Message | None:
-        """The message that was chosen with the arrow keys."""
+        """Returns the message that was chosen with the arrow keys, or None."""
         return self.message_at("chosen.first") if self.text.tag_ranges("chosen") else None
 
     def _step(self, step: int) -> str:
-        """Up and Down choose a message; Enter opens its link, the Menu key shows its actions."""
+        """Chooses the next message up or down. Enter then opens its link, and the Menu key shows its actions."""
         if not self._drawn_messages:
             return "break"
         chosen = self.chosen()
         index = len(self._drawn_messages) - 1
         if chosen is not None:
             index = min(max(self._drawn_messages.index(chosen) + step, 0), index)
-        line = 1 + sum(message.height for message in self._drawn_messages[:index])
+        message = self._drawn_messages[index]
+        line = self._line_of(message)
         self.text.tag_remove("chosen", "1.0", "end")
-        self.text.tag_add("chosen", f"{line}.0", f"{line + self._drawn_messages[index].height}.0")
-        self.text.see(f"{line}.0")
-        self._reader_scrolls()
+        self.text.tag_add("chosen", f"{line}.0", f"{line + message.height}.0")
+        self.see(f"{line}.0")
         return "break"
 
     def _follow_first_link(self) -> None:
-        """Of the chosen message."""
+        """Follows the first link of the chosen message."""
         if self.text.tag_ranges("chosen") and (at := self.text.tag_nextrange("link", "chosen.first", "chosen.last")):
             self._follow_link(at[0])
 
     def _follow_link(self, index: str) -> None:
-        """A web address, or the word that its message ends with."""
+        """Opens the web address at this index, or runs the action of the words at the end of the message."""
         at = self.text.tag_prevrange("link", f"{index} +1c")
         if not at:
             return
@@ -1076,7 +1065,7 @@ class Log:
             show_page(original_part(message.text, *(len(self.text.get(begin, end)) for end in at)))
 
     def selected(self) -> str:
-        """What is selected, as it is copied: within the text of one message exactly that, otherwise whole messages."""
+        """Returns the selection as it is copied: the exact part of one message's text, or else whole messages."""
         text = self.text
         if not text.tag_ranges("sel"):
             return ""
@@ -1095,10 +1084,10 @@ class Log:
         return copied(self._drawn_messages[start_index:end_index])
 
     def _body_start(self, message: Message) -> str:
-        """Where the text of a message begins."""
-        line = 1 + sum(each.height for each in self._drawn_messages[: self._drawn_messages.index(message)])
-        found = self.text.tag_nextrange("body", f"{line}.0")
-        return found[0] if found else f"{line}.0"
+        """Returns the index where the message's text begins."""
+        line = f"{self._line_of(message)}.0"
+        found = self.text.tag_nextrange("body", line)
+        return found[0] if found else line
 
     def _copy(self) -> str:
         if text := self.selected():
@@ -1106,77 +1095,43 @@ class Log:
         return "break"
 
     def _hand_out(self, first: str, length: str) -> str:
-        """A piece of what is selected: on X11, the middle mouse button asks for one after the other."""
+        """Returns a piece of the selection: on X11, a paste with the middle mouse button asks for piece after piece."""
         if first == "0":
             self._handed_out = self.selected()
         return self._handed_out[int(first) : int(first) + int(length)]
 
-    def find(self, wanted: str, *, backwards: bool) -> bool:
-        """Marks the places and shows the next one, at first the last. Whether there is any."""
-        text = self.text
-        is_first = not text.tag_ranges("found now")
-        here = text.index("end" if is_first else "found now.first" if backwards else "found now.last")
-        self.end_find()
-        places = self._places(wanted) if wanted else []
-        if not places:
-            return False
-        text.tag_add("found", *(f"{line}.{column}" for line, *columns in places for column in columns))
-        line, column = map(int, here.split("."))
-        earlier = sum(at < (line, column) for at in places)
-        line, first, last = places[earlier - 1 if backwards or is_first else earlier % len(places)]
-        text.tag_add("found now", f"{line}.{first}", f"{line}.{last}")
-        text.tag_raise("found now", "found")
-        text.see(f"{line}.{first}")
-        self._reader_scrolls()
-        return True
-
-    def _places(self, wanted: str) -> list[tuple[int, int, int]]:
-        """Line, column and column of the end. Tk 8.6's own search dies if it ignores the case of an emoji."""
-        pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
-        lines = _as_tk_counts(self.text.get("1.0", "end-1c")).split("\n")
-        newest = (
-            (number, *match.span())
-            for number in range(len(lines), 0, -1)
-            for match in reversed([*pattern.finditer(lines[number - 1])])
-        )
-        return sorted(itertools.islice(newest, MOST_FOUND))
-
-    def end_find(self) -> None:
-        for tag in ("found", "found now"):
-            self.text.tag_remove(tag, "1.0", "end")
-
 
 def mention(name: str) -> re.Pattern[str]:
-    """ "@Ann", but not "@Anna" or "@Ann 2"; Chinese and Japanese text may follow at once, as it has no spaces."""
+    """Returns a pattern for "@Ann", not "@Anna" or "@Ann 2"; Chinese or Japanese text may follow directly."""
     follows = "" if re.search(r"[^\x00-\u2e7f]$", name) else r"(?![^\W\u2e80-\uffff])"
     return re.compile(rf"@{re.escape(drawable_name(name))}{follows}(?! ?\d)", re.IGNORECASE)
 
 
-class Composer:
-    """The box for typing: Enter sends, Shift+Enter makes a new line, up to six lines high.
+HINT_PLACE = {"x": 0, "rely": 0.5, "anchor": "w", "relwidth": 1}  # options of `place` for the hint in the empty box
 
-    Only sending ever empties it. `send` gets the text, tidied and not too long.
+
+class Composer:
+    """The box for typing: Enter sends, Shift+Enter starts a new line. The box grows to COMPOSER_LINES, then it scrolls.
+
+    Only sending empties the box. `send` is called with the text, tidied and not too long.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
         self._looks = looks
         self._send = send
         self.frame = looks.card(parent)
-        self.text = looks.text_box(self.frame, height=1)
+        self.text = looks.text_box(self.frame)
         self.text.configure(pady=looks.gap * 3 // 4, undo=True, maxundo=200)
-        self.text.grid(row=0, column=0, sticky="nsew")
-        looks.show_focus(self.frame, self.text)
+        looks.fill(self.frame, self.text)
         self.problem = ttk.Label(parent, style="Wrong.TLabel")
         self.hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
         self.hint.configure(anchor="w", justify="left")
         self.hint.bind("<Button-1>", lambda _: self.text.focus_set())
-        for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # they are for the box, which it covers
+        for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # events for the box, which the hint covers
             self.hint.bind(way, lambda event, way=way: self.text.event_generate(way, x=event.x, y=event.y))
-        self._show_hint()
+        self.hint.place(HINT_PLACE)
         on_enter(self.text, self.send)
-        self.text.bind("<Shift-Return>", lambda _: None)  # Tk's own: a new line
-        with contextlib.suppress(tk.TclError):  # Windows has no such key
-            self.text.bind("<Shift-KP_Enter>", lambda _: self.insert("\n"))
+        bind(self.text, ("<Shift-Return>", "<Shift-KP_Enter>"), lambda _: self.insert("\n"))
         self.text.bind("<<Paste>>", lambda _: self.paste("CLIPBOARD"))
         self.text.bind("<<PasteSelection>>", self._paste_at)
         self.text.bind("<<Modified>>", lambda _: self._modified())
@@ -1186,46 +1141,46 @@ class Composer:
         return self.text.get("1.0", "end-1c")
 
     def send(self) -> None:
-        self.text.focus_set()  # a click on Send took the keyboard away
+        self.text.focus_set()  # if Enter or the space bar pressed Send, that button has the focus
         text = tidy(net.clean_text(self.get()))
         if self.is_blocked or self._show_problem(text):
             return
         self.text.delete("1.0", "end")
         self.text.edit_reset()
         if text:
-            self._send(text)  # last: it may have been "exit", and the box is gone
+            self._send(text)  # last, because "exit" may close the page and destroy the box
 
     @property
     def is_blocked(self) -> bool:
         return str(self.text.cget("state")) == "disabled"
 
     def give_back(self, text: str) -> None:
-        """Puts a text that was not sent here again, below what is being written."""
+        """Puts an earlier text into the box again, below what is already there."""
         self.text.insert("end-1c", f"\n{text}" if self.get() else text)
         self.text.mark_set("insert", "end-1c")
         self.text.see("insert")
         self.text.focus_set()
 
     def block(self, reason: str) -> None:
-        """Nothing can be written for now, and why; "" allows it again. What was written stays."""
+        """Blocks the box, which then shows the reason if it is empty; "" unblocks it. What was written stays."""
         colours = (PAGE, QUIET) if reason else (CARD, INK)
         self.text.configure(state="disabled" if reason else "normal", background=colours[0], foreground=colours[1])
         self.hint.configure(text=reason or Words.hint, background=colours[0])
         self._fit()
 
     def _show_problem(self, text: str) -> bool:
-        """Whether it is too long; if so, the line below the box says by how much."""
+        """Returns True if the text is too long, and shows by how much in a line below the box."""
         problem = ""
         if (characters := len(text) - net.MAX_TEXT) > 0:
-            problem = (Words.too_long if characters > 1 else Words.too_long_1).format(number=characters)
+            problem = counted(characters, *Words.too_long)
         elif (lines := text.count("\n") + 1 - net.MAX_TEXT_LINES) > 0:
-            problem = (Words.too_many_lines if lines > 1 else Words.too_many_lines_1).format(number=lines)
+            problem = counted(lines, *Words.too_many_lines)
         self.problem.configure(text=problem)
         show(self.problem, problem != "")
         return problem != ""
 
     def insert(self, text: str) -> str:
-        """As if it had been typed there."""
+        """Inserts the text at the cursor, or in place of the selection, as if it had been typed."""
         if self.text.tag_ranges("sel"):
             self.text.delete("sel.first", "sel.last")
         self.text.insert("insert", text)
@@ -1233,15 +1188,15 @@ class Composer:
         return "break"
 
     def paste(self, selection: str) -> str:
-        """The one way for everything that is pasted: CLIPBOARD, or on X11 PRIMARY, what is selected somewhere."""
+        """Inserts the CLIPBOARD or, on X11, PRIMARY, the text selected in any window. Every paste comes here."""
         if not self.is_blocked:
-            with contextlib.suppress(tk.TclError):  # there is nothing, or no text
+            with contextlib.suppress(tk.TclError):  # the selection is empty or is not text
                 pasted: str = self.text.selection_get(selection=selection)  # type: ignore[no-untyped-call]
                 self.insert(net.clean_text(pasted[:MAX_PASTE]))
         return "break"
 
     def _paste_at(self, event: tk.Event[tk.Text]) -> str:
-        """The middle mouse button."""
+        """Pastes at the mouse pointer, for the middle mouse button."""
         self.text.focus_set()
         self.text.tag_remove("sel", "1.0", "end")
         self.text.mark_set("insert", f"@{event.x},{event.y}")
@@ -1250,16 +1205,12 @@ class Composer:
     def _modified(self) -> None:
         if self.text.edit_modified():
             self.text.edit_modified(False)
-            self._show_hint()
+            if self.get():
+                self.hint.place_forget()
+            else:
+                self.hint.place(HINT_PLACE)
             self._show_problem(tidy(self.get()))
             self._fit()
-
-    def _show_hint(self) -> None:
-        """In an empty box."""
-        if self.get():
-            self.hint.place_forget()
-        else:
-            self.hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
 
     def _fit(self) -> None:
         lines = int(self.text.tk.call(self.text, "count", "-displaylines", "1.0", "end"))
@@ -1274,9 +1225,9 @@ class Composer:
 
 
 class Transfers:
-    """The files that are on their way: a row for each, with a bar and a button that cancels it.
+    """Shows the files that are being sent and saved: a row for each, with a progress bar and a button that cancels it.
 
-    What comes shows at `flush`, however often it comes.
+    `show` and `remove` change nothing on the screen; `flush` draws the newest state, however often it changed.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, cancel: Callable[[int], None]) -> None:
@@ -1285,9 +1236,9 @@ class Transfers:
         self.frame = ttk.Frame(parent)
         self.frame.columnconfigure(0, weight=1)
         self._more = ttk.Label(self.frame, style="Quiet.TLabel")
-        place(self._more, row=TRANSFERS_SHOWN, column=0, sticky="w")
+        place_hidden(self._more, row=TRANSFERS_SHOWN, column=0, sticky="w")
         self._running: dict[int, net.Progress] = {}
-        self._rows: dict[int, _TransferRow] = {}
+        self._rows: dict[int, tuple[ttk.Label, ttk.Label, ttk.Progressbar, ttk.Button]] = {}
         self._changed = False
         self._is_narrow = False
 
@@ -1300,7 +1251,7 @@ class Transfers:
         self._changed = True
 
     def remove(self, transfer: int) -> net.Progress | None:
-        """It has ended. What was last known of it."""
+        """Removes a transfer that has ended. Returns its last progress, or None."""
         self._changed = True
         return self._running.pop(transfer, None)
 
@@ -1309,110 +1260,131 @@ class Transfers:
             return
         self._changed = False
         shown = list(self._running)[:TRANSFERS_SHOWN]
-        for transfer in [transfer for transfer in self._rows if transfer not in shown]:
-            self._rows.pop(transfer).close()
+        for transfer in self._rows.keys() - shown:
+            for widget in self._rows.pop(transfer):
+                widget.destroy()
         for number, transfer in enumerate(shown):
-            if transfer not in self._rows:
-                self._rows[transfer] = _TransferRow(self.frame, self._looks, transfer, self._cancel)
-            self._rows[transfer].show(number, self._running[transfer], self._is_narrow)
+            self._show_row(number, self._running[transfer])
         others = len(self._running) - len(shown)
         self._more.configure(text=Words.more_files.format(number=others))
         show(self._more, others > 0)
         show(self.frame, bool(shown))
 
-
-class _TransferRow:
-    def __init__(self, parent: tk.Misc, looks: Looks, transfer: int, cancel: Callable[[int], None]) -> None:
-        self._looks = looks
-        self._name = ttk.Label(parent)
-        self._state = ttk.Label(parent, style="Quiet.TLabel")
-        self._bar = ttk.Progressbar(parent)
-        self._button = button(parent, Words.cancel, lambda: cancel(transfer))
-
-    def show(self, row: int, progress: net.Progress, is_narrow: bool) -> None:
-        digit = self._looks.digit
+    def _show_row(self, number: int, progress: net.Progress) -> None:
+        parent, transfer = self.frame, progress.transfer
+        if transfer not in self._rows:
+            cancel = button(parent, Words.cancel, lambda: self._cancel(transfer))
+            labels = ttk.Label(parent), ttk.Label(parent, style="Quiet.TLabel")
+            self._rows[transfer] = (*labels, ttk.Progressbar(parent), cancel)
+        name, state, bar, _ = self._rows[transfer]
         words = Words.sending_file if progress.is_upload else Words.saving_file
-        name = shortened(drawable_name(progress.filename), self._looks.text, (10 if is_narrow else 40) * digit)
-        self._name.configure(text=words.format(filename=name))
-        self._bar.configure(maximum=max(progress.size, 1), value=progress.done)
-        self._bar.configure(length=(6 if is_narrow else PROGRESS_WIDTH) * digit)
+        digit, most = self._looks.digit, 10 if self._is_narrow else 40
+        filename = shortened(drawable_name(progress.filename), self._looks.text, most * digit)
+        name.configure(text=words.format(filename=filename))
+        bar.configure(maximum=max(progress.size, 1), value=progress.done)
+        bar.configure(length=(6 if self._is_narrow else PROGRESS_WIDTH) * digit)
         if progress.is_waiting:
-            state = Words.file_waiting
+            words = Words.file_waiting
         elif progress.done == progress.size:
-            state = Words.file_finishing
+            words = Words.file_finishing
         else:
-            state = Words.file_progress.format(done=file_size(progress.done), size=file_size(progress.size))
-        self._state.configure(text=state)
-        for column, widget in enumerate((self._name, self._state, self._bar, self._button)):
+            words = Words.file_progress.format(done=file_size(progress.done), size=file_size(progress.size))
+        state.configure(text=words)
+        for column, widget in enumerate(self._rows[transfer]):
             left = self._looks.gap // 2 if column else 0
-            widget.grid(row=row, column=column, sticky="e" if column else "w", padx=(left, 0), pady=1)
-        show(self._state, not is_narrow)
-
-    def close(self) -> None:
-        for widget in (self._name, self._state, self._bar, self._button):
-            widget.destroy()
+            widget.grid(row=number, column=column, sticky="e" if column else "w", padx=(left, 0), pady=1)
+        show(state, not self._is_narrow)
 
 
 class FindBar:
-    """Finds words in the log: Enter goes up, to what was said earlier, Shift+Enter goes down."""
+    """Finds words in the log. Enter goes up to earlier messages, Shift+Enter goes down."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, messages: Log, closed: Callable[[], None]) -> None:
-        self._messages = messages
+        self._log = messages
         self._closed = closed
-        self.frame = ttk.Frame(parent)
-        self.frame.columnconfigure(1, weight=1)
-        ttk.Label(self.frame, text=Words.find).grid(row=0, column=0)
-        self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
-        self.entry.grid(row=0, column=1, sticky="ew", padx=looks.gap // 2)
-        self.state = ttk.Label(self.frame, text=Words.not_found, style="Wrong.TLabel")
-        place(self.state, row=1, column=1, columnspan=4, sticky="w", padx=looks.gap // 2)
-        for column, (sign, backwards) in enumerate((("\u2191", True), ("\u2193", False)), 2):
-            arrow = button(self.frame, sign, lambda backwards=backwards: self.find(backwards=backwards))  # type: ignore[misc]
-            arrow.configure(width=2)
-            arrow.grid(row=0, column=column, padx=(0, looks.gap // 2))
-        button(self.frame, Words.close, self.close).grid(row=0, column=4)
-        on_enter(self.entry, self.find)
-        for key in ("<Shift-Return>", "<Shift-KP_Enter>"):
-            with contextlib.suppress(tk.TclError):  # Windows has no second Enter key
-                self.entry.bind(key, lambda _: self.find(backwards=False))
-        on_change(self.entry, self._typed)
         self._last = ""
+        self.frame = ttk.Frame(parent)
+        label = ttk.Label(self.frame, text=Words.find)
+        self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
+        up = button(self.frame, "\u2191", self.find)
+        down = button(self.frame, "\u2193", lambda: self.find(backwards=False))
+        for arrow in (up, down):
+            arrow.configure(width=2)
+        close = button(self.frame, Words.close, self.close)
+        in_a_row(looks.gap // 2, label, self.entry, up, down, close, stretched=1)
+        self.state = ttk.Label(self.frame, text=Words.not_found, style="Wrong.TLabel")
+        place_hidden(self.state, row=1, column=1, columnspan=4, sticky="w", padx=looks.gap // 2)
+        on_enter(self.entry, self.find)
+        bind(self.entry, ("<Shift-Return>", "<Shift-KP_Enter>"), lambda _: self.find(backwards=False))
+        on_change(self.entry, self._typed)
 
     def open(self) -> None:
         show(self.frame, True)
-        self.entry.focus_set()
-        self.entry.selection_range(0, "end")
-
-    def find(self, *, backwards: bool = True) -> None:
-        found = self._messages.find(self.entry.get(), backwards=backwards)
-        show(self.state, not found and self.entry.get() != "")
+        edit(self.entry)
 
     def close(self) -> None:
-        self._messages.end_find()
+        self._unmark()
         show(self.frame, False)
         self._closed()
 
     def _typed(self) -> None:
         if self.entry.get() != self._last:
             self._last = self.entry.get()
-            self._messages.end_find()
+            self._unmark()
             self.find()
+
+    def find(self, *, backwards: bool = True) -> None:
+        """Marks all matches and shows the next one; a new search begins with the last."""
+        text, wanted = self._log.text, self.entry.get()
+        is_first = not text.tag_ranges("found now")
+        here = text.index("end" if is_first else "found now.first" if backwards else "found now.last")
+        self._unmark()
+        places = self._places(wanted) if wanted else []
+        show(self.state, wanted != "" and not places)
+        if not places:
+            return
+        text.tag_add("found", *(f"{line}.{column}" for line, *columns in places for column in columns))
+        line, column = map(int, here.split("."))
+        earlier = sum(at < (line, column) for at in places)
+        line, first, last = places[earlier - 1 if backwards or is_first else earlier % len(places)]
+        text.tag_add("found now", f"{line}.{first}", f"{line}.{last}")
+        text.tag_raise("found now", "found")
+        self._log.see(f"{line}.{first}")
+
+    def _places(self, wanted: str) -> list[tuple[int, int, int]]:
+        """Returns line, first and end column of each match. Tk 8.6's own search crashes on emoji if it ignores case."""
+        pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
+        lines = _as_tk_counts(self._log.text.get("1.0", "end-1c")).split("\n")
+        newest = (
+            (number, *match.span())
+            for number in range(len(lines), 0, -1)
+            for match in reversed([*pattern.finditer(lines[number - 1])])
+        )
+        return sorted(itertools.islice(newest, MOST_FOUND))
+
+    def _unmark(self) -> None:
+        for tag in ("found", "found now"):
+            self._log.text.tag_remove(tag, "1.0", "end")
+
+
+def _as_tk_counts(text: str) -> str:
+    """Returns the text with two characters for each one outside the basic plane, as Tk counts before version 9."""
+    return text if tk.TkVersion >= 9 else re.sub("[\U00010000-\U0010ffff]", "\\g<0>\0", text)
 
 
 class Keys:
-    """What the keys do, in front of the messages and the people."""
+    """Explains the keyboard shortcuts, in front of the messages and the people."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, closed: Callable[[], None]) -> None:
         self._looks = looks
         self._closed = closed
         self.frame = looks.card(parent)
-        self.text = looks.text_box(self.frame, height=1)
+        self.text = looks.text_box(self.frame)
         self.text.configure(takefocus=True, cursor="arrow")
-        self.text.grid(row=0, column=0, sticky="nsew")
-        looks.show_focus(self.frame, self.text)
+        looks.fill(self.frame, self.text)
 
     def fit(self, *, is_narrow: bool) -> None:
-        """Two columns; in a narrow window what a key does stands below it."""
+        """Writes the text in two columns; in a narrow window, puts the explanation below the key."""
         text, digit = self.text, self._looks.digit
         column = 2 * digit if is_narrow else 22 * digit
         text.configure(state="normal", tabs=(column,))
@@ -1443,25 +1415,25 @@ ShowCommands = Callable[[list[Command], "tk.Misc", tuple[int, int]], None]
 
 
 class People:
-    """The list of who is here; for the host also what can be done to the person chosen in it, and to everyone.
+    """The list of people in the room. The host also has buttons: for the selected person, and for everyone.
 
-    Only rows that change are touched, and a name is measured once, in short slices while nothing else happens: with a
-    thousand unusual names, measuring all of them takes seconds. `control` lets the host's own room do something.
+    Changes only those rows that need it. Measures each name once, in short slices between other events, because with a
+    thousand unusual names, measuring takes seconds. `control` runs an action on the host's own room.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, control: Control | None, show_commands: ShowCommands) -> None:
         self._looks = looks
-        self._control = control
+        self._control: Control = control or (lambda _: None)
         self._show_commands = show_commands
         self.names: dict[int, str] = {}
         self._host = self._own = 0
         self._is_paused = False
         self._controls = net.Controls((), ())
-        self._order: list[tuple[bool, bool, str, str]] = []  # sorted: what the rows are sorted by; the last is the row
-        self._keys: dict[str, tuple[bool, bool, str, str]] = {}  # row -> its place in that order
-        self._to_measure: dict[str, None] = {}  # rows whose text may be too wide
-        self._fitting: dict[str, str] = {}  # text -> as it fits
-        self._measuring: str | None = None  # what Tk calls the next slice
+        self._order: list[tuple[bool, bool, str, str]] = []  # the rows' sort keys, in order; each ends with a row id
+        self._keys: dict[str, tuple[bool, bool, str, str]] = {}  # row id -> its sort key
+        self._to_measure: dict[str, None] = {}  # ids of rows whose text may be too wide
+        self._fitting: dict[str, str] = {}  # text -> the text shortened to the column's width
+        self._measuring: str | None = None  # id of the scheduled call of _measure; None for none
         self._changed = False
         gap = looks.gap
         self.frame = ttk.Frame(parent)
@@ -1472,30 +1444,25 @@ class People:
         card = looks.card(self.frame)
         card.grid(row=1, column=0, sticky="nsew")
         self.list = looks.table(card, ("name",), height=1)
-        self.list.grid(row=0, column=0, sticky="nsew")
         self.list.tag_configure("quiet", foreground=QUIET)
+        looks.fill(card, self.list)
         looks.scroll(self.list)
-        looks.show_focus(card, self.list)
         bar = ttk.Frame(self.frame)
-        bar.columnconfigure((0, 1), weight=1, uniform="bar")
         self.mute = button(bar, Words.mute, self._mute)
         self.remove = button(bar, Words.remove, self._remove)
         self.pause = button(bar, Words.pause, self._pause)
-        self.mute.grid(row=0, column=0, sticky="ew")
-        self.remove.grid(row=0, column=1, sticky="ew", padx=(gap, 0))
+        in_a_row(gap, self.mute, self.remove)
+        bar.columnconfigure((0, 1), weight=1, uniform="bar")
         self.pause.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap, 0))
         if control is not None:
             bar.grid(row=2, column=0, sticky="ew", pady=(gap, 0))
-            self._bind()
+            self.list.bind("<<TreeviewSelect>>", lambda _: self._show_bar())
+            self.list.bind("<<ContextMenu>>", self._show_menu)
+            self.list.bind("<<MenuKey>>", lambda _: self._show_menu(None))
+            on_enter(self.list, lambda: self._show_menu(None))
         self.fit()
 
-    def _bind(self) -> None:
-        self.list.bind("<<TreeviewSelect>>", lambda _: self._show_bar())
-        self.list.bind("<<ContextMenu>>", self._show_menu)
-        self.list.bind("<<MenuKey>>", lambda _: self._show_menu(None))
-        on_enter(self.list, lambda: self._show_menu(None))
-
-    # What the room says.
+    # Changes in the room.
 
     def begin(self, welcome: net.Welcome) -> None:
         self.list.delete(*self._keys)
@@ -1505,28 +1472,25 @@ class People:
         self._host, self._own = welcome.host or net.HOST, welcome.who
         self.names = dict(welcome.people)
         self._controls = net.Controls((), self._controls.removed)
-        rows = sorted((self._key(who, name), self._words(who, name)) for who, name in self.names.items())
-        for key, words in rows:  # they are inserted in order, each at the end
-            self._order.append(key)
-            self._keys[key[-1]] = key
-            self._insert(key[-1], "end", words)
+        for who, name in welcome.people:
+            self._put(str(who), name)
         self._show_removed()
         self._changed = True
 
     def came(self, who: int, name: str) -> None:
         self.names[who] = name
-        self._put(self._key(who, name), self._words(who, name))
+        self._put(str(who), name)
 
     def went(self, who: int) -> None:
         self.names.pop(who, None)
         self._take_away(str(who))
 
     def show_controls(self, controls: net.Controls) -> None:
-        """Who is muted, and who was removed."""
-        changed = set(controls.muted) ^ set(self._controls.muted)
+        """Shows who is muted and who was removed."""
         before, self._controls = self._controls, controls
-        for who in changed & self.names.keys():
-            self._put(self._key(who, self.names[who]), self._words(who, self.names[who]))
+        for who in set(before.muted) ^ set(controls.muted):
+            if who in self.names:
+                self._put(str(who), self.names[who])
         for who, _ in set(before.removed) - set(controls.removed):
             self._take_away(f"removed {who}")
         self._show_removed()
@@ -1534,8 +1498,7 @@ class People:
 
     def _show_removed(self) -> None:
         for who, name in self._controls.removed:
-            key = (True, False, name.casefold(), f"removed {who}")
-            self._put(key, Words.removed_mark.replace("{name}", drawable_name(name)))
+            self._put(f"removed {who}", name)
 
     def show_paused(self, on: bool) -> None:
         self._is_paused = on
@@ -1543,30 +1506,17 @@ class People:
 
     # Rows.
 
-    def _key(self, who: int, name: str) -> tuple[bool, bool, str, str]:
-        """The host comes first, then the others in alphabetical order, then those who were removed."""
-        return False, who != self._host, name.casefold(), str(who)
-
-    def _words(self, who: int, name: str) -> str:
-        if who in self._controls.muted:
-            words = Words.muted_mark
-        elif who == self._own:
-            words = Words.host_and_you_mark if who == self._host else Words.you_mark
-        else:
-            words = Words.host_mark if who == self._host else "{name}"
-        return words.replace("{name}", drawable_name(name))
-
-    def _put(self, key: tuple[bool, bool, str, str], words: str) -> None:
-        """A new row, or another text for it."""
-        row = key[-1]
-        if self._keys.get(row) == key:
-            self._show_words(row, words)
-        else:
+    def _put(self, row: str, name: str) -> None:
+        """Adds a row, or changes its text. The host is first, then the others alphabetically, then removed people."""
+        who, is_removed = person_of(row)
+        key = (is_removed, who != self._host, name.casefold(), row)
+        if self._keys.get(row) != key:
             self._take_away(row)
             at = bisect.bisect(self._order, key)
             self._order.insert(at, key)
             self._keys[row] = key
-            self._insert(row, at, words)
+            self.list.insert("", at, iid=row)
+        self._show_words(row, name)
         self._changed = True
 
     def _take_away(self, row: str) -> None:
@@ -1576,48 +1526,50 @@ class People:
             self.list.delete(row)
         self._changed = True
 
-    def _insert(self, row: str, at: int | str, words: str) -> None:
-        self.list.insert("", at, iid=row)  # type: ignore[arg-type]
-        self._show_words(row, words)
-
-    def _show_words(self, row: str, words: str) -> None:
-        is_quiet = row.startswith("removed") or int(row) in self._controls.muted
-        self.list.item(row, values=(self._fitting.get(words, words),), tags=("quiet",) if is_quiet else ())
-        if words not in self._fitting and len(words) > PEOPLE_WIDTH // 2:  # fewer always fit
+    def _show_words(self, row: str, name: str) -> None:
+        who, is_removed = person_of(row)
+        is_muted = who in self._controls.muted
+        if is_removed:
+            words = Words.removed_mark
+        elif is_muted:
+            words = Words.muted_mark
+        elif who == self._own:
+            words = Words.host_and_you_mark if who == self._host else Words.you_mark
+        else:
+            words = Words.host_mark if who == self._host else "{name}"
+        words = words.replace("{name}", drawable_name(name))
+        tags = ("quiet",) if is_removed or is_muted else ()
+        self.list.item(row, values=(self._fitting.get(words, words),), tags=tags)
+        if words not in self._fitting and len(words) > PEOPLE_WIDTH // 2:  # shorter ones always fit
             self._to_measure[row] = None
-            self._measure_later()
-
-    def _measure_later(self) -> None:
-        if self._measuring is None:
-            self._measuring = self.list.after(1, self._measure)  # after_idle would leave no time for drawing
+            if self._measuring is None:
+                self._measuring = self.list.after(1, self._measure)  # after_idle would leave no time for drawing
 
     def _measure(self) -> None:
-        """One slice."""
-        self._measuring = None
+        """Measures names for MEASURE_TIME, and schedules the next slice if there are more."""
         end = time.perf_counter() + MEASURE_TIME
         while self._to_measure and time.perf_counter() < end:
             row = next(iter(self._to_measure))
             del self._to_measure[row]
-            words = str(self.list.set(row, "name"))  # `item` would take digits for a number
+            words = str(self.list.set(row, "name"))  # `item` would return a name of digits as an int
             if len(self._fitting) > LOG_LINES:
                 self._fitting.clear()
             self._fitting[words] = shortened(words, self._looks.text, PEOPLE_WIDTH * self._looks.digit)
             if self._fitting[words] != words:
                 self.list.item(row, values=(self._fitting[words],))
-        if self._to_measure:
-            self._measure_later()
+        self._measuring = self.list.after(1, self._measure) if self._to_measure else None
 
     def fit(self) -> None:
-        """For the font as it is now."""
+        """Adapts the list to the current font."""
         width = (PEOPLE_WIDTH + 1) * self._looks.digit + self._looks.gap
         self.list.column("name", width=width, minwidth=width, stretch=True)
         self._fitting.clear()
         for who, name in self.names.items():
-            self._show_words(str(who), self._words(who, name))
+            self._show_words(str(who), name)
         self._changed = True
 
     def flush(self) -> bool:
-        """Whether there was anything new."""
+        """Updates the title and the buttons. Returns True if the list has changed since the last call."""
         changed, self._changed = self._changed, False
         if changed:
             self.title.configure(text=Words.people.format(number=len(self.names)))
@@ -1628,29 +1580,25 @@ class People:
         if self._measuring is not None:
             self.list.after_cancel(self._measuring)
 
-    # What the host does.
+    # The host's actions.
 
     def _chosen(self) -> tuple[int, bool]:
-        """The number of the chosen person, and whether they were removed; 0 for nobody, or oneself."""
+        """Returns the number of the selected person and whether they were removed; 0 for nobody or for oneself."""
         for row in self.list.selection():
-            who, is_removed = int(row.split()[-1]), row.startswith("removed")
-            return (who, is_removed) if who != self._own else (0, False)
+            if row != str(self._own):
+                return person_of(row)
         return 0, False
 
     def _mute(self) -> None:
         who, _ = self._chosen()
-        self._do(lambda room: room.mute(who, who not in self._controls.muted))
+        self._control(lambda room: room.mute(who, who not in self._controls.muted))
 
     def _remove(self) -> None:
         who, is_removed = self._chosen()
-        self._do(lambda room: room.remove(who, not is_removed))
+        self._control(lambda room: room.remove(who, not is_removed))
 
     def _pause(self) -> None:
-        self._do(lambda room: room.pause(not self._is_paused))
-
-    def _do(self, action: Callable[[net.Server], None]) -> None:
-        if self._control is not None:
-            self._control(action)
+        self._control(lambda room: room.pause(not self._is_paused))
 
     def _show_bar(self) -> None:
         who, is_removed = self._chosen()
@@ -1661,10 +1609,10 @@ class People:
         self.pause.configure(text=Words.resume if self._is_paused else Words.pause)
 
     def _show_menu(self, event: tk.Event[ttk.Treeview] | None) -> str:
-        """What the buttons do, where the mouse is or, by keyboard, at the chosen person."""
+        """Shows the buttons' actions in a menu, at the mouse pointer or, after a key, below the selected person."""
         if event is not None:
             row = self.list.identify_row(event.y)
-            if not row:  # below the last one
+            if not row:  # below the last row
                 return "break"
             self.list.selection_set(row)
             self.list.focus(row)
@@ -1678,11 +1626,16 @@ class People:
         return "break"
 
 
-HIDDEN = "\u2022"  # drawn in place of each letter
+def person_of(row: str) -> tuple[int, bool]:
+    """Returns the number of the person in this row, and whether they were removed."""
+    return int(row.split()[-1]), row.startswith("removed")
+
+
+HIDDEN = "\u2022"  # drawn in place of each character
 
 
 class PasswordBox:
-    """An entry that hides its text, because the window may be on a projector, with a button that shows it."""
+    """An entry for a password. It hides the text, because the window may be on a projector; a button shows it."""
 
     def __init__(self, row: ttk.Frame, looks: Looks, text: str, changed: Callable[[], None]) -> None:
         row.columnconfigure(0, weight=1)
@@ -1721,9 +1674,9 @@ def needs_new_python() -> str:
 
 
 class Scrolled:
-    """A page that scrolls where the window is too small for it, also to whatever gets the keyboard.
+    """A page that scrolls if the window is too small for it, and keeps the widget with the keyboard focus visible.
 
-    `inner` has one column for everything on the page; one of the things in it is the label `message`.
+    Subclasses put their widgets into `inner`, in one column; one of them is the label `message`.
     """
 
     message: ttk.Label
@@ -1748,7 +1701,7 @@ class Scrolled:
         self.inner.bind("<Configure>", lambda _: self._place())
 
     def add(self, widget: tk.Widget, *, above: int = 0, below: int = 0, fill: bool = True) -> None:
-        """The next thing on the page, with so much space above and below it."""
+        """Adds the widget as the next one on the page, with this space (px) above and below it."""
         widget.grid(column=0, sticky="ew" if fill else "w", pady=(above, below))
 
     def _place(self) -> None:
@@ -1760,25 +1713,20 @@ class Scrolled:
         canvas.itemconfigure(self._item, width=min(width, most))
         canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
         if (free < 0) != (self.scrollbar.winfo_manager() != ""):
-            # Later: Tk loses a widget that is about to show when the grid changes under its hands.
+            # Not now: Tk may fail to show a new widget if the grid changes while Tk is laying it out.
             self.frame.after_idle(self._show_scrollbar, free < 0)
 
     def _show_scrollbar(self, on: bool) -> None:
-        if self.frame.winfo_exists():  # the page may be gone by then
+        if self.frame.winfo_exists():  # the page may be closed by then
             show(self.scrollbar, on)
 
-    def scroll(self, units: int) -> None:
-        """By the mouse wheel."""
+    def scroll(self, pixels: int) -> None:
+        """Scrolls down by this many pixels, up if negative."""
         if self.scrollbar.winfo_ismapped():
-            self.canvas.yview_scroll(units, "units")
-
-    def drag(self, pixels: int) -> None:
-        """By a touchpad: the page moves down by that much."""
-        if self.scrollbar.winfo_ismapped():
-            self.canvas.yview_moveto((self.canvas.canvasy(0) - pixels) / self.inner.winfo_height())
+            self.canvas.yview_moveto((self.canvas.canvasy(0) + pixels) / self.inner.winfo_height())
 
     def show(self, widget: tk.Misc) -> None:
-        """It got the keyboard."""
+        """Scrolls to the widget, which has got the keyboard focus, if it is on this page and not visible."""
         if not str(widget).startswith(f"{self.inner}."):
             return
         height = max(self.inner.winfo_height(), 1)
@@ -1792,17 +1740,17 @@ class Scrolled:
         self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
 
     def fit(self) -> None:
-        """For the font as it is now: most of the page changes automatically."""
+        """Adapts the page to the current font; most of it adapts automatically."""
 
     def flush(self) -> None:
-        """Shows what came since the last time."""
+        """Shows what has arrived since the last call."""
 
     def close(self) -> None:
         self.frame.destroy()
 
 
 class FirstPage(Scrolled):
-    """A name, and the two buttons."""
+    """Asks for a name and an optional password; its two buttons host a room or lead to the join page."""
 
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=True)
@@ -1814,28 +1762,25 @@ class FirstPage(Scrolled):
         self.name = ttk.Entry(box, font=looks.text, width=12)
         self.name.insert(0, app.name)
         self.add(self.name, above=gap // 3, below=gap)
-        self._make_password(box, looks)
+        self.add(ttk.Label(box, text=Words.room_password), fill=False)
+        row = ttk.Frame(box)
+        self.add(row, above=gap // 3)
+        self.password = PasswordBox(row, looks, app.password, self._warn)
+        self.suggest = button(row, Words.suggest, self._suggest)
+        self.suggest.grid(row=0, column=1, padx=(gap, 0))
+        self.password_note = wrapped(box, "Quiet.TLabel")
+        self.add(self.password_note, above=gap // 3, below=gap)
+        if not net.CAN_ENCRYPT:
+            self.suggest.state(["disabled"])
+            self.password_note.configure(text=needs_new_python())
         self.host = button(box, Words.host, self._host, "Accent.TButton")
         self.add(self.host)
         self.join = button(box, Words.join, self._join)
         self.add(self.join, above=gap, below=gap)
         self.message = wrapped(box, anchor="center", justify="center")
         self.add(self.message, above=gap, below=gap)
-        on_enter(self.name, self.host.focus_set)  # most people join: Enter alone must not open a room
-
-    def _make_password(self, box: ttk.Frame, looks: Looks) -> None:
-        self.add(ttk.Label(box, text=Words.room_password), fill=False)
-        row = ttk.Frame(box)
-        self.add(row, above=looks.gap // 3)
-        self.password = PasswordBox(row, looks, self._app.password, self._warn)
-        self.suggest = button(row, Words.suggest, self._suggest)
-        self.suggest.grid(row=0, column=1, padx=(looks.gap, 0))
-        self.password_note = wrapped(box, "Quiet.TLabel")
-        self.add(self.password_note, above=looks.gap // 3, below=looks.gap)
-        on_enter(self.password.entry, lambda: self.host.focus_set())
-        if not net.CAN_ENCRYPT:
-            self.suggest.state(["disabled"])
-            self.password_note.configure(text=needs_new_python())
+        for entry in (self.name, self.password.entry):
+            on_enter(entry, self.host.focus_set)  # most people want to join, so Enter alone must not open a room
 
     def _suggest(self) -> None:
         self.password.set(net.suggest_password())
@@ -1848,8 +1793,7 @@ class FirstPage(Scrolled):
             self.password_note.configure(text=Words.weak_password if is_weak else "")
 
     def focus(self) -> None:
-        self.name.focus_set()
-        self.name.selection_range(0, "end")
+        edit(self.name)
 
     def show_busy(self, text: str) -> None:
         self.say(text)
@@ -1879,42 +1823,37 @@ class FirstPage(Scrolled):
 
 
 def row_of(room: net.FoundRoom) -> str:
-    """Its row in the list. The same id at two addresses makes two rows: one of them may be an impostor's."""
+    """Returns the id of the room's row. One room id at two addresses makes two rows: one may be an impostor's."""
     return f"{room.room} {room.address}"
 
 
 class JoinPage(Scrolled):
-    """The rooms that were found, and a box for the address. Join always joins what stands in that box."""
+    """Lists the rooms that were found, and has a box for an address. Join always joins the address in the box."""
 
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=False)
         self.rooms: tuple[net.FoundRoom, ...] = ()
-        self._offered = ""  # the password that was put into its box for this address, not typed
+        self._offered = ""  # the password that was filled in for this address, and not typed
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
         looks, box, gap = app.looks, self.inner, app.looks.gap
         top = ttk.Frame(box)
-        top.columnconfigure(0, weight=1)
-        ttk.Label(top, text=Words.join, style="Title.TLabel").grid(row=0, column=0, sticky="w")
         self.back = button(top, Words.back, lambda: app.leave(""))
-        self.back.grid(row=0, column=1)
+        in_a_row(gap, ttk.Label(top, text=Words.join, style="Title.TLabel"), self.back)
         self.add(top, below=gap)
         self.heading = ttk.Label(box, text=Words.looking)
         self.add(self.heading, fill=False)
         card = looks.card(box)
         self.list = looks.table(card, ("title", "people", "password"), height=4)
-        self.list.grid(row=0, column=0, sticky="ew")
+        looks.fill(card, self.list)
         looks.scroll(self.list)
-        looks.show_focus(card, self.list)
         self.add(card, above=gap // 3, below=gap)
         self.add(ttk.Label(box, text=Words.address), fill=False)
         row = ttk.Frame(box)
-        row.columnconfigure(0, weight=1)
         self.address = ttk.Entry(row, font=looks.text, width=12)
         self.address.insert(0, app.address)
-        self.address.grid(row=0, column=0, sticky="ew")
         self.join = button(row, Words.join_button, self._join, "Accent.TButton")
-        self.join.grid(row=0, column=1, padx=(gap, 0))
+        in_a_row(gap, self.address, self.join)
         self.add(row, above=gap // 3, below=gap // 3)
         self.add(wrapped(box, "Quiet.TLabel", text=Words.address_help))
         self.add(ttk.Label(box, text=Words.join_password), above=gap, fill=False)
@@ -1940,28 +1879,22 @@ class JoinPage(Scrolled):
             self._join_chosen()
 
     def fit(self) -> None:
-        """For the font as it is now."""
+        """Adapts the columns to the current font."""
         digit = self._looks.digit
         self.list.column("title", width=8 * digit, minwidth=8 * digit, stretch=True)
         self.list.column("people", width=10 * digit, minwidth=8 * digit, stretch=False, anchor="e")
         self.list.column("password", width=11 * digit, minwidth=4 * digit, stretch=False, anchor="center")
 
     def focus(self) -> None:
-        self.address.focus_set()
-        self.address.selection_range(0, "end")
+        edit(self.address)
 
     def show_busy(self, text: str) -> None:
         self.say(text)
         self.join.state(["disabled"])
 
-    def show_failure(self, text: str) -> None:
-        self.say(text, wrong=True)
-        self.join.state(["!disabled"])
-
     def ask_for_password(self) -> None:
-        """It is missing, or wrong, or there should be none."""
-        self.password.entry.focus_set()
-        self.password.entry.selection_range(0, "end")
+        """Puts the keyboard focus on the password, which is missing, wrong, or not wanted by the room."""
+        edit(self.password.entry)
 
     def close(self) -> None:
         self._finder.close()
@@ -1971,7 +1904,7 @@ class JoinPage(Scrolled):
     # The list.
 
     def flush(self) -> None:
-        """Shows the newest list of rooms, if there is a new one."""
+        """Shows the newest list of rooms, if one has arrived since the last call."""
         newest = None
         while not self._found.empty():
             newest = self._found.get()
@@ -1979,7 +1912,7 @@ class JoinPage(Scrolled):
             self.show_rooms(newest.rooms)
 
     def show_rooms(self, rooms: tuple[net.FoundRoom, ...]) -> None:
-        """The rooms that answer now. What is chosen stays chosen; the first room that comes is chosen automatically."""
+        """Shows the rooms that answer now. The first to appear is selected, unless the person is typing or reading."""
         is_first = not self.rooms
         self.rooms = rooms
         shown = set(self.list.get_children())
@@ -1992,27 +1925,27 @@ class JoinPage(Scrolled):
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
                 self.say("")
-            # The box may not have got the keyboard yet: that happens when it is drawn.
+            # Until the page is drawn, the window may still have the focus instead of the address box.
             is_there = self.frame.focus_lastfor() in (self.address, self.frame.winfo_toplevel())
             if is_there and self.address.get() in ("", self._app.address) and not self.message.cget("text"):
-                self.list.focus_set()  # nobody is typing or reading: Enter joins the room
+                self.list.focus_set()  # nobody is typing or reading, so Enter may join the room
                 self.list.focus(row_of(rooms[0]))
                 self.list.selection_set(row_of(rooms[0]))
 
     def _row(self, room: net.FoundRoom) -> tuple[str, str, str]:
-        people = Words.people_in_1 if room.people == 1 else Words.people_in
+        people = counted(room.people, *Words.people_in)
         password = Words.has_password if room.password else ""
         title = drawable_name(room.title)
         if any(o is not room and (o.room == room.room or drawable_name(o.title) == title) for o in self.rooms):
-            title = f"{title} ({join_address(room.address, room.port)})"  # anyone may answer in another room's name
-        return f" {title}", people.format(number=room.people), password
+            title = f"{title} ({join_address(room.address, room.port)})"  # another room may copy this title or id
+        return f" {title}", people, password
 
     def _tell_nothing_found(self) -> None:
         if not self.rooms and not self.message.cget("text"):
             self.say(Words.nothing_found)
 
     def _chosen(self) -> net.FoundRoom | None:
-        """The room that is chosen in the list, if its address is what stands in the box."""
+        """Returns the room selected in the list if its address is in the address box, otherwise None."""
         for room in self.rooms:
             is_in_box = self.address.get() == join_address(room.address, room.port)
             if row_of(room) in self.list.selection() and is_in_box:
@@ -2020,7 +1953,7 @@ class JoinPage(Scrolled):
         return None
 
     def _take_chosen(self) -> None:
-        """Choosing a room fills the address box."""
+        """Puts the address of the room selected in the list into the address box."""
         for room in self.rooms:
             if row_of(room) in self.list.selection():
                 self.address.delete(0, "end")
@@ -2028,13 +1961,13 @@ class JoinPage(Scrolled):
                 self._offer_password()
 
     def _typed(self) -> None:
-        """An address that was typed replaces what was chosen."""
+        """Clears the selection if the person has typed another address."""
         if self._chosen() is None and self.list.selection():
             self.list.selection_set()
         self._offer_password()
 
     def _offer_password(self) -> None:
-        """The password that let this person into a room is offered for that room, and for no other."""
+        """Offers the password that this address accepted before, and none for other addresses; keeps a typed one."""
         if self.password.get() not in ("", self._offered):
             return
         try:
@@ -2045,8 +1978,8 @@ class JoinPage(Scrolled):
         self.password.set(self._offered)
 
     def _join_chosen(self) -> None:
-        """From the list: Tk tells what is chosen only after the keys that were pressed already."""
-        self._take_chosen()
+        """Joins the room selected in the list."""
+        self._take_chosen()  # Tk sends <<TreeviewSelect>> only after keys that were already pressed
         self._join()
 
     def _join(self) -> None:
@@ -2074,122 +2007,123 @@ class JoinPage(Scrolled):
 
 
 class Header:
-    """What stands above the messages: where others can join, whether the room is encrypted, and the buttons."""
+    """Shows, above the messages, where others can join and whether the room is encrypted, and has the buttons."""
 
-    def __init__(self, page: ChatPage, looks: Looks, password: str) -> None:
+    def __init__(self, page: ChatPage, looks: Looks, session: Session, leave: Callable[[], None]) -> None:
         self._page = page
         self._looks = looks
-        self._is_host = page.is_host
-        self._shows_all_addresses = self._had_company = False
-        self.reachable = net.Reachable((), True)
+        self._shows_all_addresses = self._shows_password = False
+        self.reachable = session.reachable
+        gap, password = looks.gap, session.password
         self.frame = ttk.Frame(page.frame)
         self.frame.columnconfigure(0, weight=1)
         left = self._left = ttk.Frame(self.frame)
         left.grid(row=0, column=0, sticky="ew")
-        gap = looks.gap
-        self.title = ttk.Label(left, text=page.title, style="Bold.TLabel")
-        self.address = ttk.Label(left, text=page.where, style="Quiet.TLabel")
-        self.copy: ttk.Button = button(left, Words.copy, lambda: page.copy(self.copy, self.address.cget("text")))
+        self.title = ttk.Label(left, text=Words.join_at, style="Bold.TLabel")
+        self.address = ttk.Label(left, style="Title.TLabel" if page.is_host else "Quiet.TLabel")
+        self.copy: ttk.Button = button(left, Words.copy, lambda: self._copy(self.copy, self.addresses()[0]))
         self.more = button(left, "", self._show_all_addresses)
-        if self._is_host:
-            self.address.configure(style="Title.TLabel", text=Words.no_address)
-            self.title.configure(text=Words.join_at)
-            place(self.more, row=0, column=3, padx=(gap, 0))
-        self.title.grid(row=0, column=0, sticky="w", padx=(0, gap))
-        self.address.grid(row=0, column=1, sticky="w", padx=(0, gap))
-        place(self.copy, row=0, column=2)
-        left.bind("<Configure>", lambda event: self._fit_title(event.width))
+        in_a_row(gap, self.title, self.address, self.copy, self.more, stretched=4)
+        left.bind("<Configure>", lambda _: self.show_title())
         right = self._right = ttk.Frame(self.frame)
-        self.people_button = button(right, "", page.toggle_people)
+        self.people_button = button(right, "", lambda: page.layout.toggle_people())
         self.menu_button = button(right, Words.menu, page.show_menu)
-        self.leave_button = button(right, Words.leave, page.ask_to_leave)
-        place(self.people_button, row=0, column=0, padx=(0, gap // 2))
-        self.menu_button.grid(row=0, column=1)
-        place(self.leave_button, row=0, column=2, padx=(gap // 2, 0))
+        self.leave_button = button(right, Words.leave, leave)
+        in_a_row(gap // 2, self.people_button, self.menu_button, self.leave_button)
+        self.menu_button.grid(padx=0)  # leave_button has the space, so that hiding it removes the space, too
+        self.leave_button.grid(padx=(gap // 2, 0))
         below = self._below = ttk.Frame(self.frame)
-        below.columnconfigure(0, weight=1)
-        place(below, row=2, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
-        words = Words.encrypted_room if password else Words.open_room
-        wrapped(below, "Quiet.TLabel", text=words).grid(row=0, column=0, sticky="ew")
+        place_hidden(below, row=2, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
+        words = wrapped(below, "Quiet.TLabel", text=Words.encrypted_room if password else Words.open_room)
         self.password = ttk.Label(below, text=password, style="Bold.TLabel")
         self.show_password = button(below, Words.show_password, self._toggle_password)
         self.copy_password: ttk.Button = button(
-            below, Words.copy_password, lambda: page.copy(self.copy_password, password)
+            below, Words.copy_password, lambda: self._copy(self.copy_password, password)
         )
-        place(self.password, row=0, column=1, padx=(gap, 0))
-        if password and self._is_host:
-            self.show_password.grid(row=0, column=2, padx=(gap, 0))
-            self.copy_password.grid(row=0, column=3, padx=(gap // 2, 0))
+        in_a_row(gap // 2, words, self.password, self.show_password, self.copy_password)
+        for each in (self.show_password, self.copy_password):
+            show(each, password != "" and page.is_host)
 
-    def fit(self, *, is_narrow: bool, is_low: bool) -> None:
-        """In a narrow window the buttons stand below; in a low one, the menu has what they do."""
+    def fit(self) -> None:
+        """Adapts to the window's size: in a narrow one, buttons move below; in a low one, some move into the menu."""
+        is_narrow, is_low, is_host = self._page.layout.is_narrow, self._page.layout.is_low, self._page.is_host
         row, column = (1, 0) if is_narrow and not is_low else (0, 1)
         self._right.grid(row=row, column=column, sticky="w" if row else "ne", pady=(self._looks.gap // 2 * row, 0))
         show(self.people_button, is_narrow and not is_low)
         show(self.leave_button, not is_low)
-        show(self.copy, self._is_host and not is_narrow)
-        show(self._below, not is_low)
-        if self._is_host:
-            show(self.title, not is_narrow)
-            self.show_addresses()
-        else:
-            show(self.address, not is_low)
-        self._fit_title(self._left.winfo_width())
+        show(self.copy, is_host and not is_narrow)
+        show(self.more, is_host and not is_narrow and len(self.addresses()) > 1)
+        show(self.title, not (is_host and is_narrow))
+        show(self.address, is_host or not is_low)
+        show(self._below, not is_low or self._shows_password)
+        show(self.password, self._shows_password)
+        self.show_title()
+
+    def commands(self) -> list[Command]:
+        """Returns the menu entries for the buttons that are hidden at the moment."""
+        layout = self._page.layout
+        commands: list[Command] = []
+        if layout.is_narrow and self._page.is_host:
+            commands.append((Words.copy_address, self.copy.invoke))
+        if layout.is_low:
+            secret = [self.show_password] if self.show_password.winfo_manager() else []
+            people = [self.people_button] if layout.is_narrow else []
+            commands += [as_command(each) for each in (*secret, *people, self.leave_button)]
+        return commands
 
     def show_title(self) -> None:
-        self._fit_title(self._left.winfo_width())
-
-    def _fit_title(self, width: int) -> None:
-        if not self._is_host:
-            looks = self._looks
-            address = looks.text.measure(self._page.where) if self.address.winfo_manager() else 0
-            free = max(width - address - 2 * looks.gap, 8 * looks.digit)
+        """Shows the room's title and address; for the host, the address at which others can join."""
+        looks, addresses = self._looks, self.addresses()
+        if self._page.is_host:
+            self.address.configure(text=addresses[0] if addresses else Words.no_address)
+            self.copy.state(["!disabled" if addresses else "disabled"])
+            self.more.configure(text=Words.more_addresses.format(number=len(addresses) - 1))
+        else:
+            self.address.configure(text=self._page.where)
+            taken = looks.text.measure(self._page.where) if self.address.winfo_manager() else 0
+            free = max(self._left.winfo_width() - taken - 2 * looks.gap, 8 * looks.digit)
             self.title.configure(text=shortened(self._page.title, looks.bold, free))
 
     def _toggle_password(self) -> None:
-        is_shown = self.password.winfo_manager() != ""
-        show(self.password, not is_shown)
-        self.show_password.configure(text=Words.show_password if is_shown else Words.hide_password)
+        self._shows_password = not self._shows_password
+        self.show_password.configure(text=Words.hide_password if self._shows_password else Words.show_password)
+        self.fit()
 
-    # Addresses; for the host.
+    def _copy(self, pressed: ttk.Button, text: str) -> None:
+        """Copies the text. The button says "Copied" for COPIED_TIME."""
+        copy(pressed, text)
+        self._page.focus()
+        words = Words.copy if pressed is self.copy else Words.copy_password
+        pressed.configure(text=Words.copied)
+        root = pressed.winfo_toplevel()  # if the button is destroyed by then, its own `after` would fail
+        root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
+
+    # How others can join; for the host.
 
     def addresses(self) -> list[str]:
         return [join_address(address, self._page.port) for address in self.reachable.addresses]
-
-    def show_reachable(self, reachable: net.Reachable) -> None:
-        self.reachable = reachable
-        self.show_addresses()
-
-    def show_company(self) -> None:
-        """Somebody else is here, so the way here is known."""
-        self._had_company = True
-
-    def show_addresses(self) -> None:
-        addresses = self.addresses()
-        self.address.configure(text=addresses[0] if addresses else Words.no_address)
-        self.copy.state(["!disabled" if addresses else "disabled"])
-        self.more.configure(text=Words.more_addresses.format(number=len(addresses) - 1))
-        show(self.more, len(addresses) > 1 and self.copy.winfo_manager() != "")
 
     def _show_all_addresses(self) -> None:
         self._shows_all_addresses = not self._shows_all_addresses
         self._page.show_notice()
 
-    def notices(self) -> list[str]:
-        """What the host should know about the ways into the room."""
-        sentences = []
+    def notices(self, *, had_company: bool) -> list[str]:
+        """Returns sentences that tell the host how others can join."""
+        sentences: list[str] = []
         addresses = self.addresses()
+        if not addresses:
+            return sentences
         if self._shows_all_addresses and len(addresses) > 1:
             sentences.append(Words.also_at.format(addresses=", ".join(addresses[1:])))
-        if addresses and not self.reachable.findable:
+        if not self.reachable.findable:
             sentences.append(Words.not_findable.format(address=addresses[0]))
-        if addresses and not self._had_company:
+        if not had_company:
             sentences.append(Words.nobody_yet.format(room=self._page.title, address=addresses[0]))
         return sentences
 
 
 class Question:
-    """Something to decide, asked inside the window: a sentence and two buttons."""
+    """Asks for a decision inside the window, with a sentence and two buttons."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, no: Callable[[], None]) -> None:
         self._answer: Callable[[], object] = no
@@ -2197,24 +2131,18 @@ class Question:
         self.frame.columnconfigure(0, weight=1)
         self.text = wrapped(self.frame, "Bold.TLabel")
         self.text.grid(row=0, column=0, sticky="ew")
-        buttons = self._buttons = ttk.Frame(self.frame)
+        buttons = ttk.Frame(self.frame)
+        buttons.grid(row=1, column=0, sticky="w", pady=(looks.gap // 2, 0))
         self.yes = button(buttons, "", lambda: self._answer(), "Accent.TButton")
-        self.yes.grid(row=0, column=0, padx=(0, looks.gap // 2))
         self.no = button(buttons, "", no)
-        self.no.grid(row=0, column=1)
-        self._gap = looks.gap
-        self.fit(is_narrow=False)
-
-    def fit(self, *, is_narrow: bool) -> None:
-        row, column = (1, 0) if is_narrow else (0, 1)
-        self._buttons.grid(row=row, column=column, sticky="w" if is_narrow else "e", padx=(self._gap * column, 0))
+        in_a_row(looks.gap // 2, self.yes, self.no)
 
     @property
     def is_open(self) -> bool:
         return self.frame.winfo_manager() != ""
 
     def ask(self, text: str, yes: str, no: str, answer: Callable[[], object]) -> None:
-        """`answer` is called for a yes."""
+        """Shows the question. `answer` is called if the person presses the button `yes`."""
         self.text.configure(text=text)
         self.yes.configure(text=yes)
         self.no.configure(text=no)
@@ -2223,14 +2151,260 @@ class Question:
         self.frame.update_idletasks()
 
     def close(self) -> bool:
-        """Whether one of its buttons had the keyboard."""
+        """Hides the question. Returns True if one of its buttons had the keyboard focus."""
         had_focus = self.frame.focus_lastfor() in (self.yes, self.no)
         show(self.frame, False)
         return had_focus
 
 
+class Layout:
+    """Arranges the parts of a room.
+
+    The list of people is beside the log or, in a narrow window, opens in front of it. A low window shows only what is
+    needed to read and write.
+    """
+
+    def __init__(self, page: ChatPage, looks: Looks) -> None:
+        self._page = page
+        self._looks = looks
+        self.is_narrow = self.is_low = self.people_open = False
+        self._above = above = (looks.gap // 2, 0)
+        page.frame.rowconfigure(2, weight=1)
+        page.frame.columnconfigure(0, weight=1)
+        page.header.frame.grid(row=0, columnspan=2, sticky="ew", pady=(0, looks.gap // 2))
+        page.log.frame.grid(row=2, column=0, sticky="nsew")
+        place_hidden(page.keys.frame, row=2, rowspan=3, columnspan=2, sticky="nsew")
+        parts = (page.find_bar.frame, page.notice, page.question.frame, page.transfers.frame)
+        for row, part in enumerate(parts, 3):
+            place_hidden(part, row=row, columnspan=2, sticky="ew", pady=above)
+        page.composer.frame.grid(row=7, column=0, sticky="ew", pady=above)
+        page.status.grid(row=9, columnspan=2, sticky="ew", pady=above)
+        place_hidden(page.composer.problem, row=10, columnspan=2, sticky="ew")
+        page.frame.bind("<Configure>", lambda _: self.measure())
+
+    def measure(self) -> None:
+        frame, digit = self._page.frame, self._looks.digit
+        width, height = frame.winfo_width() / digit, frame.winfo_height() / digit
+        is_narrow = width < NARROW
+        is_low = height < (NARROW_LOW if is_narrow else LOW)
+        if (is_narrow, is_low) != (self.is_narrow, self.is_low):
+            self.is_narrow, self.is_low = is_narrow, is_low
+            self.lay_out()
+
+    def lay_out(self) -> None:
+        """Arranges everything for the current size of the window and of the font."""
+        page, is_narrow, gap = self._page, self.is_narrow, self._looks.gap
+        page.composer.frame.grid(columnspan=2 if is_narrow else 1)
+        if is_narrow:
+            page.buttons.grid(row=8, column=0, columnspan=2, sticky="ew", padx=0, pady=self._above)
+        else:
+            page.buttons.grid(row=7, column=1, columnspan=1, sticky="sew", padx=(gap, 0), pady=self._above)
+        show(page.buttons, not self.is_low)
+        self._show_people()
+        self.show_status()
+        page.header.fit()
+        for each in (page.log, page.transfers, page.keys):
+            each.fit(is_narrow=is_narrow)
+        page.show_notice()
+
+    def _show_people(self) -> None:
+        frame = self._page.people.frame
+        if not self.is_narrow:
+            self.people_open = False
+            frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(self._looks.gap, 0))
+        elif self.people_open:  # covers everything between the header and the status line
+            frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
+            frame.lift()
+        else:
+            frame.grid_remove()
+
+    def toggle_people(self) -> None:
+        self.people_open = not self.people_open
+        self._show_people()
+        (self._page.people.list if self.people_open else self._page.composer.text).focus_set()
+
+    def show_status(self) -> None:
+        status = self._page.status
+        show(status, not self.is_low or str(status.cget("style")) == "Wrong.TLabel")
+
+    def uncover(self) -> None:
+        """Closes what covers the log, the question and the composer."""
+        self._page.keys.hide()
+        if self.people_open:
+            self.toggle_people()
+
+
+class Files:
+    """Shares files, saves shared files and the chat: asks for the paths and reports the results."""
+
+    def __init__(self, page: ChatPage, client: net.Client) -> None:
+        self._page = page
+        self._client = client
+        self._folder = ""  # where the last file was chosen or saved
+        self._saved: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # path and problem, or ""
+        self._is_closed = False
+
+    def choose(self) -> None:
+        """Asks for files, and shares them with everyone in the room."""
+        folder = self._folder or home_folder()
+        for path in self._ask(filedialog.askopenfilenames, title=Words.choose_files, initialdir=folder):
+            self._folder = os.path.dirname(path)
+            self._client.share(path)
+
+    def save(self, file: net.Shared) -> None:
+        path = self._ask_where(Words.save_as, net.clean_filename(file.filename))
+        if path:
+            self._client.save(file, path)
+
+    def save_chat(self) -> None:
+        """Asks for a path and saves the transcript there, in a thread, because disks may be slow."""
+        title = self._page.title
+        path = self._ask_where(Words.save_chat, net.clean_filename(f"{title} {time.strftime('%Y-%m-%d')}.txt"))
+        if path:
+            arguments = (path, self._page.transcript.text(title), self._saved)
+            threading.Thread(target=save_text, args=arguments, name="saving the chat").start()
+
+    def _ask_where(self, title: str, name: str) -> str:
+        """Asks for a path to save to. Returns "" if the person cancels."""
+        folder = self._folder or home_folder("Downloads")
+        name = re.sub(r"\A~", "_", name)  # Tk 8.6 takes a leading ~ for a home folder
+        path: str = self._ask(filedialog.asksaveasfilename, title=title, initialdir=folder, initialfile=name) or ""
+        if path:
+            self._folder = os.path.dirname(path)
+        return path
+
+    def _ask(self, dialog: Callable[..., Any], **options: str) -> Any:
+        """Shows a file dialog. Returns the choice, or () if the page was closed meanwhile and its dialog with it."""
+        try:
+            return dialog(parent=self._page.frame, filetypes=[(Words.all_files, "*")], **options)
+        except tk.TclError:
+            if self._is_closed:
+                return ()
+            raise
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    # The results.
+
+    def message(self, file: net.Shared) -> Message:
+        """Returns the message for a file that somebody shared."""
+        name = drawable_name(net.clean_filename(file.filename))
+        text = "" if file.taken_back else Words.shared.format(filename=name, size=file_size(file.size))
+        link = (Words.save, lambda: self.save(file))
+        return Message(file.time, text, file.who, file.name, file.number, link=link, is_deleted=file.taken_back)
+
+    def handle(self, event: net.Progress | net.Uploaded | net.Saved | net.Failed) -> None:
+        transfers = self._page.transfers
+        if isinstance(event, net.Progress):
+            transfers.show(event)
+            return
+        progress = transfers.remove(event.transfer)
+        if isinstance(event, net.Saved):
+            self._tell_saved(event.path)
+        elif isinstance(event, net.Failed):
+            self._tell_failed(event, is_upload=progress is not None and progress.is_upload)
+
+    def flush(self) -> None:
+        """Reports the result of each thread that has finished saving the chat."""
+        while not self._saved.empty():
+            path, problem = self._saved.get()
+            if problem:
+                self._page.log.add_note(Words.chat_not_saved.format(reason=problem), wrong=True)
+            else:
+                self._tell_saved(path)
+
+    def _tell_saved(self, path: str) -> None:
+        folder, name = os.path.split(os.path.abspath(path))
+        text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
+        self._page.log.add_note(text).link = (Words.open_folder, lambda: self._show(folder))
+
+    def _show(self, folder: str) -> None:
+        try:
+            show_folder(folder)
+        except OSError:
+            self._page.log.add_note(Words.cannot_open.format(folder=drawable_name(folder)), wrong=True)
+
+    def _tell_failed(self, failed: net.Failed, *, is_upload: bool) -> None:
+        name = drawable_name(failed.filename)
+        if failed.code == "cancelled":
+            self._page.log.add_note(Words.cancelled.format(filename=name))
+            return
+        own = Words.share_failed if is_upload else Words.save_failed
+        words = own.get(failed.code) or Words.file_failed.get(failed.code)
+        if words:
+            reason = words.format(limit=file_size(self._page.welcome.max_file))
+        elif failed.code == "disk":
+            reason = f"{drawable_name(failed.reason)}."
+        else:
+            reason = room_says(failed.reason)
+        words = Words.not_shared if is_upload else Words.not_saved
+        self._page.log.add_note(words.format(filename=name, reason=reason), wrong=True)
+
+
+class Away:
+    """Without a connection, counts down to the next attempt, and offers to follow a room that has moved."""
+
+    def __init__(self, page: ChatPage, client: net.Client) -> None:
+        self._page = page
+        self._client = client
+        self._trouble = ""  # why there is no connection
+        self._retry_at = 0.0  # when the next attempt begins; monotonic s
+        self._finder: net.Finder | None = None
+        self._found: net.Events = queue.Queue()
+        self._rooms: tuple[net.FoundRoom, ...] = ()
+        self._here_until = 0.0  # monotonic s; when the room last answered at its old address, or the connection broke
+
+    def begin(self) -> None:
+        if not self._page.is_host:
+            self._rooms = ()
+            self._found = queue.Queue()  # the old queue may hold rooms found during an earlier break
+            self._finder = net.find_rooms(self._found)
+            self._here_until = time.monotonic()
+
+    def end(self) -> bool:
+        """Stops looking for the room. Returns True if it was looking."""
+        finder, self._finder = self._finder, None
+        if finder is not None:
+            finder.close()
+        return finder is not None
+
+    def handle(self, lost: net.Lost) -> None:
+        self._trouble = Words.lost[lost.reason].format(address=self._page.where)
+        self._retry_at = time.monotonic() + lost.retry_in
+        self.flush()
+
+    def flush(self) -> None:
+        page = self._page
+        text = f"{self._trouble} {retry_words(self._retry_at)}"
+        if str(page.status.cget("text")) != text:  # the text changes once a second
+            page.say(text, wrong=True)
+        room = self._moved_room()
+        if room is not None and not page.question.is_open:
+            text = Words.moved.format(room=page.title, address=join_address(room.address, room.port))
+            page.question.ask(text, Words.move, Words.stay_here, lambda: page.follow(room))
+
+    def _moved_room(self) -> net.FoundRoom | None:
+        """Returns the room at another address, once it has been silent at its old one for MOVED_AFTER; otherwise None.
+
+        A room that was joined by a host name needs no search: the name leads to its computer's current address.
+        """
+        address, port = self._client.address, self._client.port
+        if self._finder is None or not is_ipv4(address):
+            return None
+        while not self._found.empty():
+            found = self._found.get()
+            if isinstance(found, net.Found):
+                self._rooms = found.rooms
+        same = [room for room in self._rooms if room.room == self._page.welcome.room]
+        if any((room.address, room.port) == (address, port) for room in same):
+            self._here_until = time.monotonic()
+            return None
+        return same[0] if same and time.monotonic() >= self._here_until + MOVED_AFTER else None
+
+
 class Stage(enum.Enum):
-    """The life of a ChatPage."""
+    """The state of a ChatPage."""
 
     CONNECTING = "what was said before is still coming"
     IN = "connected"
@@ -2239,165 +2413,96 @@ class Stage(enum.Enum):
 
 
 class ChatPage:
-    """A room from within: header, messages, people, composer, status; for the host also the controls."""
+    """The page of one room: its parts, the person's actions in it, and the handling of the client's events."""
 
     def __init__(self, app: App, session: Session, client: net.Client, welcome: net.Welcome) -> None:
         self._app, self._client, self._server = app, client, session.server
         self.is_host = session.server is not None
-        self.where = join_address(client.address, client.port)
         self.port = client.port
         self.title = drawable_name(welcome.title)
         self.stage = Stage.CONNECTING
-        self._is_gone = False
         self.welcome = welcome
-        self._history_left = 0  # events from before us that are still to come
-        self._is_back = False  # after a break, in the same room
+        self._history_left = 0  # past events that are still to come
+        self._is_back = False  # whether the connection is back after a break, in the same room
         self._is_muted = self._is_paused = False
+        self._had_company = False  # whether others have been here; if so, they know how to join
         self._last_own = ""
-        self._trouble = ""  # why there is no connection ...
-        self._retry_at = 0.0  # ... and when the next attempt begins; monotonic s
-        self._away_since = 0.0  # monotonic s
-        self._finder: net.Finder | None = None  # while away: perhaps the room has another address now
-        self._found: net.Events = queue.Queue()
-        self._rooms: tuple[net.FoundRoom, ...] = ()
-        self._saved: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # path, what went wrong
-        self._folder = ""  # where the last file was chosen or saved
+        self._away = Away(self, client)
         looks = app.looks
         self.transcript = Transcript()
         self.frame = ttk.Frame(app.root, padding=looks.gap)
-        self.frame.rowconfigure(2, weight=1)
-        self.frame.columnconfigure(0, weight=1)
         self.menu = looks.menu(self.frame)
-        self.header = Header(self, looks, session.password)
-        self.header.reachable = session.reachable
-        self.log = Log(self.frame, looks, self.focus)
+        self.header = Header(self, looks, session, app.ask_to_leave)
+        self.log = Log(self.frame, looks)
         self.people = People(self.frame, looks, self._control if self.is_host else None, app.show_commands)
         self.find_bar = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
         self.question = Question(self.frame, looks, self.stay)
         self.transfers = Transfers(self.frame, looks, self._cancel)
+        self.files = Files(self, client)
         self.composer = Composer(self.frame, looks, self._say)
-        self._buttons = ttk.Frame(self.frame)
-        self._buttons.columnconfigure((0, 1), weight=1)
-        self.send = button(self._buttons, Words.send, self.composer.send, "Accent.TButton")
-        self.send.grid(row=0, column=0, sticky="ew")
-        self.file = button(self._buttons, Words.file, self.choose_files)
-        self.file.grid(row=0, column=1, sticky="ew", padx=(looks.gap // 2, 0))
+        self.buttons = ttk.Frame(self.frame)
+        self.send = button(self.buttons, Words.send, self.composer.send, "Accent.TButton")
+        self.file = button(self.buttons, Words.file, self.files.choose)
+        in_a_row(looks.gap // 2, self.send, self.file)
+        self.buttons.columnconfigure(1, weight=1)
         self.status = wrapped(self.frame, "Quiet.TLabel")
         self.keys = Keys(self.frame, looks, self.focus)
-        self._is_narrow = self._is_low = self._people_open = False
-        self._lay_out()
-        self._bind()
-
-    def _bind(self) -> None:
+        self.layout = Layout(self, looks)
+        self.layout.lay_out()
         box, messages = self.composer.text, self.log.text
-        for text in (box, messages):  # Tk's own in the log would stop before its end
+        for text in (box, messages):  # Tk's own Page Up and Page Down stop before the end of the log
             text.bind("<Prior>", lambda _: self._scroll(-1))
             text.bind("<Next>", lambda _: self._scroll(1))
         box.bind("<Up>", lambda _: self._write_last_again())
-        messages.bind("<Key>", self._write_instead, add=True)
+        for widget in (messages, self.people.list):
+            widget.bind("<Key>", self._write_instead, add=True)
         messages.bind("<<Paste>>", lambda _: self._paste_instead())
         messages.bind("<<ContextMenu>>", self._show_message_menu)
         messages.bind("<<MenuKey>>", lambda _: self._show_message_menu(None))
-        self.frame.bind("<Configure>", lambda _: self._measure())
 
-    # Layout: people beside the log, or on request; a low window shows only what is needed to read and write.
-
-    def _measure(self) -> None:
-        digit = self._app.looks.digit
-        width, height = self.frame.winfo_width() / digit, self.frame.winfo_height() / digit
-        is_narrow = width < NARROW
-        shape = (is_narrow, height < (NARROW_LOW if is_narrow else LOW))
-        if shape != (self._is_narrow, self._is_low):
-            self._is_narrow, self._is_low = shape
-            self._lay_out()
-
-    def _lay_out(self) -> None:
-        is_narrow, gap = self._is_narrow, self._app.looks.gap
-        above = (gap // 2, 0)
-        wide: dict[str, Any] = {"column": 0, "columnspan": 2, "sticky": "ew"}
-        self.header.frame.grid(row=0, pady=(0, gap // 2), **wide)
-        self.log.frame.grid(row=2, column=0, sticky="nsew")
-        place(self.keys.frame, row=2, rowspan=3, column=0, columnspan=2, sticky="nsew")
-        place(self.find_bar.frame, row=3, pady=above, **wide)
-        place(self.notice, row=4, pady=above, **wide)
-        place(self.question.frame, row=5, pady=above, **wide)
-        place(self.transfers.frame, row=6, pady=above, **wide)
-        self.composer.frame.grid(row=7, column=0, columnspan=2 if is_narrow else 1, sticky="ew", pady=above)
-        if is_narrow:
-            self._buttons.grid(row=8, padx=0, pady=above, **wide)
-        else:
-            self._buttons.grid(row=7, column=1, columnspan=1, sticky="sew", padx=(gap, 0), pady=above)
-        show(self._buttons, not self._is_low)
-        self.status.grid(row=9, pady=above, **wide)
-        place(self.composer.problem, row=10, **wide)
-        self._show_people()
-        self._show_status()
-        self.header.fit(is_narrow=is_narrow, is_low=self._is_low)
-        for part in (self.log, self.transfers, self.keys, self.question):
-            part.fit(is_narrow=is_narrow)
-        self.show_notice()
+    @property
+    def where(self) -> str:
+        """The room's address as people type it."""
+        return join_address(self._client.address, self._client.port)
 
     def fit(self) -> None:
-        """For the font as it is now."""
+        """Adapts the page to the current font."""
         self.people.fit()
-        self._measure()
-        self._lay_out()
+        self.layout.measure()
+        self.layout.lay_out()
         self.flush()
 
-    def _show_people(self) -> None:
-        if not self._is_narrow:
-            self._people_open = False
-            gap = self._app.looks.gap
-            self.people.frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(gap, 0))
-        elif self._people_open:  # in front of everything down to the status
-            self.people.frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
-            self.people.frame.lift()
-        else:
-            self.people.frame.grid_remove()
-
-    def toggle_people(self) -> None:
-        self._people_open = not self._people_open
-        self._show_people()
-        (self.people.list if self._people_open else self.composer.text).focus_set()
-
-    def _uncover(self) -> None:
-        """Removes what stands in front of the log, the question and the composer."""
-        self.keys.hide()
-        if self._people_open:
-            self.toggle_people()
-
     def focus(self) -> None:
-        self._uncover()
+        self.layout.uncover()
         self.composer.text.focus_set()
 
     def close(self) -> None:
-        self._is_gone = True
-        self._stop_looking()
+        self.files.close()
+        self._away.end()
         self.people.close()
         self.frame.destroy()
 
-    # The lines around the log.
+    # The notice and the status line.
 
     def show_notice(self) -> None:
-        """What is good to know, between the log and the composer."""
-        sentences = self.header.notices() if self.is_host and not self._is_low else []
+        """Shows, between the log and the composer, how others can join and why writing is blocked."""
+        sentences = []
+        if self.is_host and not self.layout.is_low:
+            sentences = self.header.notices(had_company=self._had_company)
         if self._is_paused and self.is_host:
             sentences.append(Words.you_paused)
         elif self.composer.is_blocked and self.stage is not Stage.OVER and self.composer.get():
-            sentences.append(Words.muted if self._is_muted else Words.paused)  # an empty box says it itself
+            sentences.append(Words.muted if self._is_muted else Words.paused)  # an empty box shows this as its hint
         self.notice.configure(text="\n".join(sentences))
         show(self.notice, sentences != [])
 
     def say(self, text: str, wrong: bool = False) -> None:
-        """The status line."""
+        """Shows the text in the status line."""
         self.status.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
-        self._show_status()
+        self.layout.show_status()
 
-    def _show_status(self) -> None:
-        show(self.status, not self._is_low or str(self.status.cget("style")) == "Wrong.TLabel")
-
-    # What the person does.
+    # The person's actions.
 
     def _say(self, text: str) -> None:
         if text.casefold() == "exit":
@@ -2417,8 +2522,8 @@ class ChatPage:
         self.composer.give_back(self._last_own)
         return "break"
 
-    def _write_instead(self, event: tk.Event[tk.Text]) -> str | None:
-        """A person who types while the log has the keyboard means the composer."""
+    def _write_instead(self, event: tk.Event[Any]) -> str | None:
+        """Puts what is typed in the log or the list of people into the composer."""
         state = int(event.state)
         is_command = state & NO_LETTER and state & ALT_GR != ALT_GR
         if not event.char or not event.char.isprintable() or is_command or self.composer.is_blocked:
@@ -2427,105 +2532,47 @@ class ChatPage:
         return self.composer.insert(event.char)
 
     def _paste_instead(self) -> str:
-        """The same for what is pasted."""
-        if self.composer.is_blocked:
-            return "break"
-        self.focus()
+        """Puts what is pasted in the log into the composer."""
+        if not self.composer.is_blocked:
+            self.focus()
         return self.composer.paste("CLIPBOARD")
 
-    def choose_files(self) -> None:
-        if self.composer.is_blocked:
-            return
-        folder = self._folder or home_folder()
-        self.share(*self._ask_path(filedialog.askopenfilenames, title=Words.choose_files, initialdir=folder))
-
-    def share(self, *paths: str) -> None:
-        """Gives files to everyone in the room."""
-        for path in paths:
-            self._folder = os.path.dirname(path)
-            self._client.share(path)
-
-    def _choose_target(self, file: net.Shared) -> None:
-        path = self._ask_where(Words.save_as, net.clean_filename(file.filename))
-        if path:
-            self._client.save(file, path)
-
-    def _ask_where(self, title: str, name: str) -> str:
-        """A path; "" if the person changed their mind."""
-        folder = self._folder or home_folder("Downloads")
-        name = re.sub(r"\A~", "_", name)  # to Tk 8.6 that is somebody's home
-        path: str = self._ask_path(filedialog.asksaveasfilename, title=title, initialdir=folder, initialfile=name) or ""
-        if path:
-            self._folder = os.path.dirname(path)
-        return path
-
-    def _ask_path(self, dialog: Callable[..., Any], **options: str) -> Any:
-        """What the person chooses; nothing if the page is gone meanwhile, and its dialog with it."""
-        try:
-            return dialog(parent=self.frame, filetypes=[(Words.all_files, "*")], **options)
-        except tk.TclError:
-            if self._is_gone:
-                return ()
-            raise
-
-    def _show_folder(self, folder: str) -> None:
-        try:
-            show_folder(folder)
-        except OSError:
-            self.log.add_note(Words.cannot_open.format(folder=drawable_name(folder)), wrong=True)
-
-    def save_chat(self) -> None:
-        """Asks where, and writes everything this window has received; a thread does it, because disks may be slow."""
-        name = f"{self.title} {time.strftime('%Y-%m-%d')}.txt"
-        path = self._ask_where(Words.save_chat, net.clean_filename(name))
-        if path:
-            arguments = (path, self.transcript.text(self.title), self._saved)
-            threading.Thread(target=save_text, args=arguments, name="saving the chat").start()
-
-    def find(self) -> None:
-        self._uncover()
-        self.find_bar.open()
-
-    def toggle_keys(self) -> None:
-        self.keys.toggle()
-
-    def escape(self) -> None:
-        """Closes whatever was opened, and goes back to the composer."""
-        if self.find_bar.frame.winfo_ismapped():
-            self.find_bar.close()
-        self.stay()
-
     def _write_again(self, message: Message, text: str) -> None:
-        """The person's own line that was not sent: into the composer again."""
+        """Moves the person's own message that was not sent from the log back into the composer."""
         if self.stage is not Stage.OVER and not self.composer.is_blocked:
             self.log.remove(message)
             self.composer.give_back(text)
 
     def _cancel(self, transfer: int) -> None:
         self._client.cancel(transfer)
-        self.focus()  # the button will be gone, and what is typed next is a message
+        self.focus()  # the button will disappear, and the next key types a message
 
-    def copy(self, pressed: ttk.Button, text: str) -> None:
-        words = str(pressed.cget("text"))
-        copy(pressed, text)
+    def find(self) -> None:
+        self.layout.uncover()
+        self.find_bar.open()
+
+    def escape(self) -> None:
+        """Closes the find bar, the question and what covers the log, and focuses the composer."""
+        if self.find_bar.frame.winfo_ismapped():
+            self.find_bar.close()
+        self.stay()
+
+    def stay(self) -> None:
+        """Answers the question with no, and focuses the composer."""
+        if self.question.is_open:
+            self._away.end()  # ends the search for a room that has moved, which is offered only once
+            self.question.close()
         self.focus()
-        if words != Words.copied:
-            pressed.configure(text=Words.copied)
-            root = pressed.winfo_toplevel()  # the button may be gone by then, and what it asked for with it
-            root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
 
     # Leaving.
 
-    def ask_to_leave(self) -> None:
-        self._app.ask_to_leave()
-
     def ask(self) -> bool:
-        """Before a room with others in it is closed. True if it was asked already: a second time is a yes."""
-        is_asked = self.question.is_open and self.question.frame.winfo_ismapped() and not self._people_open
+        """Asks before closing a room with others in it. Returns True if that is not needed, or was asked already."""
+        is_asked = self.question.frame.winfo_ismapped() and not self.layout.people_open  # a second try means yes
         if not self.is_host or self._others() < 1 or self.stage is Stage.OVER or is_asked:
             return True
-        self.frame.winfo_toplevel().deiconify()  # it may be closed from the taskbar
-        self._uncover()
+        self.frame.winfo_toplevel().deiconify()  # it may be minimized and closed from the taskbar
+        self.layout.uncover()
         self.question.ask(self._close_question(), Words.close_yes, Words.close_no, self._app.leave_room)
         return False
 
@@ -2533,40 +2580,28 @@ class ChatPage:
         return len(self.people.names) - 1
 
     def _close_question(self) -> str:
-        words = Words.close_question if self._others() > 1 else Words.close_question_1
-        return words.format(number=self._others())
-
-    def stay(self) -> None:
-        if self.question.is_open:
-            self._stop_looking()  # where the room may be now; it was offered once
-            self.question.close()
-        self.focus()
+        return counted(self._others(), *Words.close_question)
 
     # Menus.
 
     def show_menu(self) -> None:
-        app, header = self._app, self.header
+        app, at = self._app, self.header.menu_button
         commands: list[Command] = [
             (Words.find, self.find),
-            (Words.menu_save_chat, self.save_chat),
+            (Words.menu_save_chat, self.files.save_chat),
             (Words.menu_larger, lambda: app.zoom(1)),
             (Words.menu_smaller, lambda: app.zoom(-1)),
             (Words.menu_full_screen, app.toggle_full_screen),
-            (Words.menu_keys, self.toggle_keys),
+            (Words.menu_keys, self.keys.toggle),
         ]
         if self.is_host:
             commands.insert(0, as_command(self.people.pause))
-        if self._is_narrow and self.is_host:
-            commands.append(as_command(header.copy))
-        if self._is_low:
-            commands.append((Words.file, self.choose_files))
-            if self._is_narrow:
-                commands.append(as_command(header.people_button))
-            commands.append((Words.leave, app.ask_to_leave))
-        app.show_commands(commands, header.menu_button, (0, header.menu_button.winfo_height()))
+        if self.layout.is_low:
+            commands.append(as_command(self.file))
+        app.show_commands(commands + self.header.commands(), at, (0, at.winfo_height()))
 
     def _show_message_menu(self, event: tk.Event[tk.Text] | None) -> str:
-        """For the message under the mouse or, by keyboard, the chosen one."""
+        """Shows the menu for the message under the mouse or, after a key, for the chosen one."""
         messages = self.log
         message = messages.chosen() if event is None else messages.message_at(f"@{event.x},{event.y}")
         commands: list[Command] = []
@@ -2580,24 +2615,24 @@ class ChatPage:
             if self.is_host and message.number and not message.is_deleted:
                 number = message.number
                 commands.append((Words.delete, lambda: self._control(lambda room: room.delete(number))))
-        commands.append((Words.menu_save_chat, self.save_chat))
+        commands.append((Words.menu_save_chat, self.files.save_chat))
         x, y, _, height = (messages.text.bbox("chosen.first") if messages.chosen() else None) or (0, 0, 0, 0)
         at = (event.x, event.y) if event is not None else (x, y + height)
         self._app.show_commands(commands, messages.text, at)
         return "break"
 
     def _control(self, action: Callable[[net.Server], None]) -> None:
-        """Something that the host does."""
+        """Runs an action of the host on the room, unless the visit is over."""
         if self._server is not None and self.stage is not Stage.OVER:
             try:
                 action(self._server)
-            except ValueError:  # a person or a message that the room no longer knows
+            except ValueError:  # the room no longer knows this person or message
                 self.log.add_note(Words.not_known, wrong=True)
 
-    # What the room says.
+    # Events from the client.
 
     def handle(self, event: net.Event) -> None:
-        """Takes one event; it shows after the next `flush`."""
+        """Handles one event. The log, the people and the transfers show it after the next `flush`."""
         if isinstance(event, net.Numbered):
             is_history = self._history_left > 0
             if is_history:
@@ -2620,20 +2655,17 @@ class ChatPage:
         elif isinstance(event, net.Rejected):
             self._handle_rejected(event)
         elif isinstance(event, net.Lost):
-            self._tell_trouble(event)
+            if self.stage is not Stage.AWAY:
+                self.stage = Stage.AWAY
+                self._away.begin()
+            self._away.handle(event)
         elif isinstance(event, (net.Refused, net.Closed)):
             self._end(event)
-        elif isinstance(event, net.Progress):
-            self.transfers.show(event)
-        elif isinstance(event, net.Uploaded):
-            self.transfers.remove(event.transfer)
-        elif isinstance(event, net.Saved):
-            self.transfers.remove(event.transfer)
-            self._tell_saved(event.path)
-        elif isinstance(event, net.Failed):
-            self._tell_failed(event, self.transfers.remove(event.transfer))
+        elif isinstance(event, (net.Progress, net.Uploaded, net.Saved, net.Failed)):
+            self.files.handle(event)
         elif isinstance(event, net.Reachable):
-            self.header.show_reachable(event)
+            self.header.reachable = event
+            self.header.fit()
             self.show_notice()
         elif isinstance(event, net.WrongPassword):
             words = Words.guessed if event.address else Words.guessed_everywhere
@@ -2643,7 +2675,7 @@ class ChatPage:
         elif isinstance(event, net.RoomFailed):
             self._note(Words.room_failed)
         elif isinstance(event, net.Found):
-            pass  # for a finder's own queue
+            pass  # only a finder sends this, into its own queue
         else:
             assert_never(event)
 
@@ -2654,35 +2686,34 @@ class ChatPage:
             message = Message(event.time, event.text, event.who, event.name, event.number, is_deleted=event.taken_back)
             self._add_heard(message, is_history)
         elif isinstance(event, net.Shared):
-            self._add_heard(self._file_message(event), is_history)
+            self._add_heard(self.files.message(event), is_history)
         elif isinstance(event, net.TakenBack):
             deleted = self.transcript.delete(event.which, keep_text=self.is_host)
             if deleted is not None:
                 self.log.redraw(deleted)
+        elif is_history:
+            pass  # the welcome already told who is here and whether the room is paused
         elif isinstance(event, net.Paused):
-            if not is_history:  # the welcome said how it is now
-                self._is_paused = event.on
-                self._note(Words.was_paused if event.on else Words.was_resumed)
-                self._silence()
-        elif isinstance(event, (net.Joined, net.Left)):
-            if not is_history:  # the list of people is already as it was after them
-                self._handle_people(event)
+            self._is_paused = event.on
+            self._note(Words.was_paused if event.on else Words.was_resumed)
+            self._silence()
+        elif isinstance(event, net.Joined):
+            self.people.came(event.who, event.name)
+            self._note_moving(Words.joined, event.name)
+        elif isinstance(event, net.Left):
+            self.people.went(event.who)
+            self._note_moving(Words.left.get(event.reason, Words.left["left"]), event.name)
         else:
             assert_never(event)
 
-    def _handle_people(self, event: net.Joined | net.Left) -> None:
-        if isinstance(event, net.Joined):
-            self.people.came(event.who, event.name)
-            words = Words.joined
-        else:
-            self.people.went(event.who)
-            words = Words.left.get(event.reason, Words.left["left"])
-        if not self._is_paused:  # otherwise people could talk through names
-            self._note(words.format(name=drawable_name(event.name)))
+    def _note_moving(self, words: str, name: str) -> None:
+        """Notes that somebody came or went, except in a paused room, where names could be used to send messages."""
+        if not self._is_paused:
+            self._note(words.format(name=drawable_name(name)))
 
     def _handle_welcome(self, welcome: net.Welcome) -> None:
         before, self.welcome = self.welcome, welcome
-        is_first = welcome is before  # the page was made with it
+        is_first = welcome is before  # the page was created with it
         self._is_back = not is_first and welcome.room == before.room
         if welcome.room != before.room:
             self.transcript.begin()
@@ -2694,26 +2725,26 @@ class ChatPage:
         if is_first or (welcome.title, welcome.name) != (before.title, before.name):
             self._tell_name(welcome.name)
         if welcome.missed:
-            words = Words.missed if welcome.missed > 1 else Words.missed_1
-            self._note(words.format(number=welcome.missed))
+            self._note(counted(welcome.missed, *Words.missed))
         self.log.begin(welcome)
         self._history_left = welcome.files + welcome.history
         self.stage = Stage.CONNECTING if self._history_left else Stage.IN
         self.people.begin(welcome)
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
-        self._stop_looking()
+        if self._away.end():
+            self._forget_question()
         self.say(Words.connected)
 
     def _tell_name(self, name: str) -> None:
-        """The room and the name in it; and why it is not the one that the person wanted."""
+        """Notes the room and the person's name in it and, if that is not the name they wanted, why."""
         self._note(Words.you_are_in.format(room=self.title, name=drawable_name(name)))
         wanted = net.clean_name(self._app.name)
         if name != wanted:
             self._note(Words.renamed.format(wanted=drawable_name(wanted), name=drawable_name(name)))
 
     def _silence(self) -> None:
-        """Whether this person may write now."""
+        """Blocks or unblocks writing: the host may have muted this person or paused the room, or the visit is over."""
         reason = Words.muted if self._is_muted else Words.paused if self._is_paused and not self.is_host else ""
         if self.stage is Stage.OVER:
             reason = Words.over
@@ -2723,7 +2754,7 @@ class ChatPage:
         self.show_notice()
         self.people.show_paused(self._is_paused)
 
-    # What is kept and drawn.
+    # Adding messages.
 
     def _add(self, message: Message) -> None:
         self.transcript.add(message)
@@ -2733,148 +2764,71 @@ class ChatPage:
         self._add(Message(time.time(), text))
 
     def _add_heard(self, message: Message, is_history: bool) -> None:
-        """Somebody said or shared something: perhaps the person here looks elsewhere.
-
-        What was said before this person came is nothing new; what was said during a break is.
-        """
+        """Adds what somebody said or shared. Notifies a person who was in the room already, even if offline then."""
         self._add(message)
         if message.who != self.welcome.who and (self._is_back or not is_history):
             is_for_us = message.who == (self.welcome.host or net.HOST) or self.log.mention.search(message.text)
             self._app.notice(rings=bool(is_for_us))
-
-    def _file_message(self, file: net.Shared) -> Message:
-        name = drawable_name(net.clean_filename(file.filename))
-        text = "" if file.taken_back else Words.shared.format(filename=name, size=file_size(file.size))
-        link = (Words.save, lambda: self._choose_target(file))
-        return Message(file.time, text, file.who, file.name, file.number, link=link, is_deleted=file.taken_back)
 
     def _handle_rejected(self, rejected: net.Rejected) -> None:
         text = self.log.remove_on_its_way(rejected.id)
         if text is not None:
             reason = Words.rejected.get(rejected.code) or room_says(rejected.reason)
             message = Message(time.time(), text, self.welcome.who, self.welcome.name, tags=("wrong",))
-            message.reason = Words.not_sent.format(reason=reason)
+            words = Words.perhaps_sent if rejected.code == "unanswered" else Words.not_sent
+            message.reason = words.format(reason=reason)
             message.link = (Words.write_again, lambda: self._write_again(message, text))
             self.log.add(message)
 
-    def _tell_saved(self, path: str) -> None:
-        folder, name = os.path.split(os.path.abspath(path))
-        text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
-        self.log.add_note(text).link = (Words.open_folder, lambda: self._show_folder(folder))
+    # The room has moved, or the visit ends.
 
-    def _tell_failed(self, failed: net.Failed, progress: net.Progress | None) -> None:
-        is_upload = progress is not None and progress.is_upload
-        name = drawable_name(failed.filename)
-        if failed.code == "cancelled":
-            self.log.add_note(Words.cancelled.format(filename=name))
-            return
-        own = Words.share_failed if is_upload else Words.save_failed
-        words = own.get(failed.code) or Words.file_failed.get(failed.code)
-        if words:
-            reason = words.format(limit=file_size(self.welcome.max_file))
-        elif failed.code == "disk":
-            reason = f"{drawable_name(failed.reason)}."
-        else:
-            reason = room_says(failed.reason)
-        words = Words.not_shared if is_upload else Words.not_saved
-        self.log.add_note(words.format(filename=name, reason=reason), wrong=True)
-
-    # Away, and over.
-
-    def _tell_trouble(self, lost: net.Lost) -> None:
-        if self.stage is not Stage.AWAY:
-            self.stage = Stage.AWAY
-            self._away_since = time.monotonic()
-            if not self.is_host:
-                self._found = queue.Queue()  # the old one may hold what was true during an earlier break
-                self._finder = net.find_rooms(self._found)
-        self._trouble = Words.lost[lost.reason].format(address=self.where)
-        self._retry_at = time.monotonic() + lost.retry_in
-        self._count_down()
-
-    def _count_down(self) -> None:
-        """To the next attempt; drawn again only when it is another second."""
-        text = f"{self._trouble} {retry_words(self._retry_at)}"
-        if str(self.status.cget("text")) != text:
-            self.say(text, wrong=True)
-
-    def _look_elsewhere(self) -> None:
-        """A room that answers neither TCP nor `find`, while the same id answers elsewhere, has moved."""
-        while not self._found.empty():
-            found = self._found.get()
-            if isinstance(found, net.Found):
-                self._rooms = found.rooms
-        here = (self._client.address, self._client.port)
-        same = [room for room in self._rooms if room.room == self.welcome.room]
-        if any((room.address, room.port) == here for room in same):
-            self._away_since = time.monotonic()
-            return
-        if not same or self.question.is_open or time.monotonic() < self._away_since + MOVED_AFTER:
-            return
-        room = same[0]
-        where = join_address(room.address, room.port)
-        text = Words.moved.format(room=self.title, address=where)
-        self.question.ask(text, Words.move, Words.stay_here, lambda: self._move(room))
-
-    def _move(self, room: net.FoundRoom) -> None:
+    def follow(self, room: net.FoundRoom) -> None:
+        """Follows the room to its new address."""
         self.question.close()
         self.focus()
         self._client.move(room.address, room.port)
-        self.where = self._app.address = join_address(room.address, room.port)
-        self.header.address.configure(text=self.where)
+        self._app.address = self.where
         self.header.show_title()
-
-    def _stop_looking(self) -> None:
-        self._rooms = ()
-        if self._finder is not None:
-            self._finder.close()
-            self._finder = None
-            if self.question.close():
-                self.focus()
 
     def _end(self, event: net.Refused | net.Closed) -> None:
         self.stage = Stage.OVER
-        self._stop_looking()
+        self._away.end()
         self._silence()
-        if self.question.close():
-            self.focus()
+        self._forget_question()
         own = Words.refused.get(event.code) if isinstance(event, net.Refused) else None
         reason = own.format(address=self.where) if own else room_says(event.reason)
         self.say(Words.closed_you_can_read.format(reason=reason), wrong=True)
 
+    def _forget_question(self) -> None:
+        """Closes the question, because it no longer matters."""
+        if self.question.close():
+            self.focus()
+
     def flush(self) -> None:
-        """Shows everything that was handled since the last time."""
+        """Shows everything that was handled since the last call."""
+        self.files.flush()
         self.log.flush()
         self.transfers.flush()
         if self.stage is Stage.AWAY:
-            self._count_down()
-            if self._finder is not None:
-                self._look_elsewhere()
-        while not self._saved.empty():
-            path, problem = self._saved.get()
-            if problem:
-                self.log.add_note(Words.chat_not_saved.format(reason=problem), wrong=True)
-            else:
-                self._tell_saved(path)
+            self._away.flush()
         if self.people.flush():
             self.header.people_button.configure(text=self.people.title.cget("text"))
             if self.is_host:
                 self._people_changed()
 
     def _people_changed(self) -> None:
-        """The host's notices and question depend on how many others are here."""
+        """Updates what depends on the number of others: the host's notices and question."""
         if self._others() > 0:
-            self.header.show_company()
-        if self.question.is_open:
-            if self._others() > 0:
+            self._had_company = True
+            if self.question.is_open:
                 self.question.text.configure(text=self._close_question())
-            elif self.question.close():
-                self.focus()
+        else:
+            self._forget_question()
         self.show_notice()
 
 
 def retry_words(retry_at: float) -> str:
-    """The time to the next attempt, which is at that moment (monotonic s)."""
+    """Returns the words for the time until the next attempt, which begins at `retry_at` (monotonic s)."""
     seconds = math.ceil(retry_at - time.monotonic())
     return Words.again_in.format(seconds=seconds) if seconds > 0 else Words.again_now
 
@@ -2883,7 +2837,7 @@ def retry_words(retry_at: float) -> str:
 
 
 class Session:
-    """One visit to a room: what must be closed when it ends. Knows no widget."""
+    """One visit to a room: the client, for a host also the room, and their events. Does not use any widget."""
 
     def __init__(self, password: str) -> None:
         self.password = password  # "" for none
@@ -2891,11 +2845,11 @@ class Session:
         self.client: net.Client | None = None
         self.server: net.Server | None = None
         self.reachable = net.Reachable((), True)
-        self.opened: queue.SimpleQueue[net.Server | str] = queue.SimpleQueue()  # the room, or why there is none
+        self.opened: queue.SimpleQueue[net.Server | str] = queue.SimpleQueue()  # the room, or why it did not open
         self._opener: threading.Thread | None = None
 
     def open_room(self, title: str, host_name: str, port: int) -> None:
-        """Opening may wait for a port, so a thread does it; the answer comes in `opened`."""
+        """Opens the room in a thread, because that may wait for a port. Puts the result into `opened`."""
         self._opener = threading.Thread(target=self._open, args=[title, host_name, port], name="opening the room")
         self._opener.start()
 
@@ -2907,7 +2861,7 @@ class Session:
             self.opened.put(getattr(error, "strerror", None) or str(error))
 
     def end(self) -> None:
-        """Returns at once; a thread says goodbye, first the client, so that its last words reach the room."""
+        """Starts a thread that closes the client, then the room, so that the client's last words reach the room."""
         threading.Thread(target=self._close, name="closing the session").start()
 
     def _close(self) -> None:
@@ -2916,7 +2870,7 @@ class Session:
             self.client.join()
         if self._opener is not None:
             self._opener.join()
-            if not self.opened.empty():  # it was opened for somebody who has left already
+            if not self.opened.empty():  # the person left while the room was being opened
                 answer = self.opened.get()
                 self.server = answer if isinstance(answer, net.Server) else None
         if self.server is not None:
@@ -2927,20 +2881,20 @@ Page = TypeVar("Page", "FirstPage", "JoinPage", "ChatPage")
 
 
 class App:
-    """The window. `host`, `join` and `leave` are what the buttons do; `close` ends everything."""
+    """The window. `host`, `join` and `leave` do what the buttons say; `close` ends everything."""
 
     def __init__(self, root: tk.Tk, name: str = "", password: str = "") -> None:
         self.root = root
         self.looks = Looks(root)
-        if self.looks.is_x11:  # with LC_ALL=C, Tk would read the names of files as Latin-1
+        if self.looks.is_x11:  # with LC_ALL=C, Tk would read file names as Latin-1
             root.tk.call("encoding", "system", "utf-8")
         self.name = net.clean_name(name) or login_name()
-        self.address = ""  # last joined
+        self.address = ""  # the one last joined, as people type it
         self.password = password  # last typed on the first page; "" for none
         self.passwords: dict[tuple[str, int], str] = {}  # address and port -> the password that let this person in
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
-        self._waiting: tuple[str, float] | None = None  # the room asks to wait: why, and until when (monotonic s)
-        self._secret = secrets.token_bytes(16)  # of this run: a room knows the same person again
+        self._waiting: tuple[str, float] | None = None  # why the room asks to wait, and until when (monotonic s)
+        self._secret = secrets.token_bytes(16)  # of this run; tokens made from it let a room recognize the same person
         self.session: Session | None = None
         self.page: FirstPage | JoinPage | ChatPage = FirstPage(self)
         self._closed = False
@@ -2952,7 +2906,7 @@ class App:
         root.protocol("WM_DELETE_WINDOW", self._close_clicked)
         self._unread = 0
         self._has_rung = False
-        self._busy_until = 0.0  # monotonic s; something happened a moment ago
+        self._busy_until = 0.0  # monotonic s; polls are more frequent until then
         self._bind()
         root.report_callback_exception = self._report
         if self.looks.is_mac:
@@ -2961,71 +2915,62 @@ class App:
         self._next_poll = root.after(POLL, self.poll)
 
     def _bind(self) -> None:
-        """The keys that work everywhere in the window."""
+        """Binds the keys and mouse events that work everywhere in the window."""
         root = self.root
         control = "Command" if self.looks.is_mac else "Control"
         steps = {"plus": 1, "equal": 1, "KP_Add": 1, "minus": -1, "KP_Subtract": -1, "Key-0": 0, "KP_0": 0}
         for key, step in steps.items():
-            with contextlib.suppress(tk.TclError):  # Windows has no number pad of its own
-                root.bind(f"<{control}-{key}>", lambda _, step=step: self.zoom(step))  # type: ignore[misc]
-        for where in ("Text", "Treeview", str(root)):  # in these the wheel would also scroll
-            root.bind_class(where, f"<{control}-MouseWheel>", self._zoom_by_wheel)
-            with contextlib.suppress(tk.TclError):  # from Tk 9 on there are no such buttons
-                root.bind_class(where, f"<{control}-Button-4>", lambda _: self.zoom(1))
-                root.bind_class(where, f"<{control}-Button-5>", lambda _: self.zoom(-1))
+            bind(root, [f"<{control}-{key}>"], lambda _, step=step: self.zoom(step))  # type: ignore[misc]
+        for wheel in ("MouseWheel", "Button-4", "Button-5"):
+            bind(root, [f"<{wheel}>"], lambda event: self._scroll(6 * self.looks.gap * wheel_turn(event)))
+            for where in ("Text", "Treeview", str(root)):  # otherwise the wheel would also scroll these
+                with contextlib.suppress(tk.TclError):
+                    root.bind_class(where, f"<{control}-{wheel}>", lambda event: self.zoom(-wheel_turn(event)))
+        # A click on a button does not focus it: a letter then goes into the message, and a space presses nothing again.
+        root.tk.call("bind", "TButton", "<ButtonPress-1>", "%W instate !disabled {%W state pressed}")
         root.event_add("<<MenuKey>>", "<Shift-F10>", "<App>" if sys.platform == "win32" else "<Menu>")
         for where in ("Text", "TEntry"):
             root.bind_class(where, "<<ContextMenu>>", lambda at: self._show_edit_menu(at.widget, at.x, at.y))
             root.bind_class(where, "<<MenuKey>>", lambda event: self._show_edit_menu(event.widget))
         root.bind("<F11>", lambda _: self.toggle_full_screen())
-        root.bind("<MouseWheel>", lambda event: self._roll(-1 if event.delta > 0 else 1))
-        with contextlib.suppress(tk.TclError):  # before Tk 9 a touchpad turns the wheel
-            root.bind("<TouchpadScroll>", self._drag)
+        bind(root, ["<TouchpadScroll>"], lambda event: self._scroll(-way_down(event.delta)))  # new in Tk 9
         if self.looks.is_x11:
-            for key in ("<Control-a>", "<Control-Lock-A>"):  # to Tk it is Home there, to everyone else what it is here
+            for key in ("<Control-a>", "<Control-Lock-A>"):  # Tk makes this Home; people expect it to select everything
                 root.event_delete("<<LineStart>>", key)
                 root.event_add("<<SelectAll>>", key)
-            root.bind("<Button-4>", lambda _: self._roll(-1))
-            root.bind("<Button-5>", lambda _: self._roll(1))
+            root.event_delete("<<Paste>>", "<Control-y>")  # Tk follows Emacs; people expect Redo
         root.event_add("<<Redo>>", f"<{control}-y>")
-        if self.looks.is_x11:
-            root.event_delete("<<Paste>>", "<Control-y>")  # Emacs's; here it is Redo, as people expect
         root.bind_class("Text", f"<{control}-BackSpace>", self._delete_word)
         root.bind_class("TEntry", f"<{control}-BackSpace>", self._delete_word)
         root.bind("<Escape>", lambda _: self._escape())
-        root.bind("<F1>", lambda _: self._in_room(ChatPage.toggle_keys))
-        actions = {"f": ChatPage.find, "s": ChatPage.save_chat, "o": ChatPage.choose_files}
-        bind_shortcuts(root, {key: functools.partial(self._in_room, action) for key, action in actions.items()})
+        root.bind("<F1>", lambda _: self._in_room(lambda page: page.keys.toggle()))
+        shortcuts = {
+            "f": lambda: self._in_room(ChatPage.find),
+            "s": lambda: self._in_room(lambda page: page.files.save_chat()),
+            "o": lambda: self._in_room(lambda page: page.file.invoke()),  # does nothing while the button is disabled
+        }
+        bind_shortcuts(root, shortcuts)
         root.bind("<FocusIn>", self._focus_came)
 
-    # What people do.
+    # The person's actions.
 
     def zoom(self, step: int) -> str:
-        """In, out or, with 0, reset."""
+        """Zooms in (1) or out (-1), or resets the zoom (0)."""
         at = ZOOMS.index(self.looks.percent) + step if step else ZOOMS.index(100)
         self.looks.zoom(ZOOMS[min(max(at, 0), len(ZOOMS) - 1)])
         self.page.fit()
         return "break"
-
-    def _zoom_by_wheel(self, event: tk.Event[tk.Misc]) -> str:
-        return self.zoom(1 if event.delta > 0 else -1)
 
     def toggle_full_screen(self) -> None:
         self.root.attributes("-fullscreen", not self.root.attributes("-fullscreen"))
 
     @staticmethod
     def _delete_word(event: tk.Event[tk.Misc]) -> str:
-        """The one before the cursor."""
-        box = event.widget
-        if isinstance(box, tk.Text):
-            if str(box.cget("state")) == "normal":
-                before = box.get("insert linestart", "insert") or "\n"
-                length = len(before) - len(re.sub(r"(\w+|[^\w\s]+|\n)?\s*\Z", "", before))
-                box.delete(f"insert - {max(length, 1)} chars", "insert")
-        elif isinstance(box, ttk.Entry) and box.instate(["!disabled"]):
-            at = box.index("insert")
-            rest = re.sub(r"(\w+|[^\w\s]+)?\s*\Z", "", box.get()[:at])
-            box.delete(len(rest), at)
+        """Deletes the selection or, without one, the word before the cursor."""
+        box: Any = event.widget
+        if not (box.tag_ranges("sel") if isinstance(box, tk.Text) else box.selection_present()):
+            box.event_generate("<<SelectPrevWord>>")
+        box.event_generate("<<Clear>>")
         return "break"
 
     def host(self, port: int = net.PORT) -> None:
@@ -3036,7 +2981,7 @@ class App:
     def join(self, address: str, port: int, password: str = "") -> None:
         page = self.page
         if not isinstance(page, JoinPage):
-            self.address = join_address(address, port)  # as if it had been typed there
+            self.address = join_address(address, port)  # the join page shows it as if it had been typed there
             page = self._show(JoinPage(self))
         page.show_busy(Words.connecting.format(address=join_address(address, port)))
         self._enter(self._begin(password), address, port, net.room_token(self._secret, address, port))
@@ -3057,7 +3002,7 @@ class App:
         self.leave(message)
 
     def leave(self, message: str, wrong: bool = False) -> None:
-        """To the first page, which says why."""
+        """Ends the visit and shows the first page with the message."""
         self._end_session()
         self._show(FirstPage(self)).say(message, wrong)
 
@@ -3067,8 +3012,8 @@ class App:
         else:
             self._in_room(ChatPage.escape)
 
-    def _in_room(self, action: Callable[[ChatPage], None]) -> str:
-        in_dialog = self.root.tk.call("grab", "current", self.root)  # on X11 they are windows of this program
+    def _in_room(self, action: Callable[[ChatPage], object]) -> str:
+        in_dialog = self.root.tk.call("grab", "current", self.root)  # on X11, file dialogs are windows of this program
         if isinstance(self.page, ChatPage) and not in_dialog:
             action(self.page)
         return "break"
@@ -3076,8 +3021,8 @@ class App:
     # Menus.
 
     def show_commands(self, commands: Sequence[Command], widget: tk.Misc, at: tuple[int, int]) -> None:
-        """A menu at this place in the widget."""
-        menu = self.page.menu  # goes with its page, even while it is open
+        """Shows a menu at this position in the widget."""
+        menu = self.page.menu  # belongs to the page, so that both close together
         menu.delete(0, "end")
         for words, action in commands:
             key = self.looks.key(Words.key_of.get(words, ""))
@@ -3085,13 +3030,13 @@ class App:
         menu.tk_popup(widget.winfo_rootx() + at[0], widget.winfo_rooty() + at[1])
 
     def _show_edit_menu(self, box: object, x: int = 0, y: int = 0) -> None:
-        """For boxes that people type in: many know cut and paste only this way."""
+        """Shows a menu with Cut, Copy and Paste in boxes for text: many people know no other way."""
         if isinstance(box, tk.Text):
             is_open, is_hidden, is_selected = str(box.cget("state")) == "normal", False, bool(box.tag_ranges("sel"))
         elif isinstance(box, ttk.Entry):
             is_open, is_hidden = box.instate(["!disabled"]), str(box.cget("show")) != ""
             is_selected = box.selection_present()
-        else:  # Tk's own, in a dialog
+        else:  # a widget of one of Tk's own dialogs
             return
         offered = (
             (Words.cut, "<<Cut>>", is_selected and is_open and not is_hidden),
@@ -3103,12 +3048,10 @@ class App:
         commands = [(words, functools.partial(box.event_generate, event)) for words, event, on in offered if on]
         self.show_commands(commands, box, (x, y))
 
-    # Whether anyone looks at the window.
+    # Title, bell and focus.
 
     def notice(self, *, rings: bool) -> None:
-        """Something was said: while nobody looks, the title counts it, and the first one that is meant for this person
-        rings the bell. Thirty computers that beep at everything would be a nuisance.
-        """
+        """Counts a message in the title while the window has no focus. The first one with `rings` rings the bell."""
         if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the keyboard
             self._unread += 1
             self.show_title()
@@ -3116,13 +3059,10 @@ class App:
                 self._has_rung = True
                 self.root.bell()
 
-    def _roll(self, units: int) -> None:
+    def _scroll(self, pixels: int) -> None:
+        """Scrolls a page that is too long for the window, for the mouse wheel or a touchpad."""
         if isinstance(self.page, Scrolled):
-            self.page.scroll(units)
-
-    def _drag(self, event: tk.Event[tk.Misc]) -> None:
-        if isinstance(self.page, Scrolled):
-            self.page.drag(way_down(event.delta))
+            self.page.scroll(pixels)
 
     def _focus_came(self, event: tk.Event[tk.Misc]) -> None:
         self._has_rung = False
@@ -3178,22 +3118,22 @@ class App:
         if session is not None:
             session.end()
 
-    # What happens.
+    # Polling and events.
 
     def poll(self) -> None:
-        """Takes what arrived, a bounded amount, and comes back: soon if there is more, or was a moment ago."""
+        """Handles a bounded amount of what arrived. The next poll is sooner if there is more, or was a moment ago."""
         more = False
         try:
             more = self._take_events()
         except Exception:
             log.exception("the poll failed")
-        finally:  # whatever happens, the window goes on
+        finally:  # even after an error, the window goes on
             if not self._closed:
                 wait = POLL_SOON if more else POLL_BUSY if time.monotonic() < self._busy_until else POLL
                 self._next_poll = self.root.after(wait, self.poll)
 
     def _take_events(self) -> bool:
-        """Whether there are more."""
+        """Handles events up to the limits of one poll. Returns True if there are more."""
         stop_at = time.perf_counter() + POLL_TIME
         characters = POLL_CHARACTERS
         session = self.session
@@ -3209,7 +3149,7 @@ class App:
             self._busy_until = time.monotonic() + BUSY_TIME
             try:
                 self._handle(session, event)
-            except Exception:  # costs this event, and no other
+            except Exception:  # only this event is lost
                 log.exception("an event could not be shown: %.300r", event)
         if self._waiting is not None and isinstance(self.page, JoinPage):
             self.page.say(f"{self._waiting[0]} {retry_words(self._waiting[1])}")
@@ -3221,7 +3161,7 @@ class App:
             self.leave(Words.not_opened.format(reason=answer), wrong=True)
             return
         session.server = answer
-        # The host is in the room like everyone else; the token says who it is.
+        # The host joins the room like everyone else; the token proves that this is the host.
         self._enter(session, "127.0.0.1", answer.port, answer.token)
 
     def _enter(self, session: Session, address: str, port: int, token: str) -> None:
@@ -3240,7 +3180,7 @@ class App:
             if session.server is None and session.password:
                 self.passwords[self._trying] = session.password
                 if self.password == session.password:
-                    self.password = ""  # it belongs to that room now
+                    self.password = ""  # it was for that room, so it is not offered for others
             self._show(ChatPage(self, session, session.client, event)).handle(event)
         elif isinstance(event, net.Lost) and event.reason in Words.waiting:
             words = Words.waiting[event.reason].format(address=join_address(*self._trying))
@@ -3251,7 +3191,7 @@ class App:
             log.warning("unexpected before the welcome: %.300r", event)
 
     def _not_let_in(self, event: net.Lost | net.Refused | net.Closed) -> None:
-        """The first attempt failed: on the page where that can be put right, with everything still there."""
+        """Shows on the join page why the first attempt failed. Everything that was typed there stays."""
         where = join_address(*self._trying)
         if isinstance(event, net.Lost):
             message = self._cannot_join(event.reason).format(address=where)
@@ -3264,7 +3204,8 @@ class App:
             message = room_says(event.reason)
         self._end_session()
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
-        page.show_failure(message)
+        page.say(message, wrong=True)
+        page.join.state(["!disabled"])
         if isinstance(event, net.Refused) and event.code in ("password", "wrong", "open"):
             page.ask_for_password()
 
@@ -3272,14 +3213,14 @@ class App:
         rooms = self.page.rooms if isinstance(self.page, JoinPage) else ()
         no_answer = trouble in (net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE)
         if no_answer and any((room.address, room.port) == self._trying for room in rooms):
-            return Words.firewall  # finding heard the room, so it is there
+            return Words.firewall  # the list of found rooms has it, so its computer is there
         if trouble is net.Trouble.NO_ROUTE and sys.platform == "darwin":
             return Words.not_allowed
         return str(Words.cannot_join[trouble])
 
     def _report(self, *error: object) -> None:
-        """A callback of tkinter's failed. The traceback is not kept: it would keep widgets alive."""
-        if error[0] is KeyboardInterrupt:  # Ctrl+C in the terminal, while something was done here
+        """Logs an exception in a tkinter callback. Does not keep its traceback, which would keep widgets alive."""
+        if error[0] is KeyboardInterrupt:  # Ctrl+C in the terminal, during a callback
             self.close()
             return
         log.error("a callback failed", exc_info=error)  # type: ignore[arg-type]
@@ -3288,14 +3229,14 @@ class App:
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Proves to the type checker that no case was forgotten (typing has it from 3.11 on)."""
+    """Lets the type checker prove that no case is missing (typing has this from Python 3.11 on)."""
     raise AssertionError(value)
 
 
 def login_name() -> str:
     try:
         return net.clean_name(getpass.getuser())
-    except (OSError, ImportError, KeyError):  # there is none
+    except (OSError, ImportError, KeyError):  # the account has no name
         return ""
 
 
@@ -3304,7 +3245,7 @@ def login_name() -> str:
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong with the command line, also where there is no console."""
+        """Reports what is wrong with the command line, even without a console."""
         if sys.stderr is None:
             cannot_start(f"cannot start: {message}")
         super().error(message)
@@ -3324,7 +3265,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if arguments.name and not net.clean_name(arguments.name):
         parser.error(f"--name: {Words.invisible_name}")
     if arguments.password == "-":
-        if sys.stdin is None:  # pythonw has no console
+        if sys.stdin is None:  # None under pythonw, which has no console
             parser.error("--password -: there is no standard input to read it from")
         arguments.password = sys.stdin.readline().rstrip("\r\n")
     if arguments.password is not None:
@@ -3344,9 +3285,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the program; its exit status: 0, or 1 if there is no tkinter or no screen."""
+    """Runs the program. Returns the exit status: 1 without tkinter or a screen, otherwise 0."""
     arguments = parse_arguments(argv)
-    if sys.stderr is not None:  # pythonw has no console
+    if sys.stderr is not None:  # None under pythonw, which has no console
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     if tkinter_problem:
         platform = sys.platform if sys.platform in Words.no_tkinter else "linux"
@@ -3369,7 +3310,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:  # Ctrl+C in the terminal
         app.close()
     del app, root
-    gc.collect()  # here: Tk ends the program if another thread, the one that still says goodbye, frees its last parts
+    gc.collect()  # in this thread: if the one closing the session freed the last Tk objects, Tk would abort the program
     return 0
 
 
@@ -3401,8 +3342,7 @@ class Words:
 
     looking = "Looking for rooms on this network ..."
     found = "Rooms on this network"
-    people_in = "{number:,} people"
-    people_in_1 = "1 person"
+    people_in = ("1 person", "{number:,} people")
     has_password = "password"
     nothing_found = (
         "No rooms found on this network. Type the address that the host's window shows; that often works anyway. If it "
@@ -3423,12 +3363,12 @@ class Words:
 
     title = "{room} - {program}"
     join_at = "Others join at"
-    no_address = "no network"
+    no_address = "(no network at the moment)"
     more_addresses = "{number} more"
     also_at = "If that does not work, try: {addresses}"
     nobody_yet = (
-        "Nobody else is here yet. The others start this program, click 'Join a room', and choose '{room}' or type "
-        "{address}. If Windows asks whether Python may use the network, click Allow."
+        "Nobody else is here yet. Ask the others to start this program, click 'Join a room', and choose '{room}' or "
+        "type {address}. If Windows asks whether Python may use the network, click Allow."
     )
     not_findable = "Others can't find this room automatically. They need to type {address}."
     menu = "Menu"
@@ -3437,7 +3377,7 @@ class Words:
     menu_larger = "Zoom in"
     menu_smaller = "Zoom out"
     menu_full_screen = "Full screen"
-    menu_keys = "Keys"
+    menu_keys = "Keyboard shortcuts"
     file = "File..."
     cut = "Cut"
     copy = "Copy"
@@ -3470,7 +3410,7 @@ class Words:
         ("Ctrl+Z, Ctrl+Y", "undo, redo;  Ctrl+Backspace: delete a word"),
         ("Ctrl +, Ctrl -, Ctrl 0", "zoom in, zoom out, reset;  also Ctrl and the mouse wheel"),
         ("F11", "full screen, and back"),
-        ("F1", "these keys"),
+        ("F1", "this list of keys"),
         ("exit", "alone on a line: leave the room"),
     )
     close = "Close"
@@ -3505,6 +3445,7 @@ class Words:
     show_password = "Show password"
     hide_password = "Hide password"
     copy_password = "Copy it"
+    copy_address = "Copy address"
     guessed = "Someone at {address} entered a wrong password {number:,} times and must wait now."
     guessed_everywhere = "Wrong passwords were entered {number:,} times, from several computers."
     room_failed = "This computer had to close the room. Please open it again."
@@ -3513,11 +3454,10 @@ class Words:
     host_mark = "{name} (host)"
     you_mark = "{name} (you)"
     host_and_you_mark = "{name} (host, you)"
-    hint = "Write a message: Enter sends it, Shift+Enter begins a new line"
+    hint = "Write a message and press Enter"
     send = "Send"
     new_lines = "{number:,} new"
-    close_question = "Close the room for {number:,} people?"
-    close_question_1 = "Close the room for the other person?"
+    close_question = ("Close the room for the other person?", "Close the room for {number:,} people?")
     close_yes = "Close the room"
     close_no = "Stay"
     moved = "{room} now answers at {address}."
@@ -3527,8 +3467,7 @@ class Words:
     you_are_in = "You are in {room} as {name}."
     renamed = "{wanted} is taken. You appear as {name}."
     reopened = "{room} was opened again. What was said before is above."
-    missed = "{number:,} earlier messages are no longer available."
-    missed_1 = "1 earlier message is no longer available."
+    missed = ("1 earlier message is no longer available.", "{number:,} earlier messages are no longer available.")
     joined = "{name} joined"
     left: ClassVar = {
         "left": "{name} left",
@@ -3537,8 +3476,9 @@ class Words:
     }
     sending = "sending"
     not_sent = "Not sent. {reason}"
+    perhaps_sent = "Perhaps not sent. {reason}"
     write_again = "Write it again"
-    settled = "sent during the break; no longer kept by the room"
+    settled = "Your message was sent while the connection was lost. The room no longer keeps it."
     _silenced: ClassVar = {
         "muted": "The host muted you.",
         "paused": "The host paused the room.",
@@ -3548,8 +3488,8 @@ class Words:
         "empty": "The message is empty.",
         "long": "The message is too long.",
         "unsent": "There was no connection to the room.",
-        "unanswered": "The connection ended before the room answered; perhaps the others have it.",
-        "unknown": "The room did not take it; the reason was lost with the connection.",
+        "unanswered": "The connection ended before the room answered. Ask the others whether they have it.",
+        "unknown": "The room did not accept it. The reason was lost with the connection.",
     }
     choose_files = "Share files with everyone"
     all_files = "All files"
@@ -3559,8 +3499,7 @@ class Words:
     sending_file = "Sending {filename}"
     saving_file = "Saving {filename}"
     cancel = "Cancel"
-    bytes_1 = "1 byte"
-    bytes = "{number} bytes"
+    bytes = ("1 byte", "{number} bytes")
     larger_sizes: ClassVar = ("kB", "MB", "GB")
     file_progress = "{done} of {size}"
     file_waiting = "waiting"
@@ -3577,9 +3516,9 @@ class Words:
         "size": "It is larger than {limit}, the most that this room takes.",
         "space": "There is no space left for it on the host's computer.",
         "hash": "It was damaged on the way. Please try again.",
-        "busy": "It is being saved already.",
-        "broken": "The connection broke off too often. Please try again.",
-        "many": "Too many files are on their way; please wait for some of them.",
+        "busy": "You are already saving it.",
+        "broken": "The connection was lost too many times. Please try again.",
+        "many": "Too many files at once. Please wait until some have finished.",
         "unknown": "The room no longer has it.",
         "removed": "The host removed you from the room.",
         "changed": "It was changed while it was being sent. Please try again.",
@@ -3600,17 +3539,15 @@ class Words:
         "folder": "There is a folder with this name.",
         "permission": "You are not allowed to write there, or another program has the file open.",
     }
-    too_long = "{number:,} characters over the limit"
-    too_long_1 = "1 character over the limit"
-    too_many_lines = "{number:,} lines over the limit"
-    too_many_lines_1 = "1 line over the limit"
+    too_long = ("1 character over the limit", "{number:,} characters over the limit")
+    too_many_lines = ("1 line over the limit", "{number:,} lines over the limit")
 
     connected = "Connected"
-    failed = "Something went wrong in this program. It tries to go on."
+    failed = "Something went wrong in this program. It will try to continue."
     cannot_join: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Check the spelling, or type the "
         "numbers that the host's window shows.",
-        net.Trouble.NO_NETWORK: "This computer has no way to {address}. Is it connected to the network?",
+        net.Trouble.NO_NETWORK: "This computer can't reach {address}. Is it connected to the network?",
         net.Trouble.NO_ROUTE: "There is no computer at {address}. Either the address is wrong, or that computer is "
         "switched off, or this Wi-Fi keeps computers apart.",
         net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
@@ -3619,8 +3556,9 @@ class Words:
         "the room yet?",
         net.Trouble.NOT_A_ROOM: "Something answers at {address}, but it is not a chat room. Check the address.",
         net.Trouble.GONE: "{address} ended the connection at once. Please try again.",
-        net.Trouble.SILENT: "{address} takes the connection but says nothing. Is it a chat room?",
-        net.Trouble.UNPROVEN: "What answers at {address} cannot prove that it knows the password.",
+        net.Trouble.SILENT: "{address} accepts the connection but does not answer. Is it a chat room?",
+        net.Trouble.UNPROVEN: "The computer at {address} could not prove that it knows the password. It may not be the "
+        "real room.",
         net.Trouble.GAP: "{address} sent a damaged history. Please try again.",
     }
     waiting: ClassVar = {
@@ -3631,21 +3569,22 @@ class Words:
         **waiting,
         net.Trouble.UNKNOWN_NAME: "The name {address} can no longer be found.",
         net.Trouble.NO_NETWORK: "This computer lost its network.",
-        net.Trouble.NO_ROUTE: "There is no way to {address} at the moment.",
+        net.Trouble.NO_ROUTE: "{address} can't be reached at the moment.",
         net.Trouble.NO_ANSWER: "{address} does not answer.",
         net.Trouble.NOBODY_LISTENS: "The room at {address} is not open at the moment.",
         net.Trouble.NOT_A_ROOM: "Something other than the room answers at {address}.",
         net.Trouble.GONE: "The connection to {address} was lost.",
         net.Trouble.SILENT: "The connection to {address} was lost: nothing came for a while.",
-        net.Trouble.UNPROVEN: "What answers at {address} cannot prove that it knows the password.",
+        net.Trouble.UNPROVEN: "The computer at {address} could not prove that it knows the password. It may not be the "
+        "real room.",
         net.Trouble.GAP: "Something was lost on the way from {address}.",
     }
     not_allowed = (
-        "macOS finds no way to {address}. Either the address is wrong, or this program may not use the local network: "
+        "macOS can't reach {address}. Either the address is wrong, or this program may not use the local network: "
         "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and start again."
     )
     firewall = (
-        "The room at {address} is there, but a firewall on the host's computer keeps others out. On Windows, there:\n"
+        "The room at {address} is there, but a firewall on the host's computer keeps others out. If it runs Windows:\n"
         "1. Open Windows Security, then Firewall & network protection.\n"
         "2. Click Allow an app through firewall.\n"
         "3. Tick Python, for private and for public networks.\n"
@@ -3660,8 +3599,9 @@ class Words:
         "password": password_missing,
         "wrong": "This password does not fit the room that answered. Check it; if it is right, ask the host: something "
         "else may be answering.",
-        "unproven": "What answers at {address} cannot be the room: it did not prove that it knows the password.",
-        "open": "The room at {address} has no password. Empty the password box to join it: it is not encrypted.",
+        "unproven": "This is not the real room: the computer at {address} could not prove that it knows the password.",
+        "open": "The room at {address} has no password and is not encrypted. To join it anyway, empty the password "
+        "box.",
         "full": "The room at {address} is full.",
         "failed": "Something went wrong in this program. Please join again.",
         "removed": "The host removed you from this room.",

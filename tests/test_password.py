@@ -493,7 +493,8 @@ def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed_and_
 
 
 def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() -> None:
-    guesses = net.Guesses(lambda _address: False, None)
+    closing = threading.Event()
+    guesses = net.Guesses(lambda _address: False, closing, queue.Queue())
     arrived: list[str] = []
     order: list[str] = []
 
@@ -511,7 +512,7 @@ def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() 
     for thread in threads:
         thread.join()
     assert order.index("one") < 10, "the one from elsewhere came last"
-    guesses.close()
+    closing.set()
     with pytest.raises(net.ConnectionLost), guesses.computing("somebody"):
         pytest.fail("a closing room goes on computing")
 

@@ -132,9 +132,9 @@ def test_exit_leaves_to_the_first_page_which_says_so(host: Person, ann: Person) 
 def test_a_host_with_others_is_asked_first_and_a_second_exit_confirms(host: Person, ann: Person) -> None:
     for way in ("Escape", "button"):
         host.say("exit")
-        assert Words.close_question_1 in host.everything()
+        assert Words.close_question[0] in host.everything()
         host.press("Escape") if way == "Escape" else host.click(host.button(Words.close_no))
-        assert Words.close_question_1 not in host.everything()
+        assert Words.close_question[0] not in host.everything()
         assert host.root.focus_lastfor() is host.box
     host.say("still here")
     everybody_sees([ann], "still here")
@@ -149,7 +149,7 @@ def test_a_window_that_is_closed_while_it_is_minimised_comes_up_with_the_questio
     host.settle()
     close_window(host)
     host.wait(host.root.winfo_viewable, "the window is back")
-    host.sees(Words.close_question_1)
+    host.sees(Words.close_question[0])
     close_window(host)
     ann.sees("The host closed the room.")
 

@@ -237,7 +237,7 @@ def test_control_y_redoes_what_control_z_undid(host: Person) -> None:
 
 @not_on_mac
 def test_control_backspace_deletes_the_word_before_the_cursor(host: Person) -> None:
-    words = {"one two  ": "one ", "one, ": "one", "one\n": "one", "": "", "a \u4f60\u597d": "a "}
+    words = {"one two  ": "one ", "": "", "a \u4f60\u597d": "a "}
     host.look_here()
     for before, after in words.items():
         host.box.delete("1.0", "end")

@@ -235,12 +235,19 @@ def drag_scrollbar_to_end(someone: Person) -> None:
     someone.chat.log.scroll("moveto", 1.0)
 
 
+def find_a_line(someone: Person) -> None:
+    someone.chat.find()
+    someone.chat.find_bar.entry.insert(0, "line 3")
+    someone.chat.find_bar.find(backwards=True)
+    someone.focus_composer()
+
+
 WAYS_UP: dict[str, Callable[[Person], object]] = {
     "wheel": lambda someone: wheel(someone, 1),
     "page": lambda someone: someone.press_in(someone.log_text, "Prior"),
     "page in the composer": lambda someone: someone.press_in(someone.box, "Prior"),
     "scrollbar": lambda someone: someone.chat.log.scroll("moveto", 0.5),
-    "finding": lambda someone: someone.chat.log.find("line 3", backwards=True),
+    "finding": find_a_line,
     "dragging out of the log": drag_above,
 }
 WAYS_DOWN: dict[str, Callable[[Person], object]] = {
@@ -279,14 +286,12 @@ def test_a_reader_who_comes_to_the_end_in_any_way_follows_it_again(host: Person,
     assert host.sees_end()
 
 
-@pytest.mark.parametrize("way", ["click", "scroll"])
-def test_the_button_to_the_newest_messages_gives_its_keyboard_to_the_composer(host: Person, way: str) -> None:
+def test_a_click_on_the_button_to_the_newest_messages_leaves_the_keyboard_with_the_composer(host: Person) -> None:
     talk(host, 200)
     host.scroll("10.0")
     feed(host, said(1000, "new"))
     jump = host.button("1 new")
-    host.focus(jump)
-    host.click(jump) if way == "click" else drag_scrollbar_to_end(host)
+    host.click(jump)
     host.wait(lambda: not jump.winfo_ismapped(), "the button has gone")
     host.wait(host.sees_end, "the newest message shows")
     host.wait(lambda: host.root.focus_get() is host.box, "the composer has the keyboard")
@@ -459,10 +464,10 @@ def test_the_question_counts_the_people_who_are_still_there(host: Person, ann: P
     host.click(host.button(Words.leave))
     assert "Close the room for 2 people?" in host.everything()
     feed(host, net.Left(902, 0.0, 70, "Bob", "left"))
-    assert Words.close_question_1 in host.everything()
+    assert Words.close_question[0] in host.everything()
     host.focus(host.button(Words.close_yes))
     feed(host, net.Left(904, 0.0, ann.chat.welcome.who, "Ann", "left"))
-    assert Words.close_question_1 not in host.everything(), "nobody is left to ask for"
+    assert Words.close_question[0] not in host.everything(), "nobody is left to ask for"
     assert host.root.focus_get() is host.box
 
 
@@ -485,7 +490,7 @@ def test_where_only_log_and_composer_have_room_the_menu_has_all_the_rest(
     assert "was lost" in someone.everything(), "what is wrong shows all the same"
     feed(someone, someone.welcome())
     someone.click(someone.button(Words.menu))
-    someone.choose(Words.copy)
+    someone.choose(Words.copy_address)
     assert someone.root.clipboard_get() == address
     someone.choose(Words.file)
     assert chosen == ["files"]
@@ -535,7 +540,7 @@ def test_a_page_that_is_higher_than_the_window_scrolls_with_the_wheel_and_by_a_t
         someone.settle()
         assert (page.canvas.yview()[0] > 0) is moved
     for across, down, at in ((0, -30, 30), (5, 12, 18), (-5, -2, 20), (-7, 0, 20), (0, 32_000, 0)):
-        page.drag(chat_gui.way_down(across << 16 | down & 0xFFFF))
+        page.scroll(-chat_gui.way_down(across << 16 | down & 0xFFFF))
         assert round(page.canvas.canvasy(0)) == at
 
 

@@ -85,9 +85,9 @@ def join_page() -> Iterator[Picture]:
     page = person.join_page
     page.show_rooms(ROOMS)
     yield "join", person
-    page.show_failure(chat_gui.Words.firewall.format(address=ADDRESS))
+    page.say(chat_gui.Words.firewall.format(address=ADDRESS), wrong=True)
     yield "join-firewall", person
-    page.show_failure(chat_gui.Words.refused["wrong"])
+    page.say(chat_gui.Words.refused["wrong"], wrong=True)
     page.password.set("blackboard")
     page.ask_for_password()
     yield "join-wrong-password", person
@@ -123,7 +123,7 @@ def lesson_pages() -> Iterator[Picture]:
     fill(person, MAP, silly, controls, net.TakenBack(113, MORNING + 296, 112), net.Paused(114, MORNING, True))
     person.chat.people.list.selection_set("3")
     yield "host-lesson", person
-    person.chat.toggle_keys()
+    person.chat.keys.toggle()
     yield "keys", person
     person.close()
 
