@@ -3078,7 +3078,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
 
 def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None]:
-    """The messages of somebody in the room up to the first line that is none of them, and what is wrong with that."""
+    """Decodes the lines of a person in the room up to the first invalid one; returns the error that this one causes."""
     messages: list[Message] = []
     for line in lines:
         try:
@@ -3088,7 +3088,7 @@ def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None
         if isinstance(message, Unknown):
             return messages, ProtocolError("expected say, ping or leave")
         messages.append(message)
-        if isinstance(message, Leave):  # what follows it does not count
+        if isinstance(message, Leave):  # ignore the rest
             break
     return messages, None
 
@@ -3103,7 +3103,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _raise_descriptor_limit(wanted: int) -> int:
-    """How many descriptors this process may have: many systems allow 256 or 1,024 unless asked for more."""
+    """Lets this process open up to `wanted` descriptors (the usual limit is 256 or 1,024); returns the new maximum."""
     if sys.platform == "win32":
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -3117,11 +3117,14 @@ def _raise_descriptor_limit(wanted: int) -> int:
     return wanted
 
 
-_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # EACCES: in a range that Windows reserved (10013)
+_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # Windows reports EACCES (10013) for the ports that it reserves
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on `port` or, if that is one for rooms, on the next of them that is free. Raises OSError."""
+    """Returns a listening socket on `port` or, if `port` is in PORTS, on the next free port of that range.
+
+    If all of these are taken and the last one is reserved by the system, the socket gets any free port. Raises OSError.
+    """
     ports = range(port, PORTS.stop if port in PORTS else port + 1)
     is_reserved = False
     for candidate in ports:
@@ -3139,10 +3142,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _listen_on(host: str, port: int) -> socket.socket:
-    """Raises OSError."""
+    """Returns a non-blocking socket that listens on exactly this port. Raises OSError."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # On Windows SO_REUSEADDR would let two rooms share a port; elsewhere it only ignores finished connections.
+        # SO_REUSEADDR would let two rooms share a port on Windows; elsewhere it only ignores closed connections.
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
         listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
         listener.bind((host, port))
@@ -3165,9 +3168,9 @@ _TROUBLES = {
     errno.ECONNRESET: Trouble.NOBODY_LISTENS,
     errno.ENETUNREACH: Trouble.NO_NETWORK,
     errno.ENETDOWN: Trouble.NO_NETWORK,
-    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # also on macOS, if this program may not use the local network
+    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # macOS: or the user does not allow access to the local network
     errno.EHOSTDOWN: Trouble.NO_ROUTE,
-}  # all others, above all ETIMEDOUT: no answer
+}  # any other error, such as ETIMEDOUT, means NO_ANSWER
 
 _TRY_LATER = {"full": Trouble.FULL, "wait": Trouble.WAIT, "limit": Trouble.WAIT}
 _WRONG = ("wrong", "This password does not fit the room that answered.")
@@ -3175,7 +3178,7 @@ _NOT_PROVEN = ("unproven", "What answered could not prove that it knows the pass
 
 
 class VisitEnded(Exception):
-    """The room ended the visit for good; `event` says so."""
+    """The room refused this person, or closed. There is no other attempt; `event` is the message that said so."""
 
     def __init__(self, event: Refused | Closed) -> None:
         super().__init__(event)
@@ -3183,7 +3186,10 @@ class VisitEnded(Exception):
 
 
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
-    """Raises ProtocolError; and, where the room says no, ConnectionLost if that may change, otherwise VisitEnded."""
+    """Decodes a line from the room. Raises ProtocolError if the line is invalid.
+
+    If the room refuses or closes, raises ConnectionLost when another attempt may succeed, otherwise VisitEnded.
+    """
     message = decode(line, types)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
@@ -3193,28 +3199,28 @@ def read_reply(line: bytes, types: Types) -> Message | Unknown:
 
 
 class Dialer:
-    """The way to a room, as far as the first message: look-up, connection, hello lines, TLS. Any thread.
+    """Connects to a room: looks up its name, opens a socket, exchanges hello lines and begins TLS. Any thread.
 
-    `is_wanted` is asked again and again while something is waited for: does anybody still want this connection?
+    While a method waits, it calls `is_wanted` every ASK_AGAIN s, and gives up once that returns False.
     """
 
     def __init__(self, address: str, port: int, password: str | None) -> None:
         self.address, self.port = address, port
         self.password = password
         self._lock = threading.Lock()
-        # Guarded by _lock, because transfers come this way too:
-        self._is_proven = False  # the other side has proved once that it knows the password
-        self._proofs = 0  # that were sent since then, without getting one back
-        self._next_proof_at = 0.0  # monotonic s; for when these are too many
+        # Guarded by _lock, because the threads of transfers use this Dialer too:
+        self._is_proven = False  # True once the room has proved that it knows the password
+        self._proofs = 0  # how many we sent since the room last sent one
+        self._next_proof_at = 0.0  # monotonic s; applies once PROOFS of them had no answer
 
     def moved(self, address: str, port: int) -> Dialer:
-        """The same way to another address, with the same proofs."""
+        """Returns a Dialer for another address that starts with the same record of proofs."""
         dialer = copy.copy(self)
         dialer.address, dialer.port = address, port
         return dialer
 
     def connect(self, is_wanted: Callable[[], bool]) -> Connection:
-        """Raises ConnectionLost."""
+        """Returns a connection on which nothing has been sent yet. Raises ConnectionLost."""
         try:
             where = (self._look_up(is_wanted), self.port)
             deadline = Deadline(CONNECT_TIME, Trouble.NO_ANSWER, is_wanted)
@@ -3230,16 +3236,16 @@ class Dialer:
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
                     raise ConnectionLost(_TROUBLES.get(code, Trouble.NO_ANSWER))
-                if sock.getsockname() == sock.getpeername():  # TCP can connect to itself, on a port the system chose
+                if sock.getsockname() == sock.getpeername():  # TCP can connect a socket to itself
                     raise ConnectionLost(Trouble.NOBODY_LISTENS)
                 connection = Connection(sock, CLIENT_RECEIVES)
                 undo.pop_all()
                 return connection
-        except OSError as error:  # no descriptors or threads left, or it was gone as soon as it was there
+        except OSError as error:  # no descriptors or threads are left, or the connection ended at once
             raise ConnectionLost from error
 
     def _look_up(self, is_wanted: Callable[[], bool]) -> str:
-        """The address as four numbers. Raises ConnectionLost, OSError."""
+        """Returns the IPv4 address, after resolving it if it is a name. Raises ConnectionLost, OSError."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -3260,11 +3266,11 @@ class Dialer:
                 return answer
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
-        """Also begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Exchanges hello lines; begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
         try:
             self._exchange_hellos(connection, deadline)
         except VisitEnded:
-            if self._is_proven:  # the password was right before: what answers now is not the room, and ends no visit
+            if self._is_proven:  # the password was right before, so this is probably an impostor: keep trying
                 raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if self._proofs >= PROOFS else 0) from None
             raise
 
@@ -3290,17 +3296,21 @@ class Dialer:
                     raise ValueError("a room with a password sends both")
                 x = SRP.x(bytes.fromhex(hello.salt), clean_password(self.password))
                 secret = SRP.client_secret(a, x, public_a, int(hello.b, 16))
-            except ValueError:  # an honest room sends no such value
+            except ValueError:  # an honest room never sends such values
                 raise VisitEnded(Refused(*_NOT_PROVEN)) from None
             key = session_key(secret, encode(mine).rstrip(b"\n"), line)
             self._prove(connection, Tls(lambda: key, is_room=False), deadline)
         connection.accept(MAX_LINE_FROM_ROOM)
 
     def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
-        """Each proof lets an impostor test one password, so few go unanswered. Raises ConnectionLost, VisitEnded."""
+        """Begins TLS, which proves to the other side that we know the password. Raises ConnectionLost, VisitEnded.
+
+        An impostor can test one password with each proof. So after PROOFS of them without a proof in return, the
+        client gives up or, if the room has proved itself before, sends only one every PROOF_WAIT s.
+        """
         with self._lock:
             wait = self._next_proof_at - time.monotonic()
-            if self._proofs >= PROOFS and wait > 0:  # another transfer has just sent one
+            if self._proofs >= PROOFS and wait > 0:  # this client sent one less than PROOF_WAIT s ago
                 raise ConnectionLost(Trouble.UNPROVEN, wait)
             self._proofs += 1
             self._next_proof_at = time.monotonic() + PROOF_WAIT
@@ -3318,21 +3328,22 @@ class Dialer:
 
 
 class Outbox:
-    """What this person said and the room has not answered yet: exactly-once on the client's side. Knows no socket.
+    """Keeps the lines that the room has not answered yet, so that each is sent exactly once. It uses no socket.
 
-    The lines belong to the room in which they were written. After a break, everything that was missed comes first
-    (`catch_up`); only then is what the room has not had sent again. Guarded by the Client's lock.
+    All lines belong to one room. After a break the client first receives the events that it missed; then `catch_up`
+    removes the lines that the room received before the break, and the others are sent again. Guarded by the Client's
+    lock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since 1970. Ids begin there, above those of an earlier client with the same token."""
+        """clock: seconds since 1970. Ids begin there in ms, above those of earlier clients with the same token."""
         self._clock = clock
         self._next_id = self._first_id()
-        self._room: str | None = None  # in which these lines were written
+        self._room: str | None = None  # the id of the room to which these lines belong
         self._lines: dict[int, bytes] = {}  # id -> encoded `say`
-        self._unsent: collections.deque[int] = collections.deque()  # of these, what this connection has not had
-        self._sent_up_to = 0  # the highest id that any connection has had
-        self.is_open = False  # caught up: this connection may have them
+        self._unsent: collections.deque[int] = collections.deque()  # ids not yet sent on this connection
+        self._sent_up_to = 0  # the highest id sent so far, on any connection to this room
+        self.is_open = False  # True after `catch_up`: lines may be sent
 
     def _first_id(self) -> int:
         return min(max(1, int(self._clock() * 1000)), MAX_SAY_ID // 2)
@@ -3342,16 +3353,16 @@ class Outbox:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether something is still to be sent, now or after catching up."""
+        """Returns True if lines are waiting to be sent, now or after `catch_up`."""
         return bool(self._unsent) if self.is_open else bool(self._lines)
 
     def next_id(self) -> int:
-        """For the next line, whether it will be sent or not."""
+        """Returns a new id, for a line that may or may not be sent."""
         self._next_id += 1
         return self._next_id - 1
 
     def say(self, number: int, text: str) -> bool:
-        """False where the id is too large for the wire: a room has used them up."""
+        """Queues a line. Returns False if a room has claimed such large ids that the wire does not allow this one."""
         if number > MAX_SAY_ID:
             return False
         self._lines[number] = encode(Say(number, text))
@@ -3359,29 +3370,29 @@ class Outbox:
         return True
 
     def answered(self, number: int) -> None:
-        """The room said or rejected this line."""
+        """Forgets a line, because the room has published or rejected it."""
         self._lines.pop(number, None)
 
     def enter(self, room: str, last_id: int) -> list[Rejected]:
-        """A welcome came. In another room than before, the lines return to their author."""
+        """Prepares for the room that sent a welcome. If it is another room than before, returns the lines as rejected."""
         returned = []
         if self._room not in (None, room):
             returned = self.give_up()
             self._sent_up_to = 0
-            if self._next_id > MAX_SAY_ID // 2:  # the other room had spoiled it
+            if self._next_id > MAX_SAY_ID // 2:  # the last room claimed absurdly large ids
                 self._next_id = self._first_id()
         self._room = room
         self._next_id = max(self._next_id, last_id + 1)
         return returned
 
     def catch_up(self, last_id: int, has_missed: bool) -> list[Rejected | Settled]:
-        """Everything that was missed has come: settles the lines that the room has had, and lets the others go."""
+        """Settles the lines that the room received before the break, and allows the others to be sent (again)."""
         answers: list[Rejected | Settled] = []
         for number in [number for number in self._lines if number <= last_id]:
             del self._lines[number]
-            if number > self._sent_up_to:  # another client's id, with the same token and a clock ahead of ours
+            if number > self._sent_up_to:  # another client with our token used this id
                 answers.append(Rejected(number, *_NOT_SENT))
-            elif has_missed:  # it is among the events that are no longer kept
+            elif has_missed:  # its `said` is probably among the missed events
                 answers.append(Settled(number))
             else:
                 answers.append(Rejected(number, "unknown", "The room did not take this. The reason was lost."))
@@ -3390,21 +3401,21 @@ class Outbox:
         return answers
 
     def close(self) -> None:
-        """The connection is gone: nothing goes out until the next `catch_up`."""
+        """Stops sending until the next `catch_up`, because the connection is gone."""
         self.is_open = False
 
     def take(self, most: int) -> bytes:
-        """What goes out next, at least `most` bytes of it if there are as many."""
+        """Returns the next lines to send, joined: as many as it takes to reach `most` bytes; b"" if there are none."""
         piece = bytearray()
         while self.is_open and self._unsent and len(piece) < most:
             number = self._unsent.popleft()
-            if number in self._lines:  # a strange room may answer what it has not had
+            if number in self._lines:  # False if a faulty room answered a line that we had not sent
                 piece += self._lines[number]
                 self._sent_up_to = number
         return bytes(piece)
 
     def give_up(self) -> list[Rejected]:
-        """All lines return to their author; perhaps the others have those that were sent."""
+        """Forgets all lines; returns a Rejected for each, which says whether it was sent (others may have it then)."""
         returned = [
             Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)) for number in self._lines
         ]
@@ -3414,9 +3425,9 @@ class Outbox:
 
 
 class Client(contextlib.AbstractContextManager["Client"]):
-    """One person's way into a room, and back into it after each break. Made by `run_client`.
+    """Keeps one person in a room, and reconnects after each break. `run_client` creates it.
 
-    `say`, `share`, `save`, `cancel`, `move` and `close` are for any thread and return at once; results are events.
+    Any thread may call `say`, `share`, `save`, `cancel`, `move` and `close`. They return at once; events tell the rest.
     """
 
     def __init__(
@@ -3427,27 +3438,27 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._name = clean_name(name)
 
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # it closes, or the room moved
+        self._changed = threading.Condition(self._lock)  # notified when it closes or the room moves
         # Guarded by _lock:
         self.token = token
         self.dialer = Dialer(address, port, password)
         self._outbox = Outbox()
-        self._connection: Connection | None = None  # the newest, until it is lost
+        self._connection: Connection | None = None  # None while there is no connection
         self._is_over = False
 
         # Reader thread only:
-        self._failures = 1  # attempts without success; the first attempt ever has no second one at once
-        self._free_try_at = 0.0  # monotonic s; for a room that keeps dropping us: no attempt at once before then
+        self._failures = 1  # in a row; starts at 1, so that a failed first attempt is not repeated at once
+        self._free_try_at = 0.0  # monotonic s; at most one break every 5 s is followed by an attempt at once
         self._welcome: Welcome | None = None  # the newest
-        self._last = 0  # number of the newest event; after a break, the room continues behind it
-        self._history_after = 0  # number of the event before the history
-        self._files_to_come = 0  # `shared` lines before the history
-        self._has_missed = False  # some events were no longer kept, perhaps at more than one welcome
-        self._people: set[int] = set()  # numbers of those in the room
+        self._last = 0  # number of the newest event received; after a break, the room continues after it
+        self._history_after = 0  # number of the last event before the history
+        self._files_to_come = 0  # `shared` lines that must still arrive before the history
+        self._has_missed = False  # a welcome since the last catch-up reported missed events
+        self._people: set[int] = set()  # numbers of the people in the room
 
         # Written by `close`, read by any thread:
         self._closing = threading.Event()
-        self._end = math.inf  # monotonic s; when a close no longer waits for anything
+        self._end = math.inf  # monotonic s; from then on, closing no longer waits for the room
         self.transfers = Transfers(self)
         self._sender = Sender("client sender", self._next_writes, self._fail)
         self._reader = _start_thread(self.receive_messages, "client reader", self._sender.stop)
@@ -3464,7 +3475,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         return self.dialer.port
 
     def say(self, text: str) -> None:
-        """To everyone. `Sending` comes at once; `Said`, `Rejected` or `Settled` with the same id is the answer."""
+        """Sends text to everyone. `Sending` comes at once; `Said`, `Rejected` or `Settled` with its id follows."""
         text = clean_text(text)
         problem = text_problem(text)
         with self._lock:
@@ -3478,22 +3489,22 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.wake()
 
     def share(self, path: str) -> None:
-        """Gives a file to everyone. `Progress` comes at once; `Uploaded` or `Failed` with its number is the end."""
+        """Shares a file with everyone. `Progress` comes at once; `Uploaded` or `Failed` with its number comes last."""
         self.transfers.start(Sharing(self.transfers, path))
 
     def save(self, file: Shared, to: str) -> None:
-        """Fetches a file and replaces what is at `to`. `Progress` comes at once; `Saved` or `Failed` is the end."""
+        """Downloads a file and replaces any file at `to`. `Progress` comes at once; `Saved` or `Failed` comes last."""
         self.transfers.start(Saving(self.transfers, file, to))
 
     def cancel(self, transfer: int) -> None:
-        """Ends a transfer; `Failed` with the code "cancelled" comes, unless it has ended already."""
+        """Cancels a transfer. `Failed` with the code "cancelled" follows, unless the transfer ends before that."""
         self.transfers.cancel(transfer)
 
     def move(self, address: str, port: int) -> None:
-        """The room has another address now. Raises ValueError as `run_client` does.
+        """Connects to the same room at another address. Raises ValueError as `run_client` does.
 
-        A room with a password proves itself, so the visit goes on where it was. An open room may be an impostor: it
-        gets a new token, and lines not yet answered return to their author.
+        A room with a password must prove that it knows it, so the visit continues. An open room may be an impostor, so
+        it gets a new token, and all lines that have no answer yet are rejected.
         """
         _check_address(address, port)
         with self._lock:
@@ -3507,7 +3518,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
                 self._connection.abort()
 
     def close(self) -> None:
-        """Leaves. What was said before is still delivered if possible; everything is gone within 2 s."""
+        """Leaves the room within 2 s, and delivers first what was said before, if possible. Returns at once."""
         with self._lock:
             self._end = min(self._end, time.monotonic() + CLOSE_TIME)
             self._closing.set()
@@ -3516,14 +3527,14 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.wake()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits, at most `timeout` s, until everything is gone; whether it is. Any thread but the client's own."""
+        """Waits up to `timeout` s for the client to end; returns True if it has. Any thread except the client's own."""
         self._reader.join(timeout)
         return not self._reader.is_alive()
 
-    # Reader thread: getting in.
+    # Reader thread: connecting and joining.
 
     def receive_messages(self) -> None:
-        """The reader thread's whole life: into the room, and back into it, until the visit is over."""
+        """Runs the reader thread: connects, and reconnects after each break, until the visit is over."""
         last_event: Refused | Closed | None = None
         try:
             while self._visit():
@@ -3544,7 +3555,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.stop()
 
     def _visit(self) -> bool:
-        """One attempt: a connection from its beginning to its loss, and the wait after it. Whether to try again."""
+        """Connects once; when that connection fails or ends, waits. Returns True if there should be another attempt."""
         with self._lock:
             dialer = self.dialer
         try:
@@ -3568,12 +3579,12 @@ class Client(contextlib.AbstractContextManager["Client"]):
         return self._is_wanted(self.dialer)
 
     def _is_wanted(self, dialer: Dialer) -> bool:
-        """Whether there is still something to wait for on this way. Any thread."""
+        """Returns True while the client still needs a connection made by this Dialer. Any thread."""
         is_wanted = not self._closing.is_set() or (len(self._outbox) > 0 and time.monotonic() < self._end)
         return is_wanted and self.dialer is dialer
 
     def _run_connection(self, dialer: Dialer, connection: Connection) -> None:
-        """A connection's whole life. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Joins the room and handles its messages until the end. Raises ConnectionLost, ProtocolError, VisitEnded."""
         with self._lock:
             self._connection = connection
         try:
@@ -3590,7 +3601,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._sender.release(connection)
 
     def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
-        """As far as the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Exchanges hello lines, joins, and returns the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
         deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
         before = self._welcome
         dialer.exchange_hellos(connection, deadline)
@@ -3603,7 +3614,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             pass
         return _expect(welcome, Welcome)
 
-    # Reader thread: being in.
+    # Reader thread: in the room.
 
     def _begin(self, connection: Connection, welcome: Welcome) -> None:
         before, self._welcome = self._welcome, welcome
@@ -3628,21 +3639,21 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._catch_up(welcome)
 
     def _listen(self, connection: Connection, welcome: Welcome) -> None:
-        """The next messages, or a look at the clock."""
+        """Waits up to TICK s for messages, handles them, and checks the time. Raises as `_run_connection`."""
         self._wait_for_window(connection)
         lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
         if time.monotonic() >= self._free_try_at:
-            self._failures = 0  # a message, or a second in the room: this is no room that drops whoever comes in
+            self._failures = 0  # this room did not drop us at once, so the next break may end at once
         for line in lines:
             self._take_message(read_reply(line, FROM_ROOM), welcome)
         self._keep_time(connection)
 
     def _wait_for_window(self, connection: Connection) -> None:
-        """While too many events wait in the queue, TCP slows the room down for this client alone."""
+        """Waits while the queue holds too many events. As nothing is received then, TCP slows down this connection."""
         since = time.monotonic()
         while self.events.qsize() > MAX_WAITING_EVENTS and not self._closing.wait(WINDOW_CHECK):
             now = time.monotonic()
-            connection.did_not_read(now - since)  # a slow computer waits longer than it was told to
+            connection.did_not_read(now - since)  # measured: a busy computer may wait longer than WINDOW_CHECK
             since = now
             self._keep_time(connection)
 
@@ -3653,7 +3664,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._sender.wake()
 
     def _take_message(self, message: Message | Unknown, welcome: Welcome) -> None:
-        """Raises ConnectionLost where an event is missing, ProtocolError where a room cannot be real."""
+        """Handles a message. Raises ConnectionLost if an event is missing, ProtocolError if a room breaks the rules."""
         number = message.number if isinstance(message, Numbered | Unknown) else None
         if number is not None and self._files_to_come > 0:
             if not isinstance(message, Shared) or not self._last < number <= self._history_after:
@@ -3668,7 +3679,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._last = number
         if isinstance(message, Joined):
             self._people.add(message.who)
-            # The welcome names those who are in now; the history that follows may begin with other people.
+            # The welcome names the people who are in now; the history may add others who have left since.
             most = ROOM_PEOPLE if self._outbox.is_open else 2 * ROOM_PEOPLE
             if len(self._people) > most:
                 raise ProtocolError(f"more than {ROOM_PEOPLE} people are in the room")
@@ -3682,7 +3693,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._catch_up(welcome)
 
     def _catch_up(self, welcome: Welcome) -> None:
-        """Once everything that was missed is in, what is not answered is settled or goes out."""
+        """Once all missed events have arrived, settles the lines that have no answer, or lets them be sent."""
         if self._outbox.is_open or self._files_to_come > 0 or self._last < self._history_after + welcome.history:
             return
         with self._lock:
@@ -3707,7 +3718,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             return [] if piece is None else [(connection, piece)]
 
     def _fail(self) -> None:
-        """The sender met an error that nobody expected: the reader connects again."""
+        """Ends the connection after an unexpected error in the sender, so that the reader connects again."""
         with self._lock:
             if self._connection is not None:
                 self._connection.abort()
@@ -3724,11 +3735,11 @@ _DISK_TROUBLES = {
     errno.EPERM: "permission",
     errno.ENOSPC: "disk_full",
     errno.EDQUOT: "disk_full",
-}  # all others: "disk"
+}  # any other error has the code "disk"
 
 
 class TransferFailed(Exception):
-    """`code` and text are those of `Failed`."""
+    """Ends a transfer. Its `code` and text become those of the `Failed` event."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -3736,22 +3747,22 @@ class TransferFailed(Exception):
 
 
 class Transfers:
-    """The files of one client that are on their way: a small pool of worker threads for each direction. Any thread."""
+    """Runs the uploads and downloads of one client, in a small pool of threads for each direction. Any thread."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self._uploads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, uploading")
         self._downloads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, downloading")
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # in or out of the room, a cancel, the end
+        self._changed = threading.Condition(self._lock)  # notified by `show_room` and `cancel`
         self.numbers = itertools.count(1)
         # Guarded by _lock:
         self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
-        self.room: Welcome | None = None  # in which the client is now; for any thread to read
+        self.room: Welcome | None = None  # the room that the client is in, or None; any thread may read it
         self._is_over = False
 
     def start(self, transfer: Transfer) -> None:
-        """Begins a transfer, as soon as a worker is free; or `Failed` says why not."""
+        """Queues a transfer, which begins as soon as a thread is free. If it cannot, a `Failed` event says why."""
         with self._lock:
             transfer.tell(is_waiting=True)
             problem = self._problem(transfer)
@@ -3765,7 +3776,7 @@ class Transfers:
                 self._end(transfer, Failed(transfer.number, transfer.filename, *problem))
 
     def _problem(self, transfer: Transfer) -> tuple[str, str] | None:
-        """Lock."""
+        """Returns why this transfer may not start, as (code, reason), or None. The caller must hold the lock."""
         if self._is_over:
             return _OVER
         if len(self._transfers) >= MAX_TRANSFERS:
@@ -3776,13 +3787,13 @@ class Transfers:
         return None
 
     def _run(self, transfer: Transfer) -> None:
-        """A worker."""
+        """Runs a transfer in a worker thread, and reports how it ended."""
         event = transfer.run()
         with self._lock:
             self._end(transfer, event)
 
     def _end(self, transfer: Transfer, event: Uploaded | Saved | Failed) -> None:
-        """Lock."""
+        """Removes a transfer and reports how it ended. The caller must hold the lock."""
         self._transfers.pop(transfer.number, None)
         self.client.events.put(event)
 
@@ -3790,13 +3801,13 @@ class Transfers:
         with self._lock:
             if number in self._transfers:
                 transfer, future = self._transfers[number]
-                if future.cancel():  # it was still waiting for a worker
+                if future.cancel():  # it was still waiting for a thread
                     self._end(transfer, Failed(number, transfer.filename, *problem))
                 transfer.cancel(problem)
                 self._changed.notify_all()
 
     def end(self) -> None:
-        """The visit is over, and so are all transfers."""
+        """Cancels all transfers, and refuses new ones, because the visit is over."""
         with self._lock:
             self._is_over = True
             numbers = list(self._transfers)
@@ -3806,13 +3817,13 @@ class Transfers:
             pool.shutdown(wait=False)
 
     def show_room(self, room: Welcome | None) -> None:
-        """The client's reader: it is in this room now, or in none."""
+        """Tells the transfers which room the client is in now, or None. Called by the client's reader."""
         with self._lock:
             self.room = room
             self._changed.notify_all()
 
     def await_room(self, transfer: Transfer) -> Welcome:
-        """A worker: the welcome, as soon as the client is in a room. Raises TransferFailed."""
+        """Waits until the client is in a room; returns its welcome. Raises TransferFailed after a cancel."""
         with self._lock:
             self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
             if not transfer.is_wanted() or self.room is None:
@@ -3820,14 +3831,14 @@ class Transfers:
             return self.room
 
     def wait(self, seconds: float) -> None:
-        """After `end`: until every transfer has ended, or for so long: one may wait for a disk."""
+        """Waits up to `seconds` s until all transfers have ended; a slow disk may delay them. Call it after `end`."""
         with self._lock:
             futures = [future for _, future in self._transfers.values()]
         wait_for_futures(futures, seconds)
 
 
 class Transfer:
-    """A file on its way, over breaks of the connection: one connection after the other. A worker runs it."""
+    """Transfers one file in a worker thread, and continues on a new connection after each break."""
 
     is_upload: ClassVar[bool]
 
@@ -3838,28 +3849,28 @@ class Transfer:
         self._transfers = transfers
         self._client = transfers.client
         # Any thread:
-        self.problem = _CANCELLED  # why it ends, once it is cancelled
+        self.problem = _CANCELLED  # why it ends if it is cancelled, as (code, reason)
         self._cancelled = threading.Event()
         self._connection: Connection | None = None  # the newest
-        # Worker only, once it runs:
+        # Worker thread only, once it runs:
         self._size = size
         self._done = 0  # bytes
         self._room: Welcome | None = None
         self._told_at = 0.0  # monotonic s
 
     def cancel(self, problem: tuple[str, str]) -> None:
-        """Any thread."""
+        """Makes the transfer fail with this problem. Any thread."""
         self.problem = problem
         self._cancelled.set()
         if self._connection is not None:
             self._connection.abort()
 
     def is_wanted(self) -> bool:
-        """Any thread."""
+        """Returns False once the transfer is cancelled. Any thread."""
         return not self._cancelled.is_set()
 
     def tell(self, *, is_waiting: bool = False) -> None:
-        """Says how far it is, not too often."""
+        """Sends a `Progress` event, unless the last one was less than PROGRESS_EVERY s ago and the transfer goes on."""
         now = time.monotonic()
         if is_waiting or now - self._told_at >= PROGRESS_EVERY or self._done == self._size:
             self._told_at = now
@@ -3870,12 +3881,12 @@ class Transfer:
     # Worker thread.
 
     def run(self) -> Uploaded | Saved | Failed:
-        """The whole of it; returns how it ended."""
+        """Runs the whole transfer; returns the event that says how it ended."""
         try:
             return self._carry()
         except TransferFailed as failure:
             code, reason = failure.code, str(failure)
-        except ValueError as error:  # a path that no system has, with a NUL in it
+        except ValueError as error:  # the path is not valid anywhere, for example because it contains NUL
             code, reason = "missing", str(error)
         except OSError as error:
             code, reason = _DISK_TROUBLES.get(error.errno or 0, "disk"), error.strerror or str(error)
@@ -3885,11 +3896,14 @@ class Transfer:
         return Failed(self.number, self.filename, code, reason)
 
     def _carry(self) -> Uploaded | Saved:
-        """Raises TransferFailed, OSError from the disk."""
+        """Transfers the file; returns the event of success. Raises TransferFailed, OSError, ValueError (the path)."""
         raise NotImplementedError
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
-        """Until it is done, or breaks off too often at the same byte. Raises TransferFailed, OSError from the disk."""
+        """Calls `transfer_once` with one connection after another until it succeeds.
+
+        Raises TransferFailed, also after TRANSFER_ATTEMPTS breaks without progress; OSError from the disk.
+        """
         furthest = attempts = failures = 0
         while True:
             room = self._transfers.await_room(self)
@@ -3915,29 +3929,29 @@ class Transfer:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """A connection to the room, as far as the first message. Raises ConnectionLost."""
+        """Provides a connection, ready for the first message, and closes it at the end. Raises ConnectionLost."""
         dialer = self._client.dialer
         with contextlib.closing(dialer.connect(self.is_wanted)) as connection:
             self._connection = connection
             try:
                 dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
-            except (VisitEnded, ProtocolError):  # if that is final, the client's own connection will end the visit
+            except (VisitEnded, ProtocolError):  # if this is final, it also ends the client's visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
 
     def _read_reply(self, line: bytes) -> Message | Unknown:
-        """Raises ProtocolError, TransferFailed, and ConnectionLost if another attempt may help."""
+        """Decodes a reply. Raises ProtocolError; after a refusal ConnectionLost or, if it is final, TransferFailed."""
         try:
             return read_reply(line, FILE_FROM_ROOM)
         except VisitEnded as ended:
             refused = ended.event
         code = refused.code if isinstance(refused, Refused) else "over"
-        if code == "unknown" and self._transfers.room is not self._room:  # the room does not know that we are back
+        if code == "unknown" and self._transfers.room is not self._room:  # the client has to come back first
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
     def _await(self, connection: Connection, deadline: Deadline) -> Message:
-        """The next message. Raises as `_read_reply` does."""
+        """Waits for the next message of a known type, and returns it. Raises as `_read_reply` does."""
         deadline.restart()
         while isinstance(message := self._read_reply(connection.wait_for_line(deadline)), Unknown):
             pass
@@ -3945,7 +3959,7 @@ class Transfer:
 
 
 class Sharing(Transfer):
-    """From this computer to the room."""
+    """Uploads a file from this computer to the room."""
 
     is_upload = True
 
@@ -3970,7 +3984,7 @@ class Sharing(Transfer):
         connection.keep_buffer_small()
         connection.send_unjoined(Upload(self._client.token, self.file, self.filename, self._size))
         answer = self._await(connection, deadline)
-        if isinstance(answer, Stored):  # an earlier attempt; its answer was lost
+        if isinstance(answer, Stored):  # an earlier attempt succeeded, but its answer was lost
             return
         _expect(answer, Ready)
         self._done = 0
@@ -3988,7 +4002,7 @@ class Sharing(Transfer):
         _expect(self._await(connection, deadline), Stored)
 
     def _send(self, connection: Connection, piece: memoryview, deadline: Deadline) -> None:
-        """The room may refuse the rest at any time: it says why, and reads for another moment before it closes."""
+        """Sends a piece. Even if that fails, reads what the room says: it may refuse the file at any time."""
         try:
             connection.send_bytes(piece, deadline)
         finally:
@@ -3997,7 +4011,7 @@ class Sharing(Transfer):
 
 
 class Saving(Transfer):
-    """From the room to this computer: into a file beside the target, which replaces it when it is complete."""
+    """Downloads a file from the room: first to a file beside the target, which then replaces the target."""
 
     is_upload = False
 
@@ -4038,7 +4052,7 @@ class Saving(Transfer):
 def receive_bytes(
     connection: Connection, size: int, digest: hashlib._Hash, deadline: Deadline
 ) -> Iterator[bytes | memoryview]:
-    """The next `size` raw bytes, each piece valid until the next one; for both sides. Raises ConnectionLost."""
+    """Yields the next `size` raw bytes in pieces, each valid until the next. For both sides. Raises ConnectionLost."""
     while size > 0:
         piece = connection.next_bytes(min(MAX_PIECE, size), deadline)
         digest.update(piece)
@@ -4050,21 +4064,21 @@ def receive_bytes(
 
 
 def path_on_disk(path: str) -> str:
-    """The path as this Python can open it. Raises ValueError.
+    """Returns the path in a form that `open` encodes as UTF-8. Raises ValueError if that is impossible.
 
-    With LC_ALL=C and without its UTF-8 mode, Python encodes names of files as ASCII; those on the disk are UTF-8.
+    Names on the disk are UTF-8, but with LC_ALL=C and without its UTF-8 mode, Python would encode them as ASCII.
     """
     path = os.fspath(path)
     return path if sys.platform == "win32" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 
 def replace_file(part: str, path: str) -> None:
-    """As os.replace. On Windows a scanner may hold a new file open for a moment. Raises OSError."""
+    """Calls os.replace. On Windows, retries for SCAN_TIME s if a scanner holds the file open. Raises OSError."""
     _outlast_scanner(functools.partial(os.replace, part, path))
 
 
 def delete_file(path: str) -> None:
-    """As os.unlink, with the same patience. Raises OSError."""
+    """Calls os.unlink, and retries as `replace_file` does. Raises OSError."""
     _outlast_scanner(functools.partial(os.unlink, path))
 
 
@@ -4087,35 +4101,35 @@ def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
 
 
 def _state(disk: io.FileIO) -> tuple[int, int]:
-    """What changes when somebody writes to the file: its size, and the time of the last change."""
+    """Returns the size and the time of the last change, to detect that another program writes to the file."""
     status = os.fstat(disk.fileno())
     return status.st_size, status.st_mtime_ns
 
 
 def _open_part(path: str) -> io.FileIO:
-    """A new file beside `path`, never one that existed already. Raises OSError."""
+    """Creates and opens a new file beside `path`; never opens an existing one. Raises OSError."""
     for number in itertools.count(1):
         part = f"{path}.{number}.part" if number > 1 else f"{path}.part"
         with contextlib.suppress(FileExistsError):
             return open(part, "xb", buffering=0)
-    raise AssertionError  # there is always another number
+    raise AssertionError  # the loop never ends without a file
 
 
 # ----------------------------------------------------------------------------------------- finding rooms and addresses
 
 
 class Answerer:
-    """Tells everyone who asks that this room is here: a server's finder thread, on UDP and the room's port number.
+    """Answers `find` on UDP, at the room's port number, so that others find the room. Has a server's finder thread.
 
-    It also watches this computer's addresses, so that the host's window shows where others can join.
+    It also sends `Reachable` whenever this computer's addresses change; the host's window then shows where to join.
     """
 
     def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events) -> None:
-        """Raises OSError if the system lacks descriptors or threads; without UDP, the room just cannot be found."""
+        """Raises OSError if the system lacks descriptors or threads. Without a UDP socket, the room cannot be found."""
         self._describe = describe
         self._events = events
         self._closing = threading.Event()
-        self.addresses: tuple[str, ...] = ()  # this computer's, for any thread to read
+        self.addresses: tuple[str, ...] = ()  # this computer's; any thread may read them
         with contextlib.ExitStack() as undo:
             self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
             self._socket = _open_udp(host, port)
@@ -4126,7 +4140,7 @@ class Answerer:
             undo.pop_all()
 
     def close(self) -> None:
-        """Any thread except the finder; returns when it is gone."""
+        """Stops the finder thread, and returns when it has ended. Any thread except the finder."""
         self._closing.set()
         self._wake_up.set()
         self._thread.join()
@@ -4163,15 +4177,15 @@ class Answerer:
 
 
 class Finder(contextlib.AbstractContextManager["Finder"]):
-    """Asks every network of this computer which rooms are there, until it is closed. Made by `find_rooms`."""
+    """Asks for rooms on all networks of this computer until it is closed. `find_rooms` creates it."""
 
     def __init__(self, events: Events, ways: Sequence[tuple[str, str]] | None) -> None:
         self._events = events
         self._ways = ways
         # Finder thread only:
-        self._sockets: dict[tuple[str, str], socket.socket] = {}  # way -> the socket that asks there
+        self._sockets: dict[tuple[str, str], socket.socket] = {}  # way (see `ways_out`) -> the socket for its questions
         self._own_addresses: set[str] = set()
-        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> room, when it answered
+        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> room, last answer
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
         self._wake_up = WakeUp()
@@ -4181,12 +4195,12 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         self.close()
 
     def close(self) -> None:
-        """Returns at once; everything is gone a moment later. Any thread."""
+        """Stops the search. Returns at once; the finder thread ends a moment later. Any thread."""
         self._closing.set()
         self._wake_up.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits, at most `timeout` s, until everything is gone; whether it is. Any thread except the finder."""
+        """Waits up to `timeout` s for the finder thread; returns True if it has ended. Any thread except the finder."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -4216,7 +4230,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         self._wake_up.close()
 
     def _open_ways(self) -> None:
-        """A socket for each way out; network adapters come and go."""
+        """Opens a socket for each new way out, and closes those of adapters that are gone."""
         own = local_addresses()
         self._own_addresses = set(own)
         ways = ways_out(own) if self._ways is None else self._ways
@@ -4236,17 +4250,20 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
                     self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
-        """Anybody may have sent this, so one address cannot push another's room off the list, or take its row."""
+        """Lists a room, or updates it. Anyone can send an answer, so it replaces only rooms of the sender's address.
+
+        If the list is too long, it loses the newest room of the address with the most rooms.
+        """
         title = clean_name(message.title, MAX_TITLE)
         if message.protocol != PROTOCOL or not title:
             return
         key = (message.room, LOOPBACK if address in self._own_addresses else address)
-        if key in self._rooms:  # a room of this computer keeps the address at which it was found first
+        if key in self._rooms:  # a room on this computer answers from several addresses: keep the first
             address = self._rooms[key][0].address
         room = FoundRoom(message.room, title, address, message.port, message.people, message.password)
         for other_key, (other, _) in list(self._rooms.items()):
             if other_key != key and (other.address, other.port) == (address, room.port):
-                del self._rooms[other_key]  # closed, and opened again
+                del self._rooms[other_key]  # it was closed, and another room has its port now
         self._rooms[key] = (room, time.monotonic())
         if len(self._rooms) > MAX_ROOMS:
             rows = collections.Counter(place for _, place in self._rooms)
@@ -4264,19 +4281,19 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
 
 
 def ways_out(own_addresses: Sequence[str]) -> list[tuple[str, str]]:
-    """Where this computer can ask, as (own address, address to ask): itself, and everyone behind each adapter."""
+    """Returns where to ask for rooms, as (own address, address to ask): loopback, and a broadcast from each address."""
     return [(LOOPBACK, LOOPBACK), *((address, "255.255.255.255") for address in own_addresses)]
 
 
 def question_pause(port: int, asking_for: float) -> float:
-    """Seconds until this port is asked again, if asking has gone on for so many seconds."""
+    """Returns the seconds to wait before asking this port again, when the search began `asking_for` seconds ago."""
     seconds = ASK_EVERY[0] if port == PORTS[0] else ASK_EVERY[1]
     slower = 2 if asking_for > ASK_LESS_AFTER else 1
     return seconds * slower * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def _open_udp(host: str, port: int) -> socket.socket | None:
-    """A UDP socket that may ask everyone; None if the system has none."""
+    """Returns a non-blocking UDP socket that may broadcast, or None if the system does not provide one."""
     try:
         with contextlib.ExitStack() as undo:
             sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -4293,14 +4310,14 @@ def _open_udp(host: str, port: int) -> socket.socket | None:
 
 
 def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[str, int]]]:
-    """The messages that have arrived, a bounded number, and where they come from."""
+    """Yields the messages that have arrived, with their senders; reads at most DATAGRAMS_AT_ONCE datagrams."""
     for _ in range(DATAGRAMS_AT_ONCE):
         try:
             data, sender = sock.recvfrom(MAX_DATAGRAM)
             message = decode(data.rstrip(b"\n"), UDP)
         except BlockingIOError:
             return
-        except (OSError, ProtocolError):  # Windows: nobody listened at an earlier address (10054), too long (10040)
+        except (OSError, ProtocolError):  # Windows: an earlier one found no listener (10054); too long (10040)
             continue
         yield message, sender
 
@@ -4308,20 +4325,20 @@ def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[s
 def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) -> None:
     try:
         sock.sendto(encode(message), address)
-    except OSError as error:  # no way there at the moment, or not allowed; it may work next time
+    except OSError as error:  # no route at the moment, or no permission; the next attempt may work
         log.debug("could not send to %s: %s", address, error)
 
 
 _VIRTUAL = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "lxcbr", "cali")
 _TUNNELS = ("tun", "tap", "utun", "wg", "zt", "ppp", "nordlynx", "tailscale")
-_LAST_NETWORKS = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "100.64.0.0/10")))  # no DHCP; carriers and VPNs
+_LAST_NETWORKS = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "100.64.0.0/10")))  # no DHCP server; carriers, VPNs
 
 
 def local_addresses() -> list[str]:
-    """This computer's IPv4 addresses except loopback, the likeliest one first. Any thread.
+    """Returns this computer's IPv4 addresses except loopback, best first. Any thread.
 
-    The default route's comes first, unless it is on a tunnel: a VPN often takes that route, and nobody in the
-    classroom reaches this computer through it. Tunnels and virtual adapters come last.
+    Addresses on tunnels, on virtual adapters and in _LAST_NETWORKS come last. Of the others, the one of the default
+    route is first. It may be on a tunnel: VPNs often take that route, and nobody in the classroom could join there.
     """
     adapters = _adapters()
     lasts = {address for name, address, is_tunnel in adapters if is_tunnel or name.startswith(_VIRTUAL + _TUNNELS)}
@@ -4335,22 +4352,22 @@ def local_addresses() -> list[str]:
 
 
 def _default_route_address() -> str | None:
-    """Connecting a UDP socket sends nothing: it only asks the routing table which way a packet would go."""
+    """Returns the own address on the default route, or None. Connecting a UDP socket sends nothing."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("192.0.2.1", 9))  # an address for documentation, which leads nowhere (RFC 5737)
+        sock.connect(("192.0.2.1", 9))  # reserved for documentation: no computer has it (RFC 5737)
         return str(sock.getsockname()[0])
     return None
 
 
 def _adapters() -> list[tuple[str, str, bool]]:
-    """(adapter's name, address, whether it is a tunnel); Windows tells the addresses alone."""
+    """Returns (name, address, whether it is a tunnel) of each adapter; on Windows, only the address is known."""
     if sys.platform == "win32":
         try:
             return [("", address, False) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
         except (OSError, UnicodeError):
             return []
     else:
-        # See netdevice(7); the BSDs, and so macOS, have other numbers for the same questions.
+        # The requests are described in netdevice(7). macOS, like the BSDs, has other numbers for them.
         is_bsd = sys.platform == "darwin"
         get_address, get_flags, get_mask = (0xC0206921, 0xC0206911, 0xC0206925) if is_bsd else (0x8915, 0x8913, 0x891B)
         broadcast, point_to_point = 0x2, 0x10
@@ -4358,7 +4375,7 @@ def _adapters() -> list[tuple[str, str, bool]]:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
                 request = struct.pack("256s", name.encode()[:15])
-                with contextlib.suppress(OSError):  # it has no address
+                with contextlib.suppress(OSError):  # this adapter has no IPv4 address
                     address = socket.inet_ntoa(fcntl.ioctl(sock.fileno(), get_address, request)[20:24])
                     (flags,) = struct.unpack("H", fcntl.ioctl(sock.fileno(), get_flags, request)[16:18])
                     is_alone = fcntl.ioctl(sock.fileno(), get_mask, request)[20:24] == b"\xff" * 4
