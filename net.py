@@ -4,7 +4,7 @@ Nothing here knows about a window. `run_server` and `run_client` work just as we
 happens arrives as small frozen objects (events) in a `queue.Queue`. Read the file from top to bottom:
 
     limits            every number, with its unit and its reason
-    errors            who is to blame
+    errors            what can go wrong
     messages, events  one frozen dataclass each; most of the room's messages are also events that the window shows
     entry points      run_server, run_client, find_rooms, get_local_ip, room_token
     wire format       bytes <-> messages (the table that limits every field), and the cleaning of names and text
@@ -19,23 +19,24 @@ happens arrives as small frozen objects (events) in a `queue.Queue`. Read the fi
 The history is the queue. The room numbers its events 1, 2, 3 ... and keeps the newest of them, encoded. A connection
 is a cursor into that history: the number of the event that it gets next. A newcomer, someone who comes back, a slow
 computer and a fast one differ only in where their cursors are. To broadcast is to append and to wake the sender. A
-computer that stops reading costs the others nothing; when its cursor falls out of the history, it is disconnected,
-and when it comes back it is told how many events it missed.
+computer that stops reading costs the others nothing: when its cursor falls out of the history, it is disconnected
+(`Room.close_if_too_slow`), and when it comes back, the room tells it how many events it missed. A computer that also
+stops sending is disconnected after 15 s of silence.
 
     thread     how many            what it does
     main       the caller's        calls run_server, run_client, say, share, mute ...; never waits for the network
-    accept     1 per server        accepts connections, starts their readers; cuts those over an address's limit
-    reader     1 per connection    the only thread that receives: bytes -> messages; sends pings, notices silence
+    accept     1 per server        accepts connections and starts their readers; closes those that are over a limit
+    reader     1 per connection    the only thread that receives: bytes -> messages; queues pings, notices silence
     sender     1 per server,       the only thread that writes to joined connections; it never blocks, and it closes
                1 per client        them at the end (a room's reader closes a connection that never joined)
     finder     1 per server        answers "which rooms are here?" and watches this computer's addresses
                1 per Finder        asks that question and keeps the list of answers
-    transfer   up to 4 uploading   in a client; each file has its own connection, so that chat never waits for a file
-               and 4 downloading   (in a server, the reader of that connection does the work)
+    transfer   up to 4 uploading   in a client; each file has its own connection, so that chat never waits for a file,
+               and 4 downloading   and its worker closes it (in a server, the reader of that connection does the work)
     look-up    1 per name          resolves a name; a daemon, because a look-up cannot be interrupted
 
-So a host with three pupils and one download has: main, accept, finder, the server's sender, four readers for the
-people in the room (the host is one of them) and one for the download, and a client's reader and sender of its own.
+So a host with three pupils, one of whom downloads a file, has: main, accept, finder, the server's sender, four readers
+for the people in the room (the host is one of them) and one for the download, and a client's reader and sender.
 
 The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline. Version 2:
 
@@ -69,19 +70,22 @@ available), then `history` events, then whatever happens.
 
 Exactly once: every new `say` is answered by `said` or `rejected`, in order, and both raise `last_id`. The client
 keeps a line until it is answered (`Outbox`); the room drops every id that is not above `last_id` (`Room.say`). A line
-typed while the Wi-Fi is down waits in the Outbox; if the room is gone for good, it returns to its author.
+typed while the Wi-Fi is down waits in the Outbox. If the visit ends or the room was opened again, it returns to its
+author as `Rejected` ("unsent").
 
-What one pupil may take is limited in one place each: units of work (`Units`), files and disk space (`Files`),
-connections (`Admission`, `Connections`), wrong passwords (`Guesses`), the size of every field (`_FIELD_TYPES`).
+What one person, or one address, may take: units of work (`Units`), files and disk space (`Files`), connections
+(`Admission`, `Connections`), wrong passwords (`Guesses`), the size of every field (`_FIELD_TYPES`).
 
-A new kind of message, say a "typing ..." notice, needs a dataclass, a place in `ToRoom` and `FromRoom`, a method of
-`Room` that passes it on, and a line in `Server._take_messages` and in `Client._take_message`.
+A new kind of message, say a "typing ..." notice, needs a dataclass for each direction, in `ToRoom`, `IN_THE_ROOM`,
+`FromRoom` and `ClientEvent`; a method of `Client` that sends it; lines in `Server._take_messages` and
+`Client._take_message`; and a method of `Room` that gives it to each person's feed (`Feed.tell`), because `broadcast`
+would keep it in the history.
 
 A room with a password is encrypted, an open room is not. The hello lines agree on a key by SRP-6a (RFC 2945, 5054),
 and TLS 1.3 with that pre-shared key (RFC 8446, section 2.2) proves to each side that the other knows the password,
-without a certificate. Nobody can find the password from a recording. A guess needs a connection to the real room, or a
-person's own attempt to join an impostor, and both are limited. People who know the password can pose as the room, and
-everyone in the room can read it.
+without a certificate. Nobody can find the password by recording the network. A guess needs a connection to the real
+room, or a person's own attempt to join an impostor, and both are limited. People who know the password can pose as the
+room. Everyone in the room can read all messages.
 """
 
 from __future__ import annotations
@@ -2670,9 +2674,13 @@ class Connections:
         """Of the address with the most unjoined connections the oldest, or of the greediest person the newest."""
         if self.unjoined:
             young = time.monotonic() - YOUNG
-            old = [connection for connection in self.unjoined if connection.since < young] or list(self.unjoined)
-            crowd = collections.Counter(connection.address for connection in old).most_common(1)[0][0]
-            return next(connection for connection in old if connection.address == crowd)
+            some = [connection for connection in self.unjoined if connection.since < young]
+            crowds = collections.Counter(connection.address for connection in some)
+            if max(crowds.values(), default=0) <= 1:  # perhaps an honest one, kept waiting by a flood of young ones
+                some = list(self.unjoined)
+                crowds = collections.Counter(connection.address for connection in some)
+            crowd = crowds.most_common(1)[0][0]
+            return next(connection for connection in some if connection.address == crowd)
         if self.transfers:
             greedy = collections.Counter(owner for owner, _ in self.transfers.values()).most_common(1)[0][0]
             return self.transfers_of(greedy)[-1][0]
@@ -3266,7 +3274,7 @@ class Dialer:
                 return answer
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
-        """Exchanges hello lines; begins TLS if there is a password. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Exchanges hello lines; with a password, begins TLS. Raises ConnectionLost, ProtocolError, VisitEnded."""
         try:
             self._exchange_hellos(connection, deadline)
         except VisitEnded:
@@ -3374,7 +3382,7 @@ class Outbox:
         self._lines.pop(number, None)
 
     def enter(self, room: str, last_id: int) -> list[Rejected]:
-        """Prepares for the room that sent a welcome. If it is another room than before, returns the lines as rejected."""
+        """Prepares for the room that sent a welcome. If it is a new room, returns the lines as rejected."""
         returned = []
         if self._room not in (None, room):
             returned = self.give_up()
@@ -3405,7 +3413,7 @@ class Outbox:
         self.is_open = False
 
     def take(self, most: int) -> bytes:
-        """Returns the next lines to send, joined: as many as it takes to reach `most` bytes; b"" if there are none."""
+        """Returns the next lines to send, joined: at least `most` bytes of them if there are so many."""
         piece = bytearray()
         while self.is_open and self._unsent and len(piece) < most:
             number = self._unsent.popleft()
