@@ -1352,7 +1352,7 @@ class RateLimit:
 
 
 class Life(enum.Enum):
-    """The life of a connection, in this order. Only the methods of its `Feed` change it."""
+    """The states of a connection, in this order. Only the methods of its `Feed` change the state."""
 
     JOINING = "its reader receives the first messages, and answers itself; a file's connection stays here"
     OPEN = "it has joined: the sender writes, the reader reads"
@@ -1360,36 +1360,37 @@ class Life(enum.Enum):
     CLOSED = "nothing more is given to it"
 
 
-END_OF_FEED = b""  # in place of a line: nothing is written after it
+END_OF_FEED = b""  # takes the place of a line and means that nothing more will be written
 
 
 class Feed:
-    """What one connection still gets: a cursor into the history, and lines for it alone. Knows no socket.
+    """Holds what one connection has yet to receive: a cursor into the history, and private lines. It uses no socket.
 
-    Guarded by the lock of the Server or Client that it belongs to.
+    The lock of the Server or Client that owns the feed guards it.
     """
 
     def __init__(self) -> None:
         self.life = Life.JOINING
-        self.cursor = 0  # the number of the event that it gets next
-        self.private_lines: collections.deque[tuple[int, bytes]] = collections.deque()  # (cursor before it goes, line)
+        self.cursor = 0  # the number of the next event that the connection gets
+        # Each line has a number: it is sent once `cursor` has reached that number.
+        self.private_lines: collections.deque[tuple[int, bytes]] = collections.deque()
 
     def open(self, cursor: int) -> None:
-        """It joins, and gets the events from `cursor` on."""
+        """Marks the connection as joined; it gets the events from number `cursor` on."""
         self.life = Life.OPEN
         self.cursor = cursor
 
     def tell(self, line: bytes, after: int = 0) -> None:
-        """For this connection alone, once all events below `after` are written."""
+        """Queues a line for this connection alone, to be sent after all events below `after`, if the feed is open."""
         if self.life is not Life.OPEN:
             return
         if len(self.private_lines) < MAX_PRIVATE_LINES:
             self.private_lines.append((after, line))
-        else:  # it writes but does not read; its client comes back, and `last_id` tells it what it missed
+        else:  # it sends but does not receive; `last_id` tells its client later which lines were answered
             self.close()
 
     def end(self, after: int, last_words: Message | None) -> None:
-        """It gets the events below `after`, then its last words, and then nothing more."""
+        """Ends an open feed: it gets the events below `after`, then the last words, and then nothing more."""
         if self.life is Life.OPEN:
             self.private_lines = collections.deque(line for line in self.private_lines if line[0] <= after)
             if last_words is not None:
@@ -1398,12 +1399,12 @@ class Feed:
             self.life = Life.ENDING
 
     def close(self) -> None:
-        """It gets nothing more, not even last words."""
+        """Ends the feed at once: it gets nothing more, not even last words."""
         self.private_lines.clear()
         self.life = Life.CLOSED
 
     def pop_private_lines(self) -> bytes | None:
-        """The private lines that may go now, joined; END_OF_FEED where nothing follows; None if there are none."""
+        """Returns the private lines that may be sent now, joined; None if there are none; END_OF_FEED at the end."""
         lines: list[bytes] = []
         while self.private_lines and self.private_lines[0][0] <= self.cursor:
             if self.private_lines[0][1] == END_OF_FEED:
@@ -1415,52 +1416,52 @@ class Feed:
         return b"".join(lines) if lines else None
 
 
-# Each thread waits for one socket. A PollSelector has no descriptor of its own, and takes descriptors of any number.
+# For waiting on one socket. Unlike epoll, poll needs no descriptor; unlike select, it accepts descriptors above 1,023.
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Connection:
-    """A socket that carries lines or a file, and the feed that it gets.
+    """A socket that carries lines or a file, together with its feed.
 
     A connection that carries a file, or has not joined yet, belongs to its reader thread alone. A joined one has two
-    threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other.
-    Whoever writes last closes the socket: the sender if its reader releases it, otherwise the reader. Any other
-    thread may only `abort` it. After `start_tls` no plain byte leaves.
+    threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other,
+    except in `linger`. The sender closes the socket if the reader releases the connection; otherwise the reader does.
+    Any other thread may only `abort` it. After `start_tls` everything that is sent is encrypted.
     """
 
     def __init__(self, sock: socket.socket, receive_size: int) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # a short line must not wait for the next one
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # sends short lines at once (no Nagle)
         self.socket = sock
         self.address: str = sock.getpeername()[0]
         self.own_address: str = sock.getsockname()[0]
         self.since = time.monotonic()
         self.feed = Feed()
         # Reader thread only:
-        self.received = 0  # bytes, as they came over the network
-        self.overhead = 0.0  # of these, what TLS added to lines and files beyond the usual
+        self.received = 0  # bytes from the network, before decryption
+        self.overhead = 0.0  # bytes of `received` that TLS added, beyond USUAL_OVERHEAD
         self._receive_size = receive_size
         self._lines = LineReader(MAX_LINE_UNJOINED)
         self._readable = _OneSocketSelector()
         self._readable.register(sock, selectors.EVENT_READ)
-        self._buffer = memoryview(b"")  # for a file: asking for new memory for each piece would take longer
-        self._heard_at = time.monotonic()  # when the last complete line came
+        self._buffer = memoryview(b"")  # reused for all pieces of a file, which saves time
+        self._heard_at = time.monotonic()  # monotonic s; when the last complete line arrived
         # Sender thread only:
         self._unsent = b""
         # Any thread:
-        self._tls: Tls | None = None  # begins before the connection joins, and never ends
-        self._all_written = threading.Event()  # last words included; or nothing can be written any longer
+        self._tls: Tls | None = None  # set before the connection joins, and never changed again
+        self._all_written = threading.Event()  # set after the last words, or when writing has become impossible
         self._sent_at = time.monotonic()
-        self._open_lock = threading.Lock()  # nobody may use a descriptor that was closed and now belongs to another
+        self._open_lock = threading.Lock()  # `abort` must not use a closed descriptor: it may belong to another socket
 
     # Reader thread: receiving.
 
     def accept(self, longest_line: int) -> None:
-        """The other side has said what it wants, and may have it: lines may be longer from now on."""
+        """Allows lines of up to `longest_line` bytes from now on, because the other side was accepted."""
         self._lines.longest = longest_line
 
     def next_lines(self, wait: float) -> list[bytes]:
-        """The lines that come together within `wait` s; perhaps none. Raises ProtocolError, ConnectionLost."""
+        """Returns the lines that one receive within `wait` s brings, if any. Raises ProtocolError, ConnectionLost."""
         line = self._lines.next()
         if line is None and (data := self._receive_plain(wait, self._receive_size)):
             self._lines.feed(data)
@@ -1470,14 +1471,14 @@ class Connection:
             lines.append(line)
             try:
                 line = self._lines.next()
-            except ProtocolError:  # first come those before it: the next call will raise
+            except ProtocolError:  # a line is too long; return those before it first
                 break
         if lines:
             self._heard_at = time.monotonic()
         return lines
 
     def wait_for_line(self, deadline: Deadline) -> bytes:
-        """The next line, and no further one. Raises ProtocolError, ConnectionLost."""
+        """Returns the next line, and keeps later ones for the next call. Raises ProtocolError, ConnectionLost."""
         pieces = 0
         while (line := self._lines.next()) is None:
             pieces += 1
@@ -1487,7 +1488,7 @@ class Connection:
         return line
 
     def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
-        """Raw bytes, at least one, valid until the next call; the deadline begins anew. Raises ConnectionLost."""
+        """Returns 1 to `most` raw bytes, valid until the next call; restarts the deadline. Raises ConnectionLost."""
         if not self._buffer:
             self._buffer = memoryview(bytearray(MAX_PIECE))
         data: bytes | memoryview = self._lines.take_all()
@@ -1501,9 +1502,9 @@ class Connection:
         return data[:most]
 
     def _receive_thrifty(self, deadline: Deadline, most: int) -> bytes | memoryview:
-        """Where no limit per person holds: a file, and the first lines. Raises ConnectionLost."""
+        """Receives where no limit per person applies: files, and lines before joining. Raises ConnectionLost."""
         data = self._receive_plain(deadline.left(), most)
-        if self.overhead > MAX_OVERHEAD:  # TLS that asks for new keys again and again, or has one byte in each record
+        if self.overhead > MAX_OVERHEAD:  # endless TLS key updates, or records with a single byte each
             raise ConnectionLost
         return data
 
@@ -1516,7 +1517,7 @@ class Connection:
         return plain
 
     def _receive(self, wait: float, most: int) -> bytes | memoryview:
-        """What comes within `wait` s, or nothing. Raises ConnectionLost."""
+        """Returns what arrives within `wait` s, not decrypted, or b"" if nothing does. Raises ConnectionLost."""
         try:
             try:
                 data = self._recv(most)
@@ -1524,7 +1525,7 @@ class Connection:
                 if not self._readable.select(max(0.0, wait)):
                     return b""
                 data = self._recv(most)
-        except BlockingIOError:  # it was readable and then was not: allowed
+        except BlockingIOError:  # a socket that was reported as readable may still have nothing
             return b""
         except OSError as error:
             raise ConnectionLost from error
@@ -1539,8 +1540,8 @@ class Connection:
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """From now on all is encrypted; `step` wraps `handshake_step`. Raises HandshakeError, ConnectionLost."""
-        received: bytes | memoryview = self._lines.take_all()  # what came after the hello line is TLS already
+        """Does the TLS handshake; `step` calls `Tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
+        received: bytes | memoryview = self._lines.take_all()  # bytes after the hello line belong to TLS
         try:
             for pieces in itertools.count():
                 done, answer = step(received)
@@ -1559,35 +1560,35 @@ class Connection:
         self._lines.feed(tls.decrypt(b""))
 
     def keep_time(self) -> bool:
-        """Whether it is time for a ping. Raises ConnectionLost after a silence that is too long."""
+        """Returns True if it is time to send a ping. Raises ConnectionLost after SILENCE s without a line."""
         now = time.monotonic()
         if now - self._heard_at > SILENCE:
             raise ConnectionLost(Trouble.SILENT)
         if now - self._sent_at < PING_AFTER:
             return False
-        self._sent_at = now  # one ping is enough, even if it cannot go out yet
+        self._sent_at = now  # prevents a second ping while the first one waits to be sent
         return True
 
     def did_not_read(self, seconds: float) -> None:
-        """For so long nobody received here, so that time does not count as silence."""
+        """Keeps a time in which the reader deliberately did not receive from counting as silence."""
         self._heard_at += seconds
 
     # Reader thread: a file, or a connection that has not joined.
 
     def keep_buffer_small(self) -> None:
-        """Before a file goes out: what went into a small buffer has almost arrived, so the progress is true.
+        """Makes the send buffer small before a file is sent, so that almost all bytes counted as sent have arrived.
 
-        This is not slower than the megabytes that a system may otherwise use: see tests/bench/files.py.
+        This is not slower than the buffer of megabytes that a system may use otherwise: see tests/bench/files.py.
         """
-        with contextlib.suppress(OSError):  # macOS, if the other side is gone already: the next use will tell
+        with contextlib.suppress(OSError):  # macOS raises it if the other side is gone; `send` will, too
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
 
     def send_unjoined(self, message: Message) -> None:
-        """Writes without the sender. Raises ConnectionLost, at once or after LAST_WORDS s in which nothing moved."""
+        """Writes a message without the sender. Raises ConnectionLost, if only after LAST_WORDS s without progress."""
         self.send_bytes(encode(message), Deadline(LAST_WORDS))
 
     def send_bytes(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        """Writes all of it; the deadline begins anew whenever the other side takes some. Raises ConnectionLost."""
+        """Writes all of `data`, and restarts the deadline whenever some of it is sent. Raises ConnectionLost."""
         try:
             self._send(data if self._tls is None else self._tls.encrypt(data), deadline)
         except ssl.SSLError as error:
@@ -1608,14 +1609,14 @@ class Connection:
             raise ConnectionLost from error
 
     def close_unjoined(self, message: Message | None) -> None:
-        """Last words on a connection that has not joined. Raises ConnectionLost."""
+        """Sends last words, if any, on a connection that has not joined; then lingers. Raises ConnectionLost."""
         if message is not None:
             self.send_unjoined(message)
         self.write(END_OF_FEED)
         self.linger()
 
     def linger(self) -> None:
-        """While the last words are on their way: reads and drops (closing with unread bytes would reset them)."""
+        """Discards input for up to LAST_WORDS s, because closing with unread bytes could destroy the last words."""
         end = time.monotonic() + LAST_WORDS
         with contextlib.suppress(ConnectionLost):
             while (left := end - time.monotonic()) > 0:
@@ -1627,11 +1628,11 @@ class Connection:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether a piece is not completely written."""
+        """True while a piece is only partly written."""
         return bool(self._unsent)
 
     def write(self, piece: bytes) -> bool:
-        """Begins a piece (END_OF_FEED ends the writing); False if it could not be written completely yet."""
+        """Starts to write a piece; returns False if some of it is still unsent. END_OF_FEED ends the writing."""
         if piece == END_OF_FEED:
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
@@ -1639,12 +1640,12 @@ class Connection:
             return True
         try:
             self._unsent = piece if self._tls is None else self._tls.encrypt(piece)
-        except ssl.SSLError:  # the reader received something that the other side did not send
+        except ssl.SSLError:  # the reader received forged bytes, which broke TLS
             self._give_up()
         return self.flush()
 
     def flush(self) -> bool:
-        """Continues with the unfinished piece; False if some of it is still left."""
+        """Continues to write the piece; returns False if some of it is still unsent."""
         try:
             while self._unsent:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
@@ -1656,7 +1657,7 @@ class Connection:
         return True
 
     def _give_up(self) -> None:
-        """Nothing can be written any longer; its reader notices this and ends the connection."""
+        """Discards unsent bytes and shuts the socket down; the reader notices this and ends the connection."""
         self._unsent = b""
         self._all_written.set()
         self.abort()
@@ -1664,22 +1665,22 @@ class Connection:
     # Any thread.
 
     def abort(self) -> None:
-        """Ends it at once; its reader wakes up."""
+        """Shuts the socket down at once, which wakes the reader (on Windows it notices within TICK s)."""
         with self._open_lock, contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the descriptor back. Only its last user: the sender if it was released, otherwise the reader."""
+        """Closes the socket. Only its last user calls this: the sender after a release, otherwise the reader."""
         with self._open_lock:
             self._readable.close()
             self.socket.close()
 
 
 class WakeUp:
-    """A selector that any thread can wake, by a byte through a socketpair; hardly ever is more than one on its way."""
+    """A selector that any thread can wake: `set` sends a byte through a socketpair, which seldom holds two."""
 
     def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()  # the waiting thread's
+        self.selector = selectors.DefaultSelector()  # only for the waiting thread
         try:
             self.receiver, self._sender = socket.socketpair()
         except OSError:
@@ -1687,14 +1688,14 @@ class WakeUp:
             raise
         for end in (self.receiver, self._sender):
             end.setblocking(False)
-            if end.family == socket.AF_INET:  # on Windows a socketpair is TCP
+            if end.family == socket.AF_INET:  # on Windows a socketpair consists of TCP sockets
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.selector.register(self.receiver, selectors.EVENT_READ)
         self._is_set = False
         self._open_lock = threading.Lock()
 
     def set(self) -> None:
-        """Any thread, also after close."""
+        """Wakes the waiting thread. Any thread may call this, even after `close`."""
         if self._is_set:
             return
         self._is_set = True
@@ -1702,13 +1703,15 @@ class WakeUp:
             self._sender.send(b"!")
 
     def clear(self) -> None:
-        """The waiting thread, before it looks for work."""
+        """Removes the byte. The waiting thread calls this before it looks for work."""
         with contextlib.suppress(BlockingIOError):
             self.receiver.recv(64)
-        self._is_set = False  # last: a `set` between these two lines is found as work; the other order would lose it
+        # This must come last: in the other order, `recv` could remove the byte of a new `set` while the flag stays
+        # True, and no later `set` would wake the thread.
+        self._is_set = False
 
     def close(self) -> None:
-        """The waiting thread, at its end."""
+        """Closes everything. The waiting thread calls this at its end."""
         with self._open_lock:
             self.selector.close()
             self.receiver.close()
@@ -1718,7 +1721,7 @@ class WakeUp:
 def _start_thread(
     run: Callable[[], None], name: str, undo: Callable[[], None] = lambda: None, is_daemon: bool = False
 ) -> threading.Thread:
-    """Raises OSError if the system has no thread left, after `undo`."""
+    """Starts and returns a thread. If the system has no thread left, calls `undo` and raises OSError."""
     thread = threading.Thread(target=run, name=name, daemon=is_daemon)
     try:
         thread.start()
@@ -1730,18 +1733,18 @@ def _start_thread(
 
 # ------------------------------------------------------------------------------------------------------------- sender
 
-Writes = list[tuple[Connection, bytes]]  # a piece for each connection that can take one; END_OF_FEED ends the writing
+Writes = list[tuple[Connection, bytes]]  # one piece at most for each connection; END_OF_FEED ends the writing
 
 
 class Sender:
     """The one thread that writes to joined connections, and closes them at the end. It never waits for any of them.
 
-    next_writes   asked on that thread: what is there to write now?
-    on_failure    called on that thread after an error that nobody expected; then the sender tries to go on, so that
-                  last words can still be written. A second error cuts everything
+    next_writes   called on that thread; returns the pieces to write now
+    on_failure    called on that thread after an unexpected error; then the sender tries to continue, so that last
+                  words can still be written. After a second error it writes nothing more
 
-    A connection that cannot take more is watched until it can, and costs nothing meanwhile. Making a Sender raises
-    OSError if the system has no descriptor or thread left.
+    If a socket's buffer is full, the selector watches it until it can take more; meanwhile it costs no time. The
+    constructor raises OSError if the system has no descriptor or thread left.
     """
 
     def __init__(self, name: str, next_writes: Callable[[], Writes], on_failure: Callable[[], None]) -> None:
@@ -1753,16 +1756,16 @@ class Sender:
         self._thread = _start_thread(self._run, name, self._wake_up.close)
 
     def wake(self) -> None:
-        """Any thread: there may be something to write."""
+        """Makes the sender check for something to write. Any thread."""
         self._wake_up.set()
 
     def release(self, connection: Connection) -> None:
-        """The connection's reader, as its last act: nothing more is written to it, close it."""
+        """Lets the sender close the connection. Its reader calls this when it no longer uses the connection."""
         self._released.put(connection)
         self.wake()
 
     def stop(self) -> None:
-        """Any thread, when all connections are released; returns when all of them are closed."""
+        """Stops the sender after all connections are released; returns when they are closed. Any other thread."""
         self._stopping = True
         self.wake()
         self._thread.join()
@@ -1777,7 +1780,7 @@ class Sender:
                 self._write_until_stopped()
             except Exception:
                 log.exception("the sender failed again")
-                while not self._stopping:  # the readers notice that their connections do not answer, and end them
+                while not self._stopping:  # nothing is written any more, so the connections end
                     self._close_released()
                     time.sleep(MAX_REST)
         self._close_released()
@@ -1796,10 +1799,10 @@ class Sender:
             wrote_something = self._write()
 
     def _write(self) -> bool:
-        """Whether there was anything to write.
+        """Writes the next pieces; returns True if there were any.
 
-        After short pieces the sender rests for as long as they took, so that more comes together: Nagle's idea
-        (RFC 896) for a whole room. Without that, when 900 people come at once, it would tell 900 people of each.
+        After short pieces the sender rests for as long as they took, so that the next pieces contain more lines:
+        Nagle's idea (RFC 896) for a whole room. Otherwise, if 900 people join at once, it would tell all about each.
         """
         start = time.perf_counter()
         writes = self._next_writes()
@@ -1814,7 +1817,7 @@ class Sender:
         while not self._released.empty():
             connection = self._released.get()
             if connection.has_unsent:
-                with contextlib.suppress(KeyError):  # after a failure
+                with contextlib.suppress(KeyError):  # after a failure it may not be registered
                     self._wake_up.selector.unregister(connection.socket)
             connection.close()
 
@@ -1823,10 +1826,10 @@ class Sender:
 
 
 class History:
-    """The newest events of a room, numbered from 1, encoded. Not for two threads at once.
+    """Keeps the newest events of a room, encoded and numbered from 1. Not thread-safe.
 
-    It keeps a quarter more than it promises: a newcomer who begins at the oldest promised event has time to read it
-    before it is gone, even while the others go on talking.
+    It keeps up to a quarter more events than it promises, so that a newcomer who starts at the oldest promised event
+    has time to receive it, even while the others keep writing.
     """
 
     def __init__(self, most_events: int) -> None:
@@ -1834,8 +1837,8 @@ class History:
         self._most_kept = most_events * 5 // 4
         self._lines: dict[int, bytes] = {}
         self._size = 0  # bytes
-        self.oldest = 1  # the number of the oldest event that is kept
-        self.next = 1  # the number that the next event gets
+        self.oldest = 1  # the number of the oldest kept event
+        self.next = 1  # the number of the next event
 
     def append(self, line: bytes) -> None:
         self._lines[self.next] = line
@@ -1849,16 +1852,16 @@ class History:
         return self._lines.get(number)
 
     def replace(self, number: int, line: bytes) -> None:
-        """An event that is still kept reads like this from now on, for everyone who has not received it yet."""
+        """Replaces a kept event for everyone who has not received it yet."""
         self._size += len(line) - len(self._lines[number])
         self._lines[number] = line
 
     def promised(self) -> int:
-        """The number of the oldest event that a newcomer gets."""
+        """Returns the number of the oldest event that a newcomer gets."""
         return max(self.oldest, self.next - self._most_promised)
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
-        """The events from `start` up to but not including `end`, as many as fit a piece; and the number after them."""
+        """Returns the events from `start` to below `end`, joined, as many as fit a piece; and the number after them."""
         lines = [self._lines[start]]
         size = len(lines[0])
         for number in range(start + 1, end):
@@ -1872,23 +1875,23 @@ class History:
 
 @dataclass(eq=False)
 class Ban:
-    """One use of Mute or Remove. Everyone it affects refers to it, so that undoing it is undone for all of them."""
+    """One use of Mute or Remove. All people whom one use has muted share it, so that unmuting one unmutes them all."""
 
-    address: str | None  # it also affects new people from there
+    address: str | None  # new people from this address inherit the ban; None: nobody does
 
 
 @dataclass(eq=False)
 class Person:
-    """Someone the room knows: in the list of people, or remembered after leaving."""
+    """A person whom the room knows: in the list of people, or remembered after leaving."""
 
     who: int
     token: str = dataclasses.field(repr=False)
     name: str
-    address: str  # of the newest connection; this computer's own addresses are all LOOPBACK
-    present: bool = False  # in the list; also for a while without a connection ("lost")
-    feed: Feed | None = None  # of the only connection that may speak for this person
-    visits: int = 0  # connections so far
-    last_id: int = 0  # the highest id that was answered
+    address: str  # of the newest connection; LOOPBACK if it came from this computer
+    present: bool = False  # in the list of people, even for BACK_WITHIN s after a connection is lost
+    feed: Feed | None = None  # of the one connection whose messages count
+    visits: int = 0  # how many times the person has joined
+    last_id: int = 0  # the highest id of a `say` that the room has answered
     muted: Ban | None = None
     removed: Ban | None = None
     left_at: float = -math.inf  # monotonic s; when they were last taken from the list
@@ -1900,14 +1903,14 @@ _NO_SPACE = "The room has no space left for this file."
 _DISK_FAILS = "The disk of the host's computer is full or failing."
 _PING = encode(Ping())
 
-Pieces = dict[tuple[int, int], tuple[bytes, int]]  # (from, to) of the history -> what `History.piece` gave
+Pieces = dict[tuple[int, int], tuple[bytes, int]]  # arguments of `History.piece` -> its result
 
 
 class Room:
-    """The rules of a room: who is in and under which name, who may write, and what everyone gets.
+    """Implements the rules of a room: who is in it under which name, who may write, and what everyone gets.
 
-    It knows no socket and no thread: a Server calls it, always with one lock, and a test calls it like a function.
-    People are reached through their feeds. `title` and `host_name` are cleaned here.
+    It uses no sockets and no threads: the Server calls it while holding a lock, and tests call it directly. It reaches
+    people through their feeds. The constructor cleans `title` and `host_name`.
     """
 
     def __init__(
@@ -1922,7 +1925,7 @@ class Room:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises ValueError for a title or a host's name with nothing visible in it."""
+        """Raises ValueError if the title or the host's name has no visible characters."""
         self.id = secrets.token_hex(16)
         self.host_token = secrets.token_hex(16)
         self.title = clean_name(title, MAX_TITLE)
@@ -1932,33 +1935,33 @@ class Room:
         self.max_file = max_file
         self.history = History(history)
         self._limit = limit
-        self.events: Events = queue.Queue() if events is None else events  # for the host alone
+        self.events: Events = queue.Queue() if events is None else events  # what only the host is told
         self._now = now  # seconds since 1970
         self._clock = clock  # monotonic seconds
         self._host_skeleton = skeleton(self.host_name)
         self._paused = False
-        self._controls = Controls((), ())  # as last told
-        self._people: dict[str, Person] = {}  # token -> person; those who left longest ago come first
-        self._taken: set[str] = set()  # the names of those who are present, in small letters
-        self._has_bans = False  # somebody is muted or removed; hardly ever, and everyone who comes asks
-        self._files: dict[int, tuple[Shared, bytes]] = {}  # number -> event, and encoded; of files still available
+        self._controls = Controls((), ())  # as the host was last told
+        self._people: dict[str, Person] = {}  # token -> person; of those who left, the earliest come first
+        self._taken: set[str] = set()  # the casefolded names of the people who are present
+        self._has_bans = False  # anyone is muted or removed; if not (usually), joining needs no search
+        self._files: dict[int, tuple[Shared, bytes]] = {}  # number -> event, encoded event; of available files
         self._numbers = itertools.count(HOST + 1)
 
     # What everyone gets.
 
     def broadcast(self, event: Numbered) -> None:
-        """To everyone in the room, now and later: appends to the history."""
+        """Appends an event to the history, from which everyone in the room gets it, now or later."""
         assert event.number == self.history.next
         self.history.append(encode(event))
 
     def end(self, feed: Feed, last_words: Message | None) -> None:
-        """The feed gets everything up to now, then these last words, and then nothing more."""
+        """Ends a feed: it gets all events so far, then the last words, if any, and then nothing more."""
         feed.end(self.history.next, last_words)
 
     def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
-        """What this feed gets next, and moves its cursor; END_OF_FEED at its end; None: nothing for now.
+        """Returns what this feed gets next, and advances its cursor. END_OF_FEED: its end; None: nothing for now.
 
-        `pieces` is shared by all calls of one round: a piece is joined once for all feeds with the same cursor.
+        All calls of one round share `pieces`, so that a piece is joined only once for all feeds with the same cursor.
         """
         history = self.history
         goal = history.next
@@ -1977,7 +1980,7 @@ class Room:
         return piece
 
     def close_if_too_slow(self, feed: Feed) -> bool:
-        """Closes a feed that fell out of the history: its client comes back, and is told how many events it missed."""
+        """Closes the feed and returns True if its next event is no longer kept; its client then has to reconnect."""
         is_too_slow = feed.cursor < self.history.oldest
         if is_too_slow:
             feed.close()
@@ -1986,21 +1989,21 @@ class Room:
     # People come and go.
 
     def person(self, token: str) -> Person | None:
-        """Whose token this is, if the room knows it."""
+        """Returns the person with this token, or None if the room does not know it."""
         return self._people.get(token)
 
     def is_host(self, token: str) -> bool:
         return hmac.compare_digest(token, self.host_token)
 
     def has_address(self, address: str) -> bool:
-        """Whether somebody from there is in the list."""
+        """Returns True if somebody from this address is in the list of people."""
         return any(person.present and person.address == address for person in self._people.values())
 
     def people_present(self) -> int:
         return sum(person.present for person in self._people.values())
 
     def join(self, join: Join, address: str, feed: Feed) -> Person:
-        """A connection becomes a person's: a name, a `joined`, a cursor. Raises ProtocolError."""
+        """Gives the feed to its person, adds them to the list if necessary, welcomes them. Raises ProtocolError."""
         person = self._people.get(join.token)
         if person is None:
             person = self._new_person(join.token, address)
@@ -2017,7 +2020,7 @@ class Room:
         return person
 
     def _new_person(self, token: str, address: str) -> Person:
-        """Not yet remembered: whoever is refused leaves no trace."""
+        """Creates a person without storing them, so that the room does not remember people whom it refuses."""
         if self.is_host(token):
             return Person(HOST, token, self.host_name, address)
         person = Person(next(self._numbers), token, "", address)
@@ -2026,7 +2029,7 @@ class Room:
         return person
 
     def _ban_at(self, address: str, ban_of: Callable[[Person], Ban | None]) -> Ban | None:
-        """What new people from this address inherit: it holds while a person it affects is in, and a while longer."""
+        """Returns the ban that new people at this address inherit while its people are in, and SPREAD_TIME s longer."""
         if self._has_bans:
             for person in self._people.values():
                 ban = ban_of(person)
@@ -2036,7 +2039,7 @@ class Room:
         return None
 
     def _add_to_list(self, person: Person, wanted: str) -> None:
-        """Raises ProtocolError if the name or the number of people does not allow it."""
+        """Adds a person and tells everyone. Raises ProtocolError if the name is not allowed or the room is full."""
         name = self.host_name if person.who == HOST else self._free_name(person, clean_name(wanted))
         if person.who != HOST:
             self._make_place(person.address)
@@ -2052,20 +2055,20 @@ class Room:
         self._people_changed()
 
     def _make_place(self, address: str) -> None:
-        """In a full room, a crowd at one address makes place for someone from elsewhere. Raises ProtocolError."""
+        """In a full room, sends away the newest person of the most crowded address, or raises ProtocolError."""
         others = [person for person in self._people.values() if person.present and person.who != HOST]
-        if len(others) < min(self._limit, ROOM_PEOPLE - 1):  # one place on the wire is the host's
+        if len(others) < min(self._limit, ROOM_PEOPLE - 1):  # ROOM_PEOPLE includes the host
             return
         crowds = collections.Counter(person.address for person in others)
         crowded, people = crowds.most_common(1)[0]
-        if address in crowds or people <= CROWD:
+        if address in crowds or people <= CROWD:  # only a person from a new address gets such a place
             raise ProtocolError(f"The room is full: {len(others):,} people are in.", "full")
         newest = max((p for p in others if p.address == crowded), key=lambda p: p.who)
         self._send_away(newest, "lost", Refused("full", "The room is full.", int(BACK_WITHIN)))
 
     def _free_name(self, person: Person, name: str) -> str:
-        """The name, with a number if somebody has it already. Raises ProtocolError."""
-        if person.muted is not None:  # nobody talks through names
+        """Returns the name, with a number if it is taken. Raises ProtocolError if it is empty or like the host's."""
+        if person.muted is not None:  # muted people must not send messages by way of their names
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
@@ -2074,19 +2077,19 @@ class Room:
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
-                    if self._is_hosts(free):  # cut to make room for a number; with any other it would be, too
+                    if self._is_hosts(free):  # cutting it for the number did that; the next would, too
                         break
                     return free
         raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
 
     def _is_hosts(self, name: str) -> bool:
-        """Whether it looks like the host's name, perhaps with something in brackets behind it."""
+        """Returns True if the name looks like the host's, even if something in brackets follows."""
         bare = re.sub(r"[(\[{<].*", "", unicodedata.normalize("NFKC", name))
-        with_letters = name.translate(_DIGITS_TO_LATIN)  # digits in place of letters
+        with_letters = name.translate(_DIGITS_TO_LATIN)  # turns digits used as letters back into letters
         return self._host_skeleton != "" and self._host_skeleton in map(skeleton, (name, bare, with_letters))
 
     def _welcome(self, person: Person, join: Join, feed: Feed) -> None:
-        """The feed gets its cursor, the message that says what comes from there, and the files from before."""
+        """Opens the feed at its cursor, and tells it the welcome and the available files from before the cursor."""
         after = join.after if join.room == self.id and join.after < self.history.next else 0
         cursor = max(after + 1, self.history.promised())
         files = [line for number, (_, line) in self._files.items() if after < number < cursor]
@@ -2110,21 +2113,21 @@ class Room:
         feed.tell(encode(welcome) + b"".join(files))
 
     def lose(self, person: Person, feed: Feed) -> bool:
-        """The connection with this feed is gone; whether its person is lost now, and may come back."""
-        if person.feed is not feed:  # they left, or are here by another connection
+        """Notes that this feed's connection is gone. Returns True if its person has no other, and so may come back."""
+        if person.feed is not feed:  # they left, or have joined again on another connection
             return False
         person.feed = None
         return True
 
     def leave(self, person: Person, feed: Feed) -> None:
-        """On purpose."""
+        """Takes a person who leaves on purpose from the list, and ends the feed."""
         if person.feed is feed:
             person.feed = None
             self._take_from_list(person, "left")
             self.end(feed, None)
 
     def give_up(self, person: Person) -> None:
-        """A lost person did not come back in time."""
+        """Takes a lost person who did not come back in time from the list."""
         self._take_from_list(person, "lost")
 
     def _send_away(self, person: Person, reason: str, last_words: Message) -> None:
@@ -2135,7 +2138,7 @@ class Room:
             self._take_from_list(person, reason)
 
     def _take_from_list(self, person: Person, reason: str) -> None:
-        """From now on the person is remembered, as the one who left last."""
+        """Takes a person from the list, and tells everyone. The room still remembers them, as the last who left."""
         person.present = False
         self._taken.discard(person.name.casefold())
         person.left_at = self._clock()
@@ -2146,8 +2149,8 @@ class Room:
     # What people do.
 
     def say(self, person: Person, feed: Feed, number: int, text: str, problem: tuple[str, str] | None) -> None:
-        """`text` is clean, and `problem` is what `text_problem` says of it. Here is exactly-once on the room's side."""
-        if person.feed is not feed or number <= person.last_id:
+        """Broadcasts or rejects a cleaned text, for which `text_problem` returned `problem`, unless the id is old."""
+        if person.feed is not feed or number <= person.last_id:  # answered already: so each line counts exactly once
             return
         person.last_id = number
         problem = self._silenced(person) or problem
@@ -2157,20 +2160,20 @@ class Room:
             feed.tell(encode(Rejected(number, *problem)), self.history.next)
 
     def check_may_write(self, person: Person) -> None:
-        """Raises ProtocolError for somebody who is not in, or may not write or share."""
+        """Raises ProtocolError if the person is not in the room, or may not write or share."""
         if not person.present:
             raise ProtocolError(_NOT_IN, "unknown")
         if (problem := self._silenced(person)) is not None:
             raise ProtocolError(problem[1], problem[0])
 
     def _silenced(self, person: Person) -> tuple[str, str] | None:
-        """Why somebody may not write, as (code, reason)."""
+        """Returns why this person may not write, as (code, reason), or None if they may."""
         if self._paused and person.who != HOST:
             return "paused", "The host paused the room."
         return None if person.muted is None else ("muted", "The host muted you.")
 
     def share(self, person: Person, upload: Upload, filename: str, sha256: str) -> None:
-        """The whole file is here: everyone is told. Raises ProtocolError if that is no longer allowed."""
+        """Tells everyone about a complete file. Raises ProtocolError if the person may no longer share."""
         self.check_may_write(person)
         number = self.history.next
         shared = Shared(number, self._time(), person.who, person.name, upload.file, filename, upload.size, sha256)
@@ -2180,7 +2183,7 @@ class Room:
     # The host's controls.
 
     def mute(self, who: int, on: bool) -> None:
-        """Raises ValueError for the host, and for a number that nobody has."""
+        """Mutes or unmutes a person. Raises ValueError for the host, and for a number that nobody has."""
         person = self._find(who)
         if on and person.muted is None:
             person.muted = Ban(self._spreads_to(person, lambda other: other.muted is not None))
@@ -2198,7 +2201,7 @@ class Room:
         self._people_changed()
 
     def remove(self, who: int, on: bool) -> list[str]:
-        """Returns the ids of the person's files, which are deleted with them. Raises ValueError as `mute` does."""
+        """Removes a person or lets them return; returns the ids of files to delete. Raises ValueError like `mute`."""
         person = self._find(who)
         files: list[Shared] = []
         self._has_bans = True
@@ -2214,29 +2217,29 @@ class Room:
         return [shared.file for shared in files]
 
     def _find(self, who: int) -> Person:
-        """Raises ValueError."""
+        """Returns the person with this number. Raises ValueError for the host and for an unknown number."""
         for person in self._people.values():
             if person.who == who and who != HOST:
                 return person
         raise ValueError(f"expected the number of somebody other than the host, not {who}")
 
     def _spreads_to(self, person: Person, is_equal: Callable[[Person], bool]) -> str | None:
-        """The address, if nobody else there is in, or only people to whom the same happened; otherwise None."""
+        """Returns the address if `is_equal` is true of everyone else who is present from there, otherwise None."""
         neighbours = (p for p in self._people.values() if p.present and p.address == person.address and p is not person)
         return person.address if all(map(is_equal, neighbours)) else None
 
     def pause(self, on: bool) -> None:
-        """Only the host may write; or everyone may again."""
+        """Lets only the host write (on), or everyone again (off)."""
         if on != self._paused:
             self._paused = on
             self.broadcast(Paused(self.history.next, self._time(), on))
 
     def delete(self, number: int) -> str | None:
-        """A message or a file disappears for everyone; returns the file's id, if any. Raises ValueError for others."""
+        """Deletes a message or file for everyone; returns the id of an available file. Raises ValueError for others."""
         if not 0 < number < self.history.next:
             raise ValueError(f"there is no event {number}")
         line = self.history.get(number)
-        if line is not None:  # otherwise only the windows still have it
+        if line is not None:  # otherwise it is too old to check, but windows may still show it
             event = decode(line, FROM_ROOM)
             blank: Said | Shared
             if isinstance(event, Said):
@@ -2253,7 +2256,7 @@ class Room:
         return None if shared is None else shared.file
 
     def _people_changed(self) -> None:
-        """Tells the host who is muted and removed, if that changed."""
+        """Tells the host who is muted and who is removed, if that has changed."""
         if not self._has_bans:
             return
         people = self._people.values()
@@ -2266,35 +2269,35 @@ class Room:
             self.events.put(controls)
 
     def _time(self) -> float:
-        """Now, within what the wire allows: some computers' clocks stand before 1970."""
+        """Returns seconds since 1970, within the limits of the wire: the clocks of some computers are before 1970."""
         return min(max(0, int(self._now() * 1000)) / 1000, float(MAX_TIME))
 
 
 class StoredFile:
-    """A file in the room's store: in a temporary file without a name, which the system frees however this ends."""
+    """A file in the room's store. It is a temporary file, which the system deletes even if the program crashes."""
 
     def __init__(self, owner: Person, upload: Upload) -> None:
-        """Raises ProtocolError if the disk has too little place for it, OSError if it fails."""
+        """Raises ProtocolError if the disk has less than twice the file's size free, OSError if the disk fails."""
         self.id = upload.file
         self.owner = owner.who
         self.address = owner.address
         self.size = upload.size  # bytes
-        self.received = 0  # bytes; this and the next are guarded by the lock of `Files`
+        self.received = 0  # bytes; the lock of `Files` guards this and `is_whole`
         self.is_whole = False
         if shutil.disk_usage(tempfile.gettempdir()).free < 2 * self.size:
             raise ProtocolError(_DISK_FAILS, "space")
-        self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the file is stored
-        self._lock = threading.Lock()  # for one seek and read or write: several people read at once
+        self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - stays open while it is stored
+        self._lock = threading.Lock()  # held for one seek and read, or one write: several threads read
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Appends. Raises OSError, and ProtocolError once the file had to give way to others."""
+        """Appends a piece. Raises OSError, and ProtocolError if the file was deleted to make space for others."""
         with self._lock:
             if self._disk.closed:
                 raise ProtocolError(_NO_SPACE, "space")
             _write_all(self._disk, piece)
 
     def send(self, connection: Connection, offset: int) -> None:
-        """Sends the bytes from `offset` to a download. Raises ProtocolError, ConnectionLost."""
+        """Sends the bytes from `offset` to the end to a person who downloads. Raises ProtocolError, ConnectionLost."""
         if offset > self.size:
             raise ProtocolError(f"The file has {self.size} bytes, not {offset}.")
         connection.keep_buffer_small()
@@ -2306,9 +2309,9 @@ class StoredFile:
                 with self._lock:
                     self._disk.seek(offset)
                     count: int = self._disk.readinto(buffer)
-            except (OSError, ValueError) as error:  # the disk fails, or the file was deleted: the raw bytes just end
+            except (OSError, ValueError) as error:  # the disk fails, or the file was deleted: stop early
                 raise ConnectionLost from error
-            if count == 0:  # the disk has lost the rest
+            if count == 0:  # the rest is missing on the disk
                 raise ConnectionLost
             connection.send_bytes(buffer[:count], deadline)
             offset += count
@@ -2319,33 +2322,33 @@ class StoredFile:
 
 
 class Files:
-    """The files of a room, and how much of the store each may take. Any thread."""
+    """Keeps the files of a room, and limits how much space they take. Any thread."""
 
     def __init__(self, max_file: int, max_store: int, max_files: int, per_address: bool = True) -> None:
-        """max_files: how many the system has descriptors for; per_address: whether each address has its own limit."""
+        """max_files: limited by the system's descriptors; per_address: also limit the files of each address."""
         self._max_file = max_file
         self._max_store = max_store
         self._max_files = max_files
         self._per_address = per_address
         self._lock = threading.Lock()
         # Guarded by _lock:
-        self._files: list[StoredFile] = []  # the newest is the last
-        self._ids: dict[str, StoredFile | None] = {}  # of everything that was ever stored; None: deleted
+        self._files: list[StoredFile] = []  # the newest comes last
+        self._ids: dict[str, StoredFile | None] = {}  # up to STORED_IDS; None: deleted
 
     def is_stored(self, file_id: str) -> bool:
-        """Whether a file with this id was stored before, even if it was deleted since."""
+        """Returns True if a file with this id was stored before, even if it was deleted since."""
         with self._lock:
             return file_id in self._ids
 
     def begin(self, owner: Person, upload: Upload) -> StoredFile:
-        """A place for a new file. Raises ProtocolError if there is none, OSError if the disk fails."""
+        """Returns a new, empty file. Raises ProtocolError if a limit forbids it, OSError if the disk fails."""
         if upload.size > self._max_file:
             raise ProtocolError(f"A file has at most {self._max_file:,} bytes here.", "size")
         file = StoredFile(owner, upload)
         try:
             with self._lock:
                 for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
-                    self._files.remove(older)  # its connection broke, and its reader is about to notice that
+                    self._files.remove(older)  # its connection broke, and its reader will notice that
                 self._check_limits(owner, upload.size)
                 self._files.append(file)
         except ProtocolError:
@@ -2354,12 +2357,12 @@ class Files:
         return file
 
     def _check_limits(self, owner: Person, size: int) -> None:
-        """Lock. Raises ProtocolError if a new file of this size is too much."""
+        """Raises ProtocolError if a new file of this size exceeds a limit. The caller holds _lock."""
         others = [file for file in self._files if file.owner != HOST]
         if owner.who != HOST and self._per_address:
             theirs = [file for file in others if file.address == owner.address]
             most = max(FILES_OF_ADDRESS[0] * self._max_store, self._max_file)
-            # One on its way counts with its declared size, so that many small beginnings do not take it all.
+            # An unfinished upload counts at its declared size; otherwise many new ones could claim all the space.
             if len(theirs) >= FILES_OF_ADDRESS[1] or sum(file.size for file in theirs) + size > most:
                 if all(file.is_whole for file in theirs):
                     raise ProtocolError("The files from your computer already take all the space they may.", "space")
@@ -2370,14 +2373,14 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Lock. Whether the store, or the part of it that is not kept for the host, has no place for more bytes."""
+        """Returns True if `more` bytes exceed the store or the part open to this owner. The caller holds _lock."""
         of_host = sum(file.received for file in self._files if file.owner == HOST)
         of_others = sum(file.received for file in self._files) - of_host
         is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
         return of_host + of_others + more > self._max_store or (owner != HOST and is_over_others)
 
     def receive(self, connection: Connection, file: StoredFile) -> str:
-        """The bytes of an upload, and `sent`; returns the hash. Raises ProtocolError, ConnectionLost, OSError."""
+        """Receives an upload, and `sent`; returns the SHA-256. Raises ProtocolError, ConnectionLost, OSError."""
         deadline = Deadline(SILENCE)
         digest = hashlib.sha256()
         for piece in receive_bytes(connection, file.size, digest, deadline):
@@ -2388,7 +2391,7 @@ class Files:
         return digest.hexdigest()
 
     def write(self, file: StoredFile, piece: bytes | memoryview) -> None:
-        """A piece of an upload. If the store fills, the newest upload gives way. Raises ProtocolError, OSError."""
+        """Stores a piece; if the store is full, drops the newest unfinished upload. Raises ProtocolError, OSError."""
         refused: list[StoredFile] = []
         with self._lock:
             while file in self._files and self._is_full_for(file.owner, len(piece)):
@@ -2404,7 +2407,7 @@ class Files:
         file.write(piece)
 
     def finish(self, file: StoredFile, file_id: str) -> bool:
-        """Whether the whole file is to be shared: not if another upload of its id was faster. Raises ProtocolError."""
+        """Stores a complete file; returns False if another upload of its id was faster. Raises ProtocolError."""
         with self._lock:
             if file_id in self._ids:
                 return False
@@ -2417,7 +2420,7 @@ class Files:
             return True
 
     def get(self, file_id: str) -> StoredFile:
-        """Raises ProtocolError."""
+        """Returns the stored file. Raises ProtocolError if there is none with this id."""
         with self._lock:
             file = self._ids.get(file_id)
         if file is None:
@@ -2425,7 +2428,7 @@ class Files:
         return file
 
     def delete(self, file_id: str) -> None:
-        """For good; the id stays known."""
+        """Deletes a file for good; `is_stored` still knows its id."""
         with self._lock:
             file = self._ids.get(file_id)
             if file is not None:
@@ -2434,7 +2437,7 @@ class Files:
             self.drop(file)
 
     def drop(self, file: StoredFile) -> None:
-        """An upload broke off, or a file is deleted: nothing is left of it."""
+        """Frees the space of a file that was deleted, or whose upload broke off."""
         with self._lock:
             if file in self._files:
                 self._files.remove(file)
@@ -2448,29 +2451,29 @@ class Files:
 
 
 class Units:
-    """How much each person, and each address, may do: who is over a limit is read more slowly, never disconnected.
+    """Limits how much each person and each address may do: the room reads more slowly from people over a limit.
 
-    For reader threads; each waits for itself.
+    Only reader threads use it; a wait blocks only the reader that calls.
     """
 
     def __init__(self, rate: float, closing: threading.Event, keep_time: Callable[[Connection], None]) -> None:
-        """rate: units a second for a person; keep_time: sends pings while a reader waits."""
+        """rate: units per second for a person; keep_time: called while a reader waits, to send pings."""
         self._of_person = RateLimit(rate, rate)
         self._of_address = RateLimit(rate * RATE_PER_ADDRESS, rate * RATE_PER_ADDRESS)
         self._closing = closing
         self._keep_time = keep_time
 
     def charge(self, person: Person, units: float) -> float:
-        """Takes the units; returns the seconds until neither the person nor the address owes any."""
+        """Takes the units; returns the seconds until neither the person nor the address is in debt."""
         return max(self._of_person.take(person.who, units), self._of_address.take(person.address, units))
 
     def pace(
         self, connection: Connection, person: Person, messages: list[Message], received: int
     ) -> Iterator[list[Message]]:
-        """Gives the messages that came together when the limits allow them: a person over the limit is read slowly.
+        """Yields the received messages when the limits allow: all at once, or one by one for a person over a limit.
 
-        A message costs one unit, and so does each KiB that was received beyond a message's first, even if it carries
-        no message (as TLS's key updates do).
+        A message costs one unit, and so does each KiB that was received beyond one for each message, even if it carries
+        no message (such as TLS key updates).
         """
         extra = max(0.0, received / UNIT_BYTES - len(messages))
         units = extra + len(messages)
@@ -2486,9 +2489,9 @@ class Units:
             yield [message]
 
     def take_one(self, connection: Connection, person: Person) -> None:
-        """For a return or a transfer; if others wait, it must come again later. Raises ProtocolError, ConnectionLost.
+        """Takes one unit for a return or a transfer. Raises ProtocolError if the wait exceeds TICK s, ConnectionLost.
 
-        Otherwise one token could hold a reader for each connection that it opens, and leave its whole address a debt.
+        Otherwise one token could block a reader with each connection that it opens, and put its address into debt.
         """
         wait = max(self._of_person.wait(person.who), self._of_address.wait(person.address))
         if wait > TICK:
@@ -2496,7 +2499,7 @@ class Units:
         self._wait(connection, person, 1)
 
     def _wait(self, connection: Connection, person: Person, units: float) -> None:
-        """Takes the units, and waits until neither the person nor the address owes any. Raises ConnectionLost."""
+        """Takes the units, and waits until neither the person nor the address is in debt. Raises ConnectionLost."""
         end = time.monotonic() + self.charge(person, units)
         while (left := end - time.monotonic()) > 0 and not self._closing.wait(min(left, TICK)):
             connection.did_not_read(min(left, TICK))
@@ -2507,25 +2510,25 @@ class Units:
 
 
 class Guesses:
-    """How many wrong passwords each address may enter, and whose turn it is to compute. Any thread."""
+    """Limits the wrong passwords from each address, and lets one thread at a time check a proof. Any thread."""
 
     def __init__(self, is_known: Callable[[str], bool], closing: threading.Event, events: Events) -> None:
-        """is_known: whether somebody from this address is in, and so knows the password."""
+        """is_known: returns True if somebody from an address is in the room, and so knows the password."""
         self._is_known = is_known
         self._closing = closing
         self._events = events
         self._strangers = RateLimit(*GUESSES)
         self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
-        self._queues: dict[str, threading.Lock] = {}  # address -> who of them is next for _lock
-        self._lock = threading.Lock()  # one proof is checked at a time, so that the next one sees its outcome
-        self._wrong: collections.Counter[str] = collections.Counter()  # address -> how many; guarded by _lock
+        self._queues: dict[str, threading.Lock] = {}  # address -> held by its one thread that waits for _lock
+        self._lock = threading.Lock()  # held while a proof is checked, so that the next check sees the result
+        self._wrong: collections.Counter[str] = collections.Counter()  # address -> wrong passwords; guarded by _lock
 
     def wait(self, address: str) -> float:
-        """Seconds until this address may try a password."""
+        """Returns the seconds until this address may try a password."""
         return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
 
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """`tls.handshake_step`, in which only a wrong proof costs a guess. Raises HandshakeError, ConnectionLost."""
+        """Calls `tls.handshake_step`, and counts a wrong proof as a guess. Raises HandshakeError, ConnectionLost."""
         with self.computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
@@ -2538,10 +2541,10 @@ class Guesses:
 
     @contextlib.contextmanager
     def computing(self, address: str) -> Iterator[None]:
-        """One thread at a time computes, and then rests for as long as it took: `pow` keeps all others waiting.
+        """Lets one thread at a time compute and then rest for as long as that took, because `pow` holds the GIL.
 
-        Of each address only one waits for its turn, so that many from one address do not keep those from others out.
-        Raises ConnectionLost once the room closes.
+        Only one thread of each address waits for `_lock`, so that many connections from one address do not delay the
+        other addresses. Raises ConnectionLost if the room is closing.
         """
         with self._queues.setdefault(address, threading.Lock()), self._lock:
             if self._closing.is_set():
@@ -2553,8 +2556,8 @@ class Guesses:
                 time.sleep(min(time.perf_counter() - start, MAX_REST))
 
     def _count(self, address: str) -> None:
-        """Lock. Tells the host when an address must wait, and once about many wrong passwords from everywhere."""
-        self._strangers.try_take(address)  # without a debt: more are allowed while somebody is in
+        """Counts a wrong password, and tells the host if there are many. The caller holds _lock."""
+        self._strangers.try_take(address)  # `try_take` makes no debt here, even if `_neighbours` allows more guesses
         self._neighbours.try_take(address)
         self._wrong[address] += 1
         if self.wait(address) > 0:
@@ -2564,10 +2567,10 @@ class Guesses:
 
 
 class Admission:
-    """The way into a room as far as the first message: limits per address, hello lines, TLS. Any thread.
+    """Handles new connections up to the first message: limits per address, hello lines, TLS. Any thread.
 
     password        None: an open room
-    is_unlimited    only wrong passwords are limited
+    is_unlimited    True: only wrong passwords are limited
     """
 
     def __init__(self, password: str | None, is_unlimited: bool, guesses: Guesses) -> None:
@@ -2583,22 +2586,22 @@ class Admission:
         self._guesses = guesses
 
     def may_connect(self, address: str) -> bool:
-        """Asked before a connection costs a thread. Beyond its own, an address may use what all of them share."""
+        """Returns True if the limit of this address allows a connection, or else the limit that all addresses share."""
         return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
 
     def check_newcomer(self, address: str, *, counts: bool) -> None:
-        """Raises ProtocolError if too many new people came from there. If it counts, this is one of them."""
+        """Raises ProtocolError if too many new people came from this address; otherwise `counts` counts one more."""
         wait = self._newcomers.try_take(address) if counts else self._newcomers.wait(address)
         if wait > 0:
             raise _wait_error("Too many new people came from this address", wait)
 
     def uncount_newcomer(self, address: str) -> None:
-        """The room knows this person, so the hello in a room with a password does not count."""
+        """Undoes the count that a hello in a room with a password made, because this person is not new."""
         if self.has_password:
             self._newcomers.put_back(address)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
-        """Hello lines, TLS if there is a password, and the first message. Raises ProtocolError, ConnectionLost."""
+        """Exchanges hellos, starts TLS if needed, returns the first message. Raises ProtocolError, ConnectionLost."""
         deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
         line = connection.wait_for_line(deadline)
         hello = _expect(decode(line, TO_ROOM), Hello)
@@ -2619,7 +2622,7 @@ class Admission:
         return first
 
     def _begin_tls(self, connection: Connection, line: bytes, public_a: int, deadline: Deadline) -> None:
-        """Goes on only with someone who knows the password. The limits come before anything is computed."""
+        """Starts TLS, checking the limits before it computes. Raises ProtocolError, and ConnectionLost if TLS fails."""
         if (wait := self._guesses.wait(connection.address)) > 0:
             raise _wait_error("Too many wrong passwords from this computer", wait)
         self.check_newcomer(connection.address, counts=True)
@@ -2647,7 +2650,7 @@ class Admission:
 
 
 class Connections:
-    """The connections of a room, and who makes way when they run out. Guarded by the room lock."""
+    """Keeps the connections of a room, and chooses which to cut if there are too many. The room lock guards it."""
 
     def __init__(self, most: int, is_unlimited: bool) -> None:
         self.most = most
@@ -2655,10 +2658,10 @@ class Connections:
         self._most_transfers = most if is_unlimited else TRANSFERS_PER_PERSON
         self.joined: set[Connection] = set()
         self.unjoined: dict[Connection, None] = {}  # the oldest first
-        self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person and file; the oldest first
+        self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person's number, request; oldest first
 
     def add(self, connection: Connection) -> bool:
-        """A newcomer; False if there is no connection left for it."""
+        """Adds a new connection, if necessary in place of another; returns False if there is no place for it."""
         is_full = len(self.joined) + len(self.unjoined) + len(self.transfers) >= self.most
         if is_full or len(self.unjoined) >= self._most_unjoined:
             loser = self._loser()
@@ -2671,8 +2674,8 @@ class Connections:
         return True
 
     def _loser(self) -> Connection | None:
-        """Of the address with the most unjoined connections the oldest, or of the greediest person the newest."""
-        if self.unjoined:
+        """Returns the connection to cut, or None if there are only joined ones."""
+        if self.unjoined:  # the oldest one of the address that has the most
             young = time.monotonic() - YOUNG
             some = [connection for connection in self.unjoined if connection.since < young]
             crowds = collections.Counter(connection.address for connection in some)
@@ -2681,7 +2684,7 @@ class Connections:
                 crowds = collections.Counter(connection.address for connection in some)
             crowd = crowds.most_common(1)[0][0]
             return next(connection for connection in some if connection.address == crowd)
-        if self.transfers:
+        if self.transfers:  # the newest one of the person who has the most
             greedy = collections.Counter(owner for owner, _ in self.transfers.values()).most_common(1)[0][0]
             return self.transfers_of(greedy)[-1][0]
         return None
@@ -2691,13 +2694,13 @@ class Connections:
         self.joined.add(connection)
 
     def begin_transfer(self, connection: Connection, who: int, first: Upload | Download) -> None:
-        """A file of this person's. Raises ProtocolError if it is one too many, ConnectionLost if it had to make way."""
+        """Counts it as a transfer. Raises ProtocolError if this person has too many, ConnectionLost if it was cut."""
         if connection not in self.unjoined:
             raise ConnectionLost
         theirs = self.transfers_of(who)
         for older, file in theirs:
             if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
-                self.forget(older)  # the same upload: its break was not noticed yet
+                self.forget(older)  # an earlier attempt whose reader has not noticed that it broke
                 older.abort()
                 break
         else:
@@ -2716,16 +2719,16 @@ class Connections:
 
 
 class Server(contextlib.AbstractContextManager["Server"]):
-    """The sockets and threads of a room. Made by `run_server`; `id`, `port` and `token` (the host's) never change.
+    """Runs the sockets and threads of a room. `run_server` creates it; `id`, `title`, `port` and `token` never change.
 
-    It decides who may come in (admission), and it is the only one that calls its Room, always under `_room_lock`. The
-    lock is held for a few lines and never while anything is received, sent, or written to a disk.
+    `token` is the host's. The Server decides who may come in (admission), and only it calls its Room, always under
+    `_room_lock` (except `is_host`). It holds the lock for a few lines, never while it receives, sends or stores a file.
     """
 
     def __init__(
         self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int
     ) -> None:
-        """Takes what the room needs of the system: all of it, or nothing. Raises OSError."""
+        """Opens the sockets and starts the threads; if one of them fails, closes the others and raises OSError."""
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
@@ -2736,7 +2739,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         most_connections = limit + SPARE_CONNECTIONS
 
         self._room_lock = threading.Lock()
-        self._came_back = threading.Condition(self._room_lock)  # a lost person did, or the room closes
+        self._came_back = threading.Condition(self._room_lock)  # notified on a join or a removal, or if the room closes
         # Guarded by _room_lock:
         self._room = room
         self._connections = Connections(most_connections, is_unlimited)
@@ -2763,7 +2766,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
     @contextlib.contextmanager
     def _changing_room(self) -> Iterator[Room]:
-        """The only way to change the room, or a feed of its people: afterwards the sender looks for what is new."""
+        """Holds the room lock for a change to the room or a feed, and then wakes the sender to write what is new."""
         try:
             with self._room_lock:
                 yield self._room
@@ -2771,7 +2774,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._sender.wake()
 
     def close(self, reason: str = "The host closed the room.") -> None:
-        """Tells everyone; returns when everything is gone, within 2 s. Any thread except the room's; also twice."""
+        """Tells everyone and ends all threads, within 2 s. Any thread except the room's own may call it, even twice."""
         self._end_everything(reason)
         self._answerer.close()
         self._accept_thread.join()
@@ -2788,7 +2791,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self._files.close()
 
     def _end_everything(self, reason: str) -> None:
-        """Everyone in the room gets a last word; all other connections are cut."""
+        """Sends last words to everyone in the room, and cuts all other connections."""
         with self._changing_room() as room:
             self._closing.set()
             for connection in self._connections.joined:
@@ -2799,21 +2802,21 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self._wake_accept.set()
 
     def _fail(self) -> None:
-        """Accept thread or sender thread: it met an error that nobody expected, so the room closes."""
+        """Closes the room after an unexpected error in the accept thread or the sender, which calls this."""
         if not self._closing.is_set():
             self._end_everything("The host's computer had to close the room.")
             self._events.put(RoomFailed())
             threading.Thread(target=self.close, name=f"closing {self.port}").start()
 
-    # The host's controls: any thread except the room's. They are in this process and never on the wire.
+    # The host's controls. Any thread except the room's own may call them; no message from the network can.
 
     def mute(self, who: int, on: bool) -> None:
-        """The person may only read, whatever their program does. Raises ValueError for the host and for nobody."""
+        """Mutes or unmutes a person. Raises ValueError for the host, and for a number that nobody has."""
         with self._changing_room() as room:
             room.mute(who, on)
 
     def remove(self, who: int, on: bool) -> None:
-        """The person is out and stays out, and their files are deleted; or they may come back. Raises as `mute`."""
+        """Removes a person and deletes their files, or lets them come back. Raises ValueError like `mute`."""
         with self._changing_room() as room:
             files = room.remove(who, on)
             if on:
@@ -2824,12 +2827,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._files.delete(file)
 
     def pause(self, on: bool) -> None:
-        """Only the host may write; or everyone may again."""
+        """Lets only the host write (on), or everyone again (off)."""
         with self._changing_room() as room:
             room.pause(on)
 
     def delete(self, number: int) -> None:
-        """A message or a file disappears for everyone. Cannot be undone. Raises ValueError for any other event."""
+        """Deletes a message or a file for everyone. This cannot be undone. Raises ValueError for any other event."""
         with self._changing_room() as room:
             file = room.delete(number)
         if file is not None:
@@ -2843,9 +2846,9 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 self._wake_accept.selector.select()
                 try:
                     sock, (address, _) = self._listener.accept()
-                except (BlockingIOError, ConnectionError):  # it was gone again before it was accepted
+                except (BlockingIOError, ConnectionError):  # the caller is gone already, or the room closes
                     continue
-                except OSError as error:  # no descriptors left: those who are in go on
+                except OSError as error:  # no descriptors left; people in the room can go on
                     log.warning("cannot accept a connection: %s", error)
                     self._closing.wait(ACCEPT_PAUSE)
                     continue
@@ -2864,12 +2867,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
             connection = Connection(sock, ROOM_RECEIVES)
         except BaseException as error:
             sock.close()
-            if isinstance(error, OSError):  # it is gone already
+            if isinstance(error, OSError):  # the other side is gone already
                 return
             raise
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
-        with self._room_lock:  # registered before it starts, so that a close that comes now finds it
-            # Twice as many readers: many have lost their connections, but did not notice that yet.
+        with self._room_lock:  # registered before it starts, so that `close` finds it
+            # Twice as many readers as connections, because a reader outlives a lost connection by up to BACK_WITHIN s.
             has_room = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
             is_welcome = has_room and self._connections.add(connection)
             if is_welcome:
@@ -2878,7 +2881,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             try:
                 reader.start()
                 return
-            except (RuntimeError, MemoryError) as error:  # no threads left: those who are in go on
+            except (RuntimeError, MemoryError) as error:  # no threads left; people in the room can go on
                 log.warning("cannot start a reader: %s", error)
                 with self._room_lock:
                     del self._readers[reader]
@@ -2888,12 +2891,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """A reader thread's whole life: hello; join and what this person says, or a file; and the end."""
+        """Runs a reader thread: receives the hello, then serves a person or a file until the connection ends."""
         person: Person | None = None
         try:
             own_addresses = (connection.own_address, *self._answerer.addresses)
             if connection.address in own_addresses and not _is_loopback(connection.address):
-                connection.address = LOOPBACK  # all of them count as one, because the host may sit beside pupils there
+                connection.address = LOOPBACK  # they count as one, because host and pupils may share this computer
             first = self._admission.receive_first(connection)
             if isinstance(first, Join):
                 person = self._admit(connection, first)
@@ -2916,23 +2919,23 @@ class Server(contextlib.AbstractContextManager["Server"]):
             return self._room.has_address(address)
 
     def _admit(self, connection: Connection, join: Join) -> Person:
-        """The whole of joining, in one step under the room lock. Raises ProtocolError, ConnectionLost."""
+        """Lets a person join, in one step under the room lock. Raises ProtocolError, ConnectionLost."""
         with self._room_lock:
             known = self._room.person(join.token)
         if self._room.is_host(join.token):
             if not _is_loopback(connection.address):
                 raise ProtocolError("The host joins from the room's own computer.", "unknown")
         elif known is not None:
-            self._units.take_one(connection, known)  # a return
+            self._units.take_one(connection, known)  # someone who returns pays one unit
         with self._changing_room() as room:
             if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
-            is_counted = self._admission.has_password  # at the hello
+            is_counted = self._admission.has_password  # if so, the hello has counted a newcomer
             if is_newcomer and not is_counted:
                 self._admission.check_newcomer(connection.address, counts=False)
             person = room.join(join, connection.address, connection.feed)
-            if is_newcomer and not is_counted:  # a join that is refused costs the neighbours nothing
+            if is_newcomer and not is_counted:  # only now, so that a refused join does not count
                 self._admission.check_newcomer(connection.address, counts=True)
             elif not is_newcomer:
                 self._admission.uncount_newcomer(connection.address)
@@ -2960,7 +2963,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         connection.linger()
 
     def _take_messages(self, connection: Connection, person: Person, messages: list[Message]) -> None:
-        """All of them in one pass under the room lock, which wakes the sender once."""
+        """Passes messages to the room, all under one hold of the lock, so that the sender wakes only once."""
         said = [(say.id, clean_text(say.text)) for say in messages if isinstance(say, Say)]
         checked = [(number, text, text_problem(text)) for number, text in said]
         leaves = any(isinstance(message, Leave) for message in messages)
@@ -2979,7 +2982,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Reader threads: a file comes or goes.
 
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
-        """Raises ProtocolError, ConnectionLost."""
+        """Serves an upload or a download. Raises ProtocolError, ConnectionLost."""
         with self._room_lock:
             person = self._room.person(first.token)
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
@@ -3011,7 +3014,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     sha256 = self._files.receive(connection, file)
                     with self._changing_room() as room:
                         room.check_may_write(person)
-                        if self._files.finish(file, upload.file):  # before anybody can ask for it
+                        if self._files.finish(file, upload.file):  # before anyone is told of it
                             room.share(person, upload, clean_filename(upload.filename), sha256)
                 finally:
                     if not file.is_whole:
@@ -3033,7 +3036,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         connection.linger()
 
     def _see_off(self, connection: Connection, person: Person | None) -> None:
-        """The reader's last act for its connection; it stays for a while to see whether a lost person comes back."""
+        """Gives up the connection; then, for BACK_WITHIN s, the reader waits for a lost person to come back."""
         with self._room_lock:
             self._connections.forget(connection)
             if person is not None:
@@ -3061,7 +3064,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Sender thread.
 
     def _next_writes(self) -> Writes:
-        """What each connection gets next, planned in one pass under the lock."""
+        """Returns the next piece for each joined connection, all chosen under one hold of the room lock."""
         writes: Writes = []
         pieces: Pieces = {}
         with self._room_lock:
@@ -3079,7 +3082,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Finder thread.
 
     def _describe(self) -> RoomHere:
-        """What everyone on the network may know."""
+        """Returns what anyone on the network may know about the room."""
         with self._room_lock:
             people = self._room.people_present()
         return RoomHere(PROTOCOL, self.id, self.title, self.port, people, password=self._admission.has_password)
