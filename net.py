@@ -137,102 +137,102 @@ log = logging.getLogger("net")
 
 PROTOCOL = 2
 PORT = 5252  # not registered for anything well known, and below every system's range for outgoing connections
-PORTS = range(PORT, PORT + 10)  # where a room may be when PORT is taken
+PORTS = range(PORT, PORT + 10)  # a room takes the first of them that is free
 
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character written as \uXXXX\uXXXX, has 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
 MAX_LINE_UNJOINED = 2_048  # bytes; a hello line with a password has about 600
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be fast, small enough to be fair
-SHORT_PIECE = 16 * 1024  # bytes; writing fewer takes about as long as writing this many
+SHORT_PIECE = 16 * 1024  # bytes; a shorter write takes about as long as one of this size
 TLS_RECORD = 16 * 1024  # bytes; the most that one record holds (RFC 8446, section 5.1)
 TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives their memory back
-USUAL_OVERHEAD = 1 / 32  # of the bytes may be TLS's own; with full records 1 / 745 are
-MAX_OVERHEAD = 2 * TLS_RECORD  # bytes beyond the usual; one record may still be incomplete
+USUAL_OVERHEAD = 1 / 32  # the share of received bytes that TLS itself may use; with full records it uses 1 / 745
+MAX_OVERHEAD = 2 * TLS_RECORD  # bytes that TLS may use beyond that share, because a record may still be incomplete
 ROOM_RECEIVES = 16 * 1024  # bytes at a time; with fewer, threads would switch more often, see tests/bench/fanout.py
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
 
 MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one (RFC 8259, section 6)
-MAX_SAY_ID = 2**52  # leaves room above, so that no room can use up a client's ids
-MAX_DEPTH = 32  # brackets within brackets in a line; a welcome has 3
+MAX_SAY_ID = 2**52  # a client starts at most half as high, so that a room cannot use up its ids
+MAX_DEPTH = 32  # levels of nested brackets in a line; a welcome has 3
 MAX_NAME = 32  # characters
 MAX_TITLE = 60  # characters
 MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
 MAX_REASON = 200  # characters
-MAX_FILENAME = 120  # characters, and ...
-MAX_FILENAME_BYTES = 200  # ... bytes in UTF-8: file systems stop at 255, and ".part" is added
+MAX_FILENAME = 120  # characters
+MAX_FILENAME_BYTES = 200  # bytes in UTF-8; file systems allow 255, and ".part" is added
 MAX_ROOM_ID = 64  # characters
 MAX_HISTORY = 10**6  # events that a room may keep
 MAX_TIME = 32_503_680_000  # the year 3000, in seconds since 1970
-ROOM_PEOPLE = 1_000  # the most on the wire, the host included
+ROOM_PEOPLE = 1_000  # the most that the protocol allows, including the host
 
-KEPT_EVENTS = 2_000  # in the history
-KEPT_BYTES = 32 * 2**20  # in the history
-MAX_PRIVATE_LINES = 1_000  # waiting for one connection alone; with more, that computer has stopped reading
+KEPT_EVENTS = 2_000  # events in the history
+KEPT_BYTES = 32 * 2**20  # bytes of encoded events in the history
+MAX_PRIVATE_LINES = 1_000  # lines that wait for one connection only; a computer with more has stopped reading
 MAX_REMEMBERED = 10_000  # people, including those who left
 MAX_WAITING_EVENTS = 10_000  # in a client's queue; with more, its reader waits for the window
 
 MAX_PEOPLE = 250 if sys.platform == "win32" else ROOM_PEOPLE  # on Windows select takes 512 sockets
-SPARE_CONNECTIONS = 200 if sys.platform == "win32" else 300  # above the limit: for files, and for the way in
-RATE = 20.0  # units a person may use a second, and as many at once: see `Server._pace`
-UNIT_BYTES = 1_024  # received beyond a message's first so many cost another unit
-RATE_PER_ADDRESS = 10  # times one person's
-NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then a second
-MAX_UNJOINED = 200  # connections; if a thousand ended at the same moment, everyone would wait for their threads
-YOUNG = 0.5  # s; honest people have joined by then, so a connection that has not is the first to make way
-CALLS_OF_ADDRESS = 40.0, 1.5  # connections from one address: at once, and then a second ...
-CALLS_OF_ALL = 600.0, 40.0  # ... and those that all addresses share when they have used up their own
-CROWD = 40  # people from one address; with more, the newest makes room for someone from elsewhere
-GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then a second ...
-GUESSES_WHERE_KNOWN = 5.0, 1.0  # ... and where somebody from that address is already in
-PROOFS = 5  # that a client sends without getting one back; each lets an impostor test one password
-PROOF_WAIT = 60.0  # s between two proofs from then on
-TELL_GUESSES = 20  # wrong passwords from all addresses together, about which the host is told once
-SPREAD_TIME = 600.0  # s after a muted or removed person left; newcomers from that address are treated alike
-TRANSFERS_PER_PERSON = 8  # at once
+SPARE_CONNECTIONS = 200 if sys.platform == "win32" else 300  # connections above the limit
+RATE = 20.0  # units a person may use per second, and at once; `Units.pace` explains units
+UNIT_BYTES = 1_024  # bytes; a longer message costs another unit for each further UNIT_BYTES
+RATE_PER_ADDRESS = 10  # an address may use this many times one person's rate
+NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then per second
+MAX_UNJOINED = 200  # connections; if a thousand ended at the same moment, their threads would delay everyone
+YOUNG = 0.5  # s; honest people join faster, so older unjoined connections are cut first when there are too many
+CALLS_OF_ADDRESS = 40.0, 1.5  # connections from one address: at once, and then per second
+CALLS_OF_ALL = 600.0, 40.0  # the same, shared by all addresses that have used up their own
+CROWD = 40  # people; in a full room, the newest from an address with more is replaced by someone from elsewhere
+GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then per second
+GUESSES_WHERE_KNOWN = 5.0, 1.0  # the same, while someone from that address is in the room
+PROOFS = 5  # proofs that a client sends without getting one back; each lets an impostor test one password
+PROOF_WAIT = 60.0  # s between two proofs after that
+TELL_GUESSES = 20  # the host is warned once, after this many wrong passwords from all addresses together
+SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, newcomers from there inherit it
+TRANSFERS_PER_PERSON = 8  # files that one person may transfer at once
 
-MAX_FILE = 100 * 2**20  # bytes; the welcome tells it
+MAX_FILE = 100 * 2**20  # bytes; the room states its own limit in the welcome
 MAX_STORE = 2**30  # bytes of all files of a room together
 MAX_FILES = 1_000  # of a room
-FILES_OF_OTHERS = 0.75, 800  # of the store, and files: everyone except the host together
-FILES_OF_ADDRESS = 0.25, 200  # of the store, and files: the people of one address
-STORED_IDS = 10_000  # remembered, so that an upload whose answer was lost is not stored twice
-MAX_TRANSFERS = 100  # of one client, including those that wait for their turn
-TRANSFERS_AT_ONCE = 4  # of one client, in each direction
-TRANSFER_ATTEMPTS = 5  # that got no further, before a transfer gives up
+FILES_OF_OTHERS = 0.75, 800  # share of the store, and number of files, for everyone except the host together
+FILES_OF_ADDRESS = 0.25, 200  # share of the store, and number of files, for all people at one address
+STORED_IDS = 10_000  # ids remembered, so that an upload whose answer was lost is not stored twice
+MAX_TRANSFERS = 100  # files of one client, including those that wait for their turn
+TRANSFERS_AT_ONCE = 4  # files of one client, in each direction
+TRANSFER_ATTEMPTS = 5  # attempts without progress before a transfer gives up
 
 TICK = 0.25 if sys.platform == "win32" else 1.0  # s; every thread looks at the clock at least this often
-ASK_AGAIN = 0.25  # s between two checks whether anybody still wants the result of a wait
-WAKES = sys.platform != "win32"  # `abort` wakes a thread that waits for the socket; on Windows it does not
-PING_AFTER = 5.0  # s in which nothing was sent
-SILENCE = 15.0  # s without a complete line: three pings were lost
-FIRST_MESSAGE = 10.0  # s from the connection to the first message, and ...
-FIRST_MESSAGE_SPREAD = 2.0  # ... up to so many more, so that a thousand silent connections do not end all at once
-BACK_WITHIN = 15.0  # s in which a lost person can come back unnoticed
+ASK_AGAIN = 0.25  # s between two checks whether the result of a wait is still wanted
+WAKES = sys.platform != "win32"  # whether `abort` wakes a thread that waits for the socket; on Windows it does not
+PING_AFTER = 5.0  # s without sending anything, after which a ping is sent
+SILENCE = 15.0  # s without a complete line, after which a connection counts as lost: three pings are missing
+FIRST_MESSAGE = 10.0  # s from the connection to the first message
+FIRST_MESSAGE_SPREAD = 2.0  # s; a random part is added, so that a thousand silent connections do not end all at once
+BACK_WITHIN = 15.0  # s in which a lost person can come back without being announced as lost
 PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
 MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
 SCAN_TIME = 2.0  # s for which a virus scanner may hold a file open on Windows
-LAST_WORDS = 1.0  # s in which `refused` and `closed` may still arrive
-FEW_PIECES = 8  # an honest line or handshake comes in at most so many
-REST = 0.01  # s after bytes that are not a whole line: a flood of them, or of single bytes, then costs little
-LOOK_UP_TIME = 10.0  # s for the address of a name; Windows asks several services, one after the other
+LAST_WORDS = 1.0  # s that a closing connection has to deliver `refused` or `closed`
+FEW_PIECES = 8  # an honest line or handshake arrives in at most this many pieces
+REST = 0.01  # s of pause after an incomplete line, so that a flood of single bytes costs little
+LOOK_UP_TIME = 10.0  # s to resolve a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
-CLOSE_TIME = 1.5  # s in which a close lets others finish; everything is gone within 2 s
-RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last one again and again
+CLOSE_TIME = 1.5  # s that a close waits for running work; everything has ended within 2 s
+RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last value repeats
 MAX_WAIT = 60.0  # s; the longest wait that a room may ask for
-WINDOW_CHECK = 0.02  # s between two looks at a queue that is full
+WINDOW_CHECK = 0.02  # s between two checks of a queue that is full
 ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
 MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title has about 900
-MAX_ROOMS = 100  # in the list
-ROOM_GONE_AFTER = 20.0  # s without an answer
-ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, and on the other nine ...
-ASK_LESS_AFTER = 10.0  # s ... and half as often from then on
-JITTER = 0.2  # of these times, at random, so that thirty computers do not ask in step
-DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # a finder reads that many, then rests that many s: a flood costs little
+MAX_ROOMS = 100  # rooms in the list
+ROOM_GONE_AFTER = 20.0  # s without an answer, after which a room is dropped from the list
+ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, and on the other nine
+ASK_LESS_AFTER = 10.0  # s after which the finder asks half as often
+JITTER = 0.2  # share by which these times vary at random, so that thirty computers do not ask in step
+DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # a finder reads up to 50, then rests for 0.02 s
 TELL_EVERY = 0.25  # s; the list of rooms does not change more often than this
-ADDRESSES_EVERY = 5.0  # s between two looks at the computer's own addresses
+ADDRESSES_EVERY = 5.0  # s between two checks of the computer's own addresses
 
 HOST = 1  # the host's number in every room of this program
 LOOPBACK = "127.0.0.1"
@@ -241,7 +241,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class ProtocolError(Exception):
-    """The other side broke the rules. It is told `code`, the text and `seconds` in `refused`."""
+    """The other side broke the rules. A `refused` message tells it `code`, the text and `seconds`."""
 
     def __init__(self, reason: str, code: str = "bad", seconds: int | None = None) -> None:
         super().__init__(reason)
@@ -250,7 +250,7 @@ class ProtocolError(Exception):
 
 
 class Trouble(enum.Enum):
-    """Why there is no connection (now): what a window needs to know to put it into words."""
+    """Says why there is no connection at the moment; the window words its message accordingly."""
 
     UNKNOWN_NAME = "the name does not resolve to an address"
     NO_NETWORK = "this computer has no way to that address"
@@ -267,18 +267,18 @@ class Trouble(enum.Enum):
 
 
 class ConnectionLost(Exception):
-    """There is no connection, or no longer one; nobody is to blame."""
+    """The connection could not be made, or it ended, without anyone breaking the rules."""
 
     def __init__(self, trouble: Trouble = Trouble.GONE, seconds: float = 0.0) -> None:
         super().__init__(trouble.value)
         self.trouble = trouble
-        self.seconds = seconds  # before which another attempt is pointless
+        self.seconds = seconds  # the next attempt should wait at least this long
 
 
 # ------------------------------------------------------------------------------------------------- messages, events
 
-# The types of the fields. What each of them accepts stands in `_FIELD_TYPES`, the one place where fields have limits.
-Number: TypeAlias = int  # of an event or a person; also bytes, seconds and everything else that is counted
+# The types of the fields. `_FIELD_TYPES` limits what each of them accepts.
+Number: TypeAlias = int  # the number of an event or a person, or a count of bytes or seconds
 SayId: TypeAlias = int
 EventCount: TypeAlias = int
 FileCount: TypeAlias = int
@@ -288,7 +288,7 @@ Name: TypeAlias = str
 Title: TypeAlias = str
 Text: TypeAlias = str
 Reason: TypeAlias = str
-Code: TypeAlias = str  # none of the client's own
+Code: TypeAlias = str  # not one of the client's own codes (`_OWN_CODES`)
 Filename: TypeAlias = str
 RoomId: TypeAlias = str
 Token: TypeAlias = str  # 32 hex digits: a person's token, a file's id, a salt
@@ -299,7 +299,7 @@ People: TypeAlias = tuple[tuple[int, str], ...]  # numbers and names
 
 @dataclass(frozen=True)
 class Hello:
-    """The first line each way. `tls`: "this computer can", or from a room "it has a password".
+    """The first line in each direction. `tls` says that a client can encrypt, or that a room has a password.
 
     A client that has a password sends `a`. Then the room answers with `b`, and TLS begins right after this line.
     """
@@ -322,12 +322,12 @@ class Join:
 @dataclass(frozen=True)
 class Say:
     id: SayId
-    text: str  # as long as a line: what is too long is rejected, and the connection stays
+    text: str  # limited only by the line's length: the room rejects a longer text, but keeps the connection
 
 
 @dataclass(frozen=True)
 class Ping:
-    """Nothing to say, but still here."""
+    """Shows that the sender is still there when it has nothing else to send."""
 
 
 @dataclass(frozen=True)
@@ -337,13 +337,13 @@ class Leave:
 
 @dataclass(frozen=True)
 class Welcome:
-    """You are in. `files` lines `shared` follow, and then `history` events; `missed` events are no longer available."""
+    """The person has joined. First `files` lines `shared` follow, then `history` events; `missed` events are lost."""
 
     room: RoomId
     title: Title
     who: Number
-    name: Name  # as the room wrote it
-    host: Number | None  # None while the host is not in
+    name: Name  # as the room changed it: cleaned, and different from all others
+    host: Number | None  # None while the host is not in the room
     people: People
     files: FileCount
     missed: Number
@@ -424,7 +424,7 @@ class Muted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """This `say` will not appear. Codes: muted, paused, empty, long; the client's own: unsent, unanswered, unknown."""
+    """This `say` will not appear. Codes: muted, paused, empty, long; from the client: unsent, unanswered, unknown."""
 
     id: SayId
     code: Code
@@ -433,7 +433,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Refused:
-    """Not let in, or thrown out; the connection ends.
+    """The room does not let this person in, or removes them, or refuses a file; the connection ends.
 
     The room's codes: bad, protocol, tls, full, wait, removed, unknown, size, space, hash, limit, muted, paused. The
     client's own, which no room may use: open, password, wrong, unproven, failed.
@@ -446,21 +446,21 @@ class Refused:
 
 @dataclass(frozen=True)
 class Closed:
-    """The room is over, or this person's time in it. The client does not come back. The reason is the room's text."""
+    """The room closed, or it removed this person. The client does not reconnect. `reason` is the room's text."""
 
     reason: Reason
 
 
 @dataclass(frozen=True)
 class Find:
-    """To everyone on the network: which rooms are here?"""
+    """Asks everyone on the network which rooms are open."""
 
     protocol: Number
 
 
 @dataclass(frozen=True)
 class RoomHere:
-    """The answer to `Find` (its type on the wire is "room"). The room's address is where the answer comes from."""
+    """The answer to `Find` (its type on the wire is "room"). The sender's address is the room's."""
 
     protocol: Number
     room: RoomId
@@ -472,7 +472,7 @@ class RoomHere:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file comes on this connection. The same upload again, after a break, begins at the first byte."""
+    """Announces a file on this connection. After a break, the client repeats the upload from the first byte."""
 
     token: Token
     file: Token  # the id, chosen by the client
@@ -489,24 +489,24 @@ class Download:
 
 @dataclass(frozen=True)
 class Ready:
-    """The bytes of the upload may come."""
+    """Allows the client to send the bytes of the upload."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Those were all bytes of the file."""
+    """Ends an upload: all bytes of the file have been sent."""
 
     sha256: Sha256
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The room has the whole file, with the right hash; everyone is told."""
+    """The room has the whole file with the right hash, and has announced it to everyone."""
 
 
 @dataclass(frozen=True)
 class RawBytes:
-    """That many raw bytes follow (its type on the wire is "sending")."""
+    """Announces `size` raw bytes of a download (its type on the wire is "sending")."""
 
     size: Number
 
@@ -516,7 +516,7 @@ class RawBytes:
 
 @dataclass(frozen=True)
 class Sending:
-    """The line with this id is on its way, until `Said`, `Rejected` or `Settled` with the same id."""
+    """The client is sending this line. `Said`, `Rejected` or `Settled` with the same id reports the outcome."""
 
     id: int
     text: str
@@ -524,7 +524,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class Settled:
-    """The room took this line during a break, but no longer keeps it: it was sent, but will not appear here."""
+    """The room received this line, but its `Said` is no longer in the history, so it will not appear here."""
 
     id: int
 
@@ -539,19 +539,19 @@ class Lost:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a file is on its way, until `Uploaded`, `Saved` or `Failed`. The first one comes at once."""
+    """Tells how much of a file is transferred, until `Uploaded`, `Saved` or `Failed`. The first one comes at once."""
 
     transfer: int  # the client's number for it: see `Client.cancel`
     filename: str
     done: int  # bytes
     size: int  # bytes; 0 until it is known
     is_upload: bool
-    is_waiting: bool  # for its turn, or for the connection to come back
+    is_waiting: bool  # it waits for its turn, or for a new connection
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """The room has the file; `Shared` tells everyone."""
+    """The room has the whole file and announces it to everyone with `Shared`."""
 
     transfer: int
 
@@ -564,11 +564,11 @@ class Saved:
 
 @dataclass(frozen=True)
 class Failed:
-    """The transfer ended, and left nothing behind.
+    """The transfer ended without success and left no partial file.
 
-    Codes: those of `refused`, and cancelled, many (are on their way), missing, folder, permission, changed, disk_full,
-    disk (the reason is the system's), broken (it broke off too often), reopened (this is another room now), over (the
-    person left the room), failed (a fault of this program).
+    Codes: those of `refused`, and cancelled, many (too many transfers), busy (already being saved), missing,
+    folder, permission, changed, disk_full, disk (`reason` is the system's), broken (too many breaks), reopened (the
+    room was opened again), over (the person left the room), failed (a fault of this program).
     """
 
     transfer: int
@@ -592,7 +592,7 @@ class FoundRoom:
 
 @dataclass(frozen=True)
 class Found:
-    """The rooms that answer at the moment, in the order in which they were found."""
+    """Lists the rooms that currently answer, in the order in which they were found."""
 
     rooms: tuple[FoundRoom, ...]
 
@@ -602,7 +602,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Reachable:
-    """Where others can join: this computer's addresses, the best one first; and whether the room can be found."""
+    """Lists this computer's addresses, the best one first, and says whether others can find the room."""
 
     addresses: tuple[str, ...]
     findable: bool
@@ -610,7 +610,7 @@ class Reachable:
 
 @dataclass(frozen=True)
 class WrongPassword:
-    """This address (or, where it is "", all addresses together) entered so many wrong passwords."""
+    """Says how many wrong passwords came from this address, or from all addresses together if it is ""."""
 
     address: str
     times: int
@@ -618,9 +618,9 @@ class WrongPassword:
 
 @dataclass(frozen=True)
 class Controls:
-    """Whom the host has muted and removed; comes whenever that changes."""
+    """Lists the people whom the host has muted and removed; sent whenever that changes."""
 
-    muted: tuple[int, ...]  # the numbers of people who are in the list
+    muted: tuple[int, ...]  # numbers of people who are in the room
     removed: tuple[tuple[int, str], ...]  # numbers and names
 
 
@@ -658,15 +658,15 @@ def run_server(
     """Opens a room and returns it, running. Close it with `close`, or use it as a context manager. Any thread.
 
     host        the address to listen on; "" is all of this computer's addresses
-    port        5252 to 5261: this one, or the next of them that is free; any other (0: any free one): just this one
+    port        from 5252 to 5261, a room takes the next free one if this one is in use; 0 takes any free port
     password    encrypts the room; needs Python 3.13 or newer
-    rate        units that a person may use at once, and a second; None (for benchmarks) lifts all limits per person
+    rate        units a person may use at once, and per second; None (for benchmarks) removes all limits per person
                 and per address except the one on passwords
     history     events that are kept for latecomers and for people who come back
-    limit       people
+    limit       the highest number of people, not counting the host
     max_file    bytes of one file
     max_store   bytes of all files together
-    events      receives what only the host is told: `Reachable`, `WrongPassword`, `Controls`, `RoomFailed`
+    events      receives the events for the host alone: `Reachable`, `WrongPassword`, `Controls`, `RoomFailed`
 
     Raises ValueError for a title, a host's name or a password that contains only invisible characters, for a number
     out of its range, and for a password where this Python cannot encrypt; OSError if there is no port, or the system
@@ -692,11 +692,11 @@ def run_client(
     password: str | None = None,
     token: str | None = None,
 ) -> Client:
-    """Returns a client at once; it connects to the room at `address` behind the scenes. Any thread.
+    """Returns a client at once; it connects to the room at `address` in the background. Any thread.
 
-    password    the room's; with one, the client joins only a room that proves that it knows it
-    token       32 hex digits: "the same person again"; None makes one. The host's is `Server.token`
-    events      receives everything that happens until the client is gone: `Welcome` when it is in, `Lost` before each
+    password    the room's password; the client then joins only if the room proves that it has the same one
+    token       32 hex digits that identify a returning person; None makes a new one. The host's is `Server.token`
+    events      receives everything that happens until the client ends: `Welcome` after joining, `Lost` before each
                 new attempt, `Refused` or `Closed` when there will be none
 
     Raises ValueError for an empty address or password, a port out of range, and a password where this Python cannot
@@ -710,8 +710,8 @@ def run_client(
 def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
     """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
 
-    ways        (own address to ask from, address to ask) of each way out; None: from each network adapter to everyone
-                on its network, and this computer itself
+    ways        pairs (own address to send from, address to ask); None asks everyone on the network of each adapter,
+                and this computer
 
     Raises OSError if the system lacks descriptors or threads.
     """
@@ -719,13 +719,13 @@ def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None)
 
 
 def room_token(secret: str | bytes, address: str, port: int) -> str:
-    """A person's token for one room, made from a secret: no room learns one that counts elsewhere. Any thread."""
+    """Returns a person's token for one room, derived from a secret, so that no room learns another's. Any thread."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
 
 
 def get_local_ip() -> str:
-    """The address at which other computers reach this one, or "127.0.0.1". Sends nothing. Any thread."""
+    """Returns the address at which other computers reach this one, or "127.0.0.1". Sends nothing. Any thread."""
     return (local_addresses() or [LOOPBACK])[0]
 
 
@@ -744,7 +744,7 @@ _OTHER_TYPE_NAMES = {"RawBytes": "sending", "RoomHere": "room"}
 
 
 def _types(*kinds: type[Message]) -> Types:
-    """The type on the wire is the class's name in small letters: TakenBack is "taken_back"."""
+    """Returns the classes by their type on the wire, the class's name in snake case: TakenBack is "taken_back"."""
     names = (_OTHER_TYPE_NAMES.get(kind.__name__, kind.__name__) for kind in kinds)
     return dict(zip((re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names), kinds, strict=True))
 
@@ -760,7 +760,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def replace_surrogates(text: str) -> str:
-    """Half a surrogate pair cannot be written as UTF-8; JSON's escapes (and Tk, on Windows) can contain one."""
+    """Replaces surrogates, which UTF-8 cannot encode; JSON's escapes (and Tk, on Windows) can contain them."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
@@ -777,7 +777,7 @@ def _integer(most: int) -> FieldReader:
 
 
 def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader:
-    """At most that many characters and lines, and only what the pattern allows."""
+    """Returns a reader of strings with at most `most` characters and `lines` lines that match the pattern."""
     allowed = re.compile(pattern) if pattern else None
 
     def read(value: object) -> str:
@@ -811,7 +811,7 @@ def _read_people(value: object) -> tuple[tuple[int, str], ...]:
 
 _json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-# The client's own codes. A room that used one would speak in the program's name, and might ask for the password.
+# The client's own codes. A room must not use them: it could imitate this program and ask for the password.
 _OWN_CODES = (
     "open|password|wrong|unproven|failed|cancelled|many|busy|missing|folder|permission|changed|disk_full|disk|broken|"
     "reopened|over|unsent|unanswered"
@@ -842,7 +842,7 @@ _FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
 
 
 def _field_type(annotation: str) -> tuple[FieldReader, Callable[[Any], str]]:
-    """The entry of the table; a type that ends in "| None" also accepts null."""
+    """Returns the table's entry for this type; a type that ends in "| None" also accepts null."""
     name, _, is_optional = annotation.partition(" | ")
     read, write = _FIELD_TYPES[name]
     return ((lambda value: None if value is None else read(value)), _json_encode) if is_optional else (read, write)
@@ -860,10 +860,10 @@ _FIELDS = {
 
 
 def encode(message: Message) -> bytes:
-    """The message as one line. Optional fields that have their default value are left out. Any thread."""
+    """Returns the message as one line, without the fields that have their default value. Any thread."""
     kind = type(message)
     parts = [f'{{"type":"{_TYPE_NAMES[kind]}"']
-    for name, key, default, _, write in _FIELDS[kind]:  # takes two thirds of the time that json takes for a dictionary
+    for name, key, default, _, write in _FIELDS[kind]:  # this takes two thirds of the time of encoding a dictionary
         value = getattr(message, name)
         if value != default:
             parts.append(key + write(value))
@@ -871,23 +871,23 @@ def encode(message: Message) -> bytes:
 
 
 def _parse_float(digits: str) -> float:
-    """Also for NaN and Infinity, which are not JSON."""
+    """Reads a number. Raises ValueError for NaN and Infinity, which are not JSON, and for numbers out of range."""
     number = float(digits)
     if not math.isfinite(number):
         raise ValueError(f"{digits} is no number of JSON's")
     return number
 
 
-# `decode` of the json module would look for spaces at both ends for as long as it takes to do all the rest. Python
-# itself refuses integers with more than 4,300 digits, which would take quadratic time (from 3.10.7 on).
+# `JSONDecoder.decode` would spend half of its time looking for spaces at both ends. Since 3.10.7, Python refuses
+# integers with more than 4,300 digits, which would take quadratic time.
 _json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).raw_decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def _is_too_deep(line: bytes) -> bool:
-    """Whether brackets stand within brackets more than MAX_DEPTH times.
+    """Returns True if brackets are nested more than MAX_DEPTH levels deep.
 
-    Asked before parsing, because each Python has another limit, and 3.13.18 crashes in threads with small stacks.
+    `decode` checks this before parsing: Python's limit differs by version, and 3.13.18 crashes with small stacks.
     """
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         return False
@@ -898,7 +898,7 @@ def _is_too_deep(line: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A message of a type that this version does not know; it may still have a number. Never an event."""
+    """A message of a type that this version does not know; it may have a number. It never becomes an event."""
 
     number: int | None
 
@@ -933,40 +933,40 @@ _Expected = TypeVar("_Expected", Hello, Welcome, Sent, Ready, Stored, RawBytes)
 
 
 def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
-    """Where only this kind is right. Raises ProtocolError for any other."""
+    """Returns the message if it is of this kind; raises ProtocolError otherwise."""
     if not isinstance(message, kind):
         raise ProtocolError(f"expected {_TYPE_NAMES[kind]}")
     return message
 
 
 class LineReader:
-    """Bytes in, lines out: it does not matter how the network cut them. One thread."""
+    """Splits received bytes into lines, in whatever pieces they arrive. For one thread."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest  # bytes, newline included; may be changed between two lines
         self._lines: collections.deque[bytes] = collections.deque()
-        self._rest = b""  # of a line whose end has not come yet
+        self._rest = b""  # the beginning of a line whose end has not arrived
 
     def feed(self, data: bytes | memoryview) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
 
     def next(self) -> bytes | None:
-        """The next whole line, without its newline, or None. Raises ProtocolError if a line is too long."""
+        """Returns the next whole line without its newline, or None. Raises ProtocolError if a line is too long."""
         line = self._lines.popleft() if self._lines else None
         if len(self._rest if line is None else line) >= self.longest:
             raise ProtocolError(f"a line is longer than {self.longest} bytes")
         return line
 
     def take_all(self) -> bytes:
-        """Everything that has not been read yet, as raw bytes: it belongs to TLS, or to a file."""
+        """Removes and returns all unread bytes, which belong to TLS or to a file."""
         taken = b"".join(line + b"\n" for line in self._lines) + self._rest
         self._lines.clear()
         self._rest = b""
         return taken
 
 
-# Drawn as nothing at all, although Unicode calls them letters, marks or symbols.
+# These characters are invisible, although Unicode classifies them as letters, marks or symbols.
 _INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\U0001d159"}
 _INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -981,7 +981,7 @@ def _is_visible(character: str) -> bool:
 
 
 def visible_text(text: str) -> str:
-    """One line, without anything invisible, except joiners between characters that need them."""
+    """Returns the text as one line without invisible characters, except joiners between characters that need them."""
     text = "".join(c for c in text if c.isspace() or c in "\u200c\u200d" or _is_visible(c))
     joiners = {match.start() for match in _JOINER.finditer(text)}
     kept = (c for at, c in enumerate(text) if c not in "\u200c\u200d" or at in joiners)
@@ -989,13 +989,13 @@ def visible_text(text: str) -> str:
 
 
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
-    """A name or title as the room writes it: NFKC, one line, nothing invisible; perhaps nothing is left."""
+    """Returns a name or title in NFKC, on one line and without invisible characters; it may become empty."""
     name = name[: 32 * longest]
     before = None
     while name != before:  # removing a character may bring together what NFKC then combines
         before = name
         name = visible_text(unicodedata.normalize("NFKC", name))
-    return visible_text(name[:longest])  # a blank or a joiner may be the last now
+    return visible_text(name[:longest])  # after the cut, the last character may be a space or a joiner
 
 
 # Cyrillic, Greek and barred letters, each followed by the Latin letter that it looks like.
@@ -1005,16 +1005,16 @@ _LOOKALIKES = (
     "вbьbпnєeҽeүyҮYѵvѴVπnσoμuϳjͿJᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz"
 )
 _TO_LATIN = str.maketrans(_LOOKALIKES[::2], _LOOKALIKES[1::2])
-for _first in (0x1F150, 0x1F170, 0x1F1E6):  # white on black in circles and in squares, and letters of flags
+for _first in (0x1F150, 0x1F170, 0x1F1E6):  # letters in black circles and squares, and the letters of flags
     _TO_LATIN.update({_first + place: ord("A") + place for place in range(26)})
 _DIGITS_TO_LATIN = str.maketrans("01|", "oll")
 
 
 def skeleton(name: str) -> str:
-    """What a reader sees of a name at a glance: names with the same skeleton look alike.
+    """Returns a simplified form of a name; names with the same skeleton look alike.
 
     Ignores case, accents, signs, spaces, brackets and digits; Cyrillic and Greek letters count as the Latin ones that
-    they look like, and I as l (the idea is that of Unicode's UTS #39, reduced to what a classroom needs).
+    they look like, and I as l. This is a small version of Unicode's UTS #39.
     """
 
     def is_kept(character: str) -> bool:
@@ -1026,20 +1026,20 @@ def skeleton(name: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """A text as the room passes it on: no control characters except tab and newline, no halves of surrogate pairs."""
-    if text.isprintable():  # most are one line without any of these, and asking costs a tenth of the work
+    """Returns the text without control characters (except tab and newline) and without surrogates."""
+    if text.isprintable():  # true for most texts, and ten times as fast as the rest
         return text
     return _CONTROL.sub("", _LINE_ENDS.sub("\n", replace_surrogates(text)))
 
 
-# Devices of Windows, with any file name extension.
+# Windows reserves these names of devices, with any file name extension.
 _RESERVED_NAME = re.compile(
     r"(con|prn|aux|nul|(conin|conout|clock)\$|(com|lpt)[0-9\xb9\xb2\xb3])\s*(\..*)?", re.IGNORECASE
 )
 
 
 def clean_filename(name: str) -> str:
-    """A name that every system can store and that shows what it is: no path, nothing invisible, not too long."""
+    """Returns a file name that every system can store: no path, no invisible characters, not too long."""
     name = re.split(r"[/\\]", replace_surrogates(name))[-1][-8 * MAX_FILENAME :]
     name = re.sub(r'[<>:"|?*]', "_", unicodedata.normalize("NFC", visible_text(name))).rstrip(". ")
     if _RESERVED_NAME.fullmatch(name):
@@ -1053,7 +1053,7 @@ def clean_filename(name: str) -> str:
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
-    """Why the room rejects this cleaned text, as (code, reason), or None. The same rule on both sides."""
+    """Returns (code, reason) if the room rejects this cleaned text, else None. Client and room use the same rule."""
     if len(text) > MAX_TEXT:
         return "long", f"A message has at most {MAX_TEXT:,} characters; this one has {len(text):,}."
     lines = text.count("\n") + 1
@@ -1066,17 +1066,17 @@ def text_problem(text: str) -> tuple[str, str] | None:
 
 # --------------------------------------------------------------------------------------------------- password and TLS
 
-# Python 3.13 is the first that lets a program give OpenSSL a key of its own; 3.15 says so for each version of TLS.
+# Pre-shared keys need Python 3.13; from 3.15 on, HAS_PSK_TLS13 says whether they work in TLS 1.3.
 CAN_ENCRYPT = bool(getattr(ssl, "HAS_PSK", False) and getattr(ssl, "HAS_PSK_TLS13", True))
 
 _PASSWORD_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"  # without those that look alike
-_PASSWORD_LENGTH = 6  # of 30 letters: 29 bits, enough where each guess costs a connection
+_PASSWORD_LENGTH = 6  # characters, 29 bits; that is enough, because each guess costs a connection
 _PSK_IDENTITY = "chat-room"
 _WRONG_PASSWORD = {"BINDER_DOES_NOT_VERIFY", "SSLV3_ALERT_ILLEGAL_PARAMETER", "TLSV1_ALERT_DECRYPT_ERROR"}
 
 
 def suggest_password() -> str:
-    """A safe password, easy to read aloud: "k7m-w3h". It has letters and digits, so it is no ordinary word."""
+    """Returns a random password that is easy to read aloud, such as "k7m-w3h", with both letters and digits."""
     letters = ""
     while is_weak_password(letters):
         letters = "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(_PASSWORD_LENGTH))
@@ -1084,7 +1084,7 @@ def suggest_password() -> str:
 
 
 def clean_password(password: str) -> str:
-    """As both sides use it: a suggested one may be typed without the dash and in capitals; others are used as typed."""
+    """Returns the password in NFC; if it looks like a suggested one, without dashes and spaces and in lower case."""
     bare = re.sub(r"[\s-]", "", password).lower()
     if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
         return bare
@@ -1092,7 +1092,7 @@ def clean_password(password: str) -> str:
 
 
 def is_weak_password(password: str) -> bool:
-    """Whether it is short, only digits, or a single word: each of these is among the first guesses."""
+    """Returns True if the password is short, only digits or only letters, and so easy to guess."""
     clean = clean_password(password)
     return len(clean) < _PASSWORD_LENGTH or clean.isdigit() or clean.isalpha()
 
@@ -1110,11 +1110,11 @@ class Srp:
     """SRP-6a, a password-authenticated key exchange (RFC 2945; RFC 5054 for padding, k and u). Any thread.
 
     prime, generator   the group
-    hash_name          of hashlib
+    hash_name          a name that hashlib knows
     identity           the user name of the RFCs
 
-    Letters are the RFCs': x is made from the password, v from x; a and b are secret, A and B public; S is what both
-    sides then share. `pow` holds the GIL: about 2 ms for A and B, 6 ms for S in the 2048-bit group.
+    The letters are the RFCs': x is derived from the password, v from x; a and b are secret, A and B public; S is the
+    shared secret. `pow` holds the GIL: about 2 ms for A and B, 6 ms for S in the 2048-bit group.
     """
 
     def __init__(self, prime: int, generator: int, hash_name: str, identity: str) -> None:
@@ -1123,7 +1123,7 @@ class Srp:
         self.k = self._hash(self.pad(prime), self.pad(generator))
 
     def pad(self, value: int) -> bytes:
-        """As many bytes as the prime has, zeros on the left."""
+        """Returns the value as big-endian bytes, padded on the left to the length of the prime."""
         return value.to_bytes((self.prime.bit_length() + 7) // 8, "big")
 
     def _hash(self, *parts: bytes) -> int:
@@ -1134,32 +1134,32 @@ class Srp:
         return self._hash(salt, inner)
 
     def power(self, exponent: int) -> int:
-        """g to that power: v from x, A from a."""
+        """Returns the generator to this power: v for x, A for a."""
         return pow(self.generator, exponent, self.prime)
 
     def public_b(self, v: int, b: int) -> int:
         return (self.k * v + self.power(b)) % self.prime
 
     def u(self, public_a: int, public_b: int) -> int:
-        """Raises ValueError where the other side's value would make S known to everyone."""
+        """Returns u. Raises ValueError for a public value or a u that would make S predictable."""
         u = self._hash(self.pad(public_a), self.pad(public_b))
         if not (0 < public_a < self.prime and 0 < public_b < self.prime and u):
             raise ValueError("a public value is out of range")
         return u
 
     def client_secret(self, a: int, x: int, public_a: int, public_b: int) -> int:
-        """S. Raises ValueError.
+        """Returns S for the client. Raises ValueError as `u` does.
 
-        The time that `pow` takes depends on its exponent. A random multiple of prime - 1 leaves the result as it is
-        (Fermat) and makes that time another one in each connection, so that it tells nothing about x. In the second
-        exponent a does that.
+        The time that `pow` takes depends on its exponent. A random multiple of prime - 1 does not change the result
+        (Fermat's little theorem), but varies the time, so that it reveals nothing about x. In the second exponent,
+        the random a has the same effect.
         """
         u = self.u(public_a, public_b)
         blinded = x + secrets.randbits(64) * (self.prime - 1)
         return pow(public_b - self.k * self.power(blinded), a + u * x, self.prime)
 
     def room_secret(self, b: int, v: int, public_a: int, public_b: int) -> int:
-        """S. Raises ValueError."""
+        """Returns S for the room. Raises ValueError as `u` does."""
         return pow(public_a * pow(v, self.u(public_a, public_b), self.prime), b, self.prime)
 
 
@@ -1173,18 +1173,18 @@ SRP = Srp(int("".join(_PRIME_2048.split()), 16), 2, "sha256", _PSK_IDENTITY)  # 
 
 
 def private_exponent() -> int:
-    """a or b: 256 random bits, fresh for each connection."""
+    """Returns a new a or b of SRP: 256 random bits."""
     return secrets.randbits(256)
 
 
 def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
-    """The key of one connection. Both hello lines are part of it: editing one only makes the handshake fail."""
+    """Returns the key of one connection. It depends on both hello lines, so changing one makes the handshake fail."""
     shared = hashlib.new("sha256", SRP.pad(secret)).digest()
     return hmac.digest(shared, client_hello + b"\n" + room_hello + b"\n", "sha256")
 
 
 class HandshakeError(Exception):
-    """The other side has not proved that it knows the password. `alert` tells it why and must still be sent."""
+    """The other side has not proved that it knows the password. The caller must still send `alert`."""
 
     def __init__(self, reason: str, alert: bytes) -> None:
         super().__init__(reason)
@@ -1193,14 +1193,14 @@ class HandshakeError(Exception):
 
 
 class Tls:
-    """Bytes in, bytes out: TLS in memory, without a socket.
+    """Encrypts and decrypts bytes in memory with TLS, without a socket.
 
-    OpenSSL must not be called twice at the same time for one connection, and a reader, a sender and a close are three
-    threads. So everything goes through one lock, which is held only while memory is moved. Any thread.
+    OpenSSL allows only one call at a time for one connection, but a reader, a sender and a close may be three threads.
+    One lock guards all calls; no thread waits for the network while it holds the lock. Any thread.
     """
 
     def __init__(self, key: Callable[[], bytes], is_room: bool) -> None:
-        """key: called in the first step of the handshake that needs it."""
+        """key: returns the pre-shared key; the handshake calls it when it needs the key."""
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -1211,13 +1211,13 @@ class Tls:
                 context.num_tickets = 0  # with them, a client that closes early would lose data
                 context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
             else:
-                # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is ever good enough.
+                # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is accepted.
                 context.check_hostname = False
                 context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=is_room)
 
     def handshake_step(self, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """Whether the handshake is complete, and what must be sent. Raises HandshakeError."""
+        """Returns (True if the handshake is complete, the bytes to send). Raises HandshakeError."""
         with self._lock:
             self._incoming.write(received)
             try:
@@ -1231,7 +1231,7 @@ class Tls:
             return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
-        """All of it, as records. Raises ssl.SSLError once something arrived that the other side did not send."""
+        """Returns all of it as TLS records. Raises ssl.SSLError after a forged record has arrived."""
         pieces = []
         with self._lock:
             for start in range(0, len(plain), TLS_PIECE):
@@ -1240,20 +1240,20 @@ class Tls:
         return b"".join(pieces)
 
     def decrypt(self, received: bytes | memoryview) -> bytes:
-        """Everything that can be read by now. Raises ConnectionLost if a record was changed on the way."""
+        """Returns what can be decrypted so far. Raises ConnectionLost for a forged record or after the end of TLS."""
         pieces = []
         with self._lock:
             self._incoming.write(received)
             try:
                 while piece := self._object.read(TLS_RECORD):
                     pieces.append(piece)
-                if not pieces:  # the other side ended TLS; whatever it sends now would pile up unread
+                if not pieces:  # the other side ended TLS; further bytes would pile up unread
                     raise ConnectionLost
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as error:
                 raise ConnectionLost from error
-            if self._outgoing.pending > TLS_PIECE:  # it asks for new keys again and again, and reads no answer
+            if self._outgoing.pending > TLS_PIECE:  # it keeps asking for new keys and reads no answer
                 raise ConnectionLost
         return b"".join(pieces)
 
@@ -1262,12 +1262,12 @@ class Tls:
 
 
 class Deadline:
-    """How long to wait: made once and passed along, so that all steps of a job share one time. For one thread.
+    """Limits the time of a job; all steps of the job share one Deadline. For one thread.
 
     seconds     until the time is up
-    trouble     why, for the ConnectionLost that `left` then raises
-    is_wanted   whether anyone still waits for the result; None: an `abort` ends the waiting
-    clock       monotonic seconds
+    trouble     the reason in the ConnectionLost that `left` raises after that
+    is_wanted   returns whether the result is still wanted; None if only an `abort` ends the wait
+    clock       returns monotonic seconds
     """
 
     def __init__(
@@ -1284,11 +1284,11 @@ class Deadline:
         self._end = clock() + seconds
 
     def restart(self) -> None:
-        """Something moved: the whole time is available again."""
+        """Starts the time again, because the job made progress."""
         self._end = self._clock() + self._seconds
 
     def left(self) -> float:
-        """Seconds to wait now, and then to ask again. Raises ConnectionLost when the time is up or nobody waits."""
+        """Returns the seconds to wait until the next call. Raises ConnectionLost if the time is up or nobody waits."""
         left = self._end - self._clock()
         if left <= 0 or (self._is_wanted is not None and not self._is_wanted()):
             raise ConnectionLost(self._trouble)
@@ -1298,9 +1298,9 @@ class Deadline:
 
 
 class RateLimit:
-    """Allows each key `at_once` units, and then `per_second` units a second (a token bucket). Any thread.
+    """Allows each key `at_once` units, and then `per_second` units per second (a token bucket). Any thread.
 
-    A key is whatever is limited: a person's number, or an address. `math.inf` units a second are no limit.
+    A key is a person's number or an address. With `math.inf` units per second, there is no limit.
     """
 
     def __init__(self, at_once: float, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -1309,10 +1309,10 @@ class RateLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._full_at: dict[Hashable, float] = {}  # when all units of a key will be available again
-        self._many = 1_000  # keys; above that, those are forgotten whose units are all available
+        self._many = 1_000  # keys; above this number, keys whose units are all available are removed
 
     def wait(self, key: Hashable, units: float = 1.0) -> float:
-        """The seconds until so many units will be available (0: they are). Takes none."""
+        """Returns the seconds until `units` units will be available, or 0 if they are. Takes none."""
         if self._per_second == math.inf:
             return 0.0
         taken_until = max(self._full_at.get(key, 0.0) - self._clock(), 0.0)
@@ -1335,12 +1335,12 @@ class RateLimit:
             return wait
 
     def put_back(self, key: Hashable, units: float = 1.0) -> None:
-        """What was taken turned out not to count."""
+        """Returns units that should not have been taken."""
         with self._lock:
             self._add(key, -units)
 
     def _add(self, key: Hashable, units: float) -> None:
-        """Lock."""
+        """Adds to the units taken; the caller holds the lock."""
         now = self._clock()
         self._full_at[key] = max(self._full_at.get(key, now), now) + units / self._per_second
         if len(self._full_at) > self._many:
