@@ -3197,10 +3197,7 @@ class VisitEnded(Exception):
 
 
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
-    """Decodes a line from the room. Raises ProtocolError if the line is invalid.
-
-    If the room refuses or closes, raises ConnectionLost when another attempt may succeed, otherwise VisitEnded.
-    """
+    """Decodes a line. Raises ProtocolError; if the room refuses for now, ConnectionLost; if for good, VisitEnded."""
     message = decode(line, types)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
@@ -3341,9 +3338,8 @@ class Dialer:
 class Outbox:
     """Keeps the lines that the room has not answered yet, so that each is sent exactly once. It uses no socket.
 
-    All lines belong to one room. After a break the client first receives the events that it missed; then `catch_up`
-    removes the lines that the room received before the break, and the others are sent again. Guarded by the Client's
-    lock.
+    All lines belong to one room. After a break, the client first receives the events that it missed; then `catch_up`
+    settles the lines that the room had received, and the others are sent again. Guarded by the Client's lock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -3373,7 +3369,7 @@ class Outbox:
         return self._next_id - 1
 
     def say(self, number: int, text: str) -> bool:
-        """Queues a line. Returns False if a room has claimed such large ids that the wire does not allow this one."""
+        """Queues a line. Returns False if the id is too large for the wire, because the room claimed a huge last id."""
         if number > MAX_SAY_ID:
             return False
         self._lines[number] = encode(Say(number, text))
@@ -3385,7 +3381,7 @@ class Outbox:
         self._lines.pop(number, None)
 
     def enter(self, room: str, last_id: int) -> list[Rejected]:
-        """Prepares for the room that sent a welcome. If it is a new room, returns the lines as rejected."""
+        """Prepares for the room that sent a welcome. If it is another room than before, rejects all lines."""
         returned = []
         if self._room not in (None, room):
             returned = self.give_up()
@@ -3416,7 +3412,7 @@ class Outbox:
         self.is_open = False
 
     def take(self, most: int) -> bytes:
-        """Returns the next lines to send, joined: at least `most` bytes of them if there are so many."""
+        """Removes and returns the next lines to send: as many as it takes to reach `most` bytes, or all of them."""
         piece = bytearray()
         while self.is_open and self._unsent and len(piece) < most:
             number = self._unsent.popleft()
@@ -3426,7 +3422,7 @@ class Outbox:
         return bytes(piece)
 
     def give_up(self) -> list[Rejected]:
-        """Forgets all lines; returns a Rejected for each, which says whether it was sent (others may have it then)."""
+        """Forgets all lines; returns a `Rejected` for each, which says whether the others may have received it."""
         returned = [
             Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)) for number in self._lines
         ]
@@ -3508,7 +3504,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.transfers.start(Saving(self.transfers, file, to))
 
     def cancel(self, transfer: int) -> None:
-        """Cancels a transfer. `Failed` with the code "cancelled" follows, unless the transfer ends before that."""
+        """Cancels a transfer. `Failed` with the code "cancelled" follows, unless it ends in another way first."""
         self.transfers.cancel(transfer)
 
     def move(self, address: str, port: int) -> None:
@@ -3675,7 +3671,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._sender.wake()
 
     def _take_message(self, message: Message | Unknown, welcome: Welcome) -> None:
-        """Handles a message. Raises ConnectionLost if an event is missing, ProtocolError if a room breaks the rules."""
+        """Handles a message. Raises ConnectionLost if an event is missing, ProtocolError if the room breaks a rule."""
         number = message.number if isinstance(message, Numbered | Unknown) else None
         if number is not None and self._files_to_come > 0:
             if not isinstance(message, Shared) or not self._last < number <= self._history_after:
@@ -3834,7 +3830,7 @@ class Transfers:
             self._changed.notify_all()
 
     def await_room(self, transfer: Transfer) -> Welcome:
-        """Waits until the client is in a room; returns its welcome. Raises TransferFailed after a cancel."""
+        """Waits until the client is in a room; returns its welcome. Raises TransferFailed after a `cancel`."""
         with self._lock:
             self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
             if not transfer.is_wanted() or self.room is None:
@@ -3907,14 +3903,11 @@ class Transfer:
         return Failed(self.number, self.filename, code, reason)
 
     def _carry(self) -> Uploaded | Saved:
-        """Transfers the file; returns the event of success. Raises TransferFailed, OSError, ValueError (the path)."""
+        """Transfers the file; returns the event of success. Raises TransferFailed, ValueError (a bad path), OSError."""
         raise NotImplementedError
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
-        """Calls `transfer_once` with one connection after another until it succeeds.
-
-        Raises TransferFailed, also after TRANSFER_ATTEMPTS breaks without progress; OSError from the disk.
-        """
+        """Repeats `transfer_once` until it succeeds or too many attempts bring no progress. Raises as `_carry`."""
         furthest = attempts = failures = 0
         while True:
             room = self._transfers.await_room(self)
@@ -3940,7 +3933,7 @@ class Transfer:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """Provides a connection, ready for the first message, and closes it at the end. Raises ConnectionLost."""
+        """Yields a connection that is ready for the first message; closes it at the end. Raises ConnectionLost."""
         dialer = self._client.dialer
         with contextlib.closing(dialer.connect(self.is_wanted)) as connection:
             self._connection = connection
@@ -3951,13 +3944,13 @@ class Transfer:
             yield connection
 
     def _read_reply(self, line: bytes) -> Message | Unknown:
-        """Decodes a reply. Raises ProtocolError; after a refusal ConnectionLost or, if it is final, TransferFailed."""
+        """Decodes a reply. Raises ProtocolError, TransferFailed, or ConnectionLost if another attempt may help."""
         try:
             return read_reply(line, FILE_FROM_ROOM)
         except VisitEnded as ended:
             refused = ended.event
         code = refused.code if isinstance(refused, Refused) else "over"
-        if code == "unknown" and self._transfers.room is not self._room:  # the client has to come back first
+        if code == "unknown" and self._transfers.room is not self._room:  # the client has reconnected, or will
             raise ConnectionLost(Trouble.WAIT)
         raise TransferFailed(code, refused.reason)
 
@@ -4077,7 +4070,7 @@ def receive_bytes(
 def path_on_disk(path: str) -> str:
     """Returns the path in a form that `open` encodes as UTF-8. Raises ValueError if that is impossible.
 
-    Names on the disk are UTF-8, but with LC_ALL=C and without its UTF-8 mode, Python would encode them as ASCII.
+    File names on the disk are UTF-8, but with LC_ALL=C and without its UTF-8 mode, Python would encode them as ASCII.
     """
     path = os.fspath(path)
     return path if sys.platform == "win32" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
@@ -4196,7 +4189,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         # Finder thread only:
         self._sockets: dict[tuple[str, str], socket.socket] = {}  # way (see `ways_out`) -> the socket for its questions
         self._own_addresses: set[str] = set()
-        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> room, last answer
+        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> (room, last answer)
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
         self._wake_up = WakeUp()
@@ -4261,10 +4254,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
                     self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
-        """Lists a room, or updates it. Anyone can send an answer, so it replaces only rooms of the sender's address.
-
-        If the list is too long, it loses the newest room of the address with the most rooms.
-        """
+        """Adds or updates a room. Anyone can send an answer, so it replaces only rooms of the sender's address."""
         title = clean_name(message.title, MAX_TITLE)
         if message.protocol != PROTOCOL or not title:
             return
@@ -4276,7 +4266,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
             if other_key != key and (other.address, other.port) == (address, room.port):
                 del self._rooms[other_key]  # it was closed, and another room has its port now
         self._rooms[key] = (room, time.monotonic())
-        if len(self._rooms) > MAX_ROOMS:
+        if len(self._rooms) > MAX_ROOMS:  # the address with the most rooms loses its newest one
             rows = collections.Counter(place for _, place in self._rooms)
             most = max(rows.values())
             del self._rooms[next(newest for newest in reversed(self._rooms) if rows[newest[1]] == most)]
@@ -4371,7 +4361,7 @@ def _default_route_address() -> str | None:
 
 
 def _adapters() -> list[tuple[str, str, bool]]:
-    """Returns (name, address, whether it is a tunnel) of each adapter; on Windows, only the address is known."""
+    """Returns (name, address, whether it is a tunnel) for each adapter; on Windows, only addresses are known."""
     if sys.platform == "win32":
         try:
             return [("", address, False) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
