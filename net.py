@@ -137,7 +137,7 @@ log = logging.getLogger("net")
 
 PROTOCOL = 2
 PORT = 5252  # not registered for anything well known, and below every system's range for outgoing connections
-PORTS = range(PORT, PORT + 10)  # a room takes the first of them that is free
+PORTS = range(PORT, PORT + 10)  # if PORT is taken, a room takes the next free one of these
 
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character written as \uXXXX\uXXXX, has 48,000
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
@@ -152,7 +152,7 @@ ROOM_RECEIVES = 16 * 1024  # bytes at a time; with fewer, threads would switch m
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
 
 MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one (RFC 8259, section 6)
-MAX_SAY_ID = 2**52  # a client starts at most half as high, so that a room cannot use up its ids
+MAX_SAY_ID = 2**52  # the highest id on the wire; a client's first id is at most half of it
 MAX_DEPTH = 32  # levels of nested brackets in a line; a welcome has 3
 MAX_NAME = 32  # characters
 MAX_TITLE = 60  # characters
@@ -186,9 +186,9 @@ CROWD = 40  # people; in a full room, the newest from an address with more is re
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then per second
 GUESSES_WHERE_KNOWN = 5.0, 1.0  # the same, while someone from that address is in the room
 PROOFS = 5  # proofs that a client sends without getting one back; each lets an impostor test one password
-PROOF_WAIT = 60.0  # s between two proofs after that
+PROOF_WAIT = 60.0  # s between two proofs after those
 TELL_GUESSES = 20  # the host is warned once, after this many wrong passwords from all addresses together
-SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, newcomers from there inherit it
+SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, the same applies to newcomers from there
 TRANSFERS_PER_PERSON = 8  # files that one person may transfer at once
 
 MAX_FILE = 100 * 2**20  # bytes; the room states its own limit in the welcome
@@ -207,7 +207,7 @@ WAKES = sys.platform != "win32"  # whether `abort` wakes a thread that waits for
 PING_AFTER = 5.0  # s without sending anything, after which a ping is sent
 SILENCE = 15.0  # s without a complete line, after which a connection counts as lost: three pings are missing
 FIRST_MESSAGE = 10.0  # s from the connection to the first message
-FIRST_MESSAGE_SPREAD = 2.0  # s; a random part is added, so that a thousand silent connections do not end all at once
+FIRST_MESSAGE_SPREAD = 2.0  # s; a random part of it is added, so that a thousand silent connections do not end together
 BACK_WITHIN = 15.0  # s in which a lost person can come back without being announced as lost
 PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
 MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
@@ -230,7 +230,7 @@ ROOM_GONE_AFTER = 20.0  # s without an answer, after which a room is dropped fro
 ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, and on the other nine
 ASK_LESS_AFTER = 10.0  # s after which the finder asks half as often
 JITTER = 0.2  # share by which these times vary at random, so that thirty computers do not ask in step
-DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # a finder reads up to 50, then rests for 0.02 s
+DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # messages read at once, and s of rest after them; a flood costs little
 TELL_EVERY = 0.25  # s; the list of rooms does not change more often than this
 ADDRESSES_EVERY = 5.0  # s between two checks of the computer's own addresses
 
@@ -267,7 +267,7 @@ class Trouble(enum.Enum):
 
 
 class ConnectionLost(Exception):
-    """The connection could not be made, or it ended, without anyone breaking the rules."""
+    """The connection could not be made, or it ended; another attempt may succeed."""
 
     def __init__(self, trouble: Trouble = Trouble.GONE, seconds: float = 0.0) -> None:
         super().__init__(trouble.value)
@@ -288,7 +288,7 @@ Name: TypeAlias = str
 Title: TypeAlias = str
 Text: TypeAlias = str
 Reason: TypeAlias = str
-Code: TypeAlias = str  # not one of the client's own codes (`_OWN_CODES`)
+Code: TypeAlias = str  # on the wire, never one of the client's own codes (`_OWN_CODES`)
 Filename: TypeAlias = str
 RoomId: TypeAlias = str
 Token: TypeAlias = str  # 32 hex digits: a person's token, a file's id, a salt
@@ -337,7 +337,7 @@ class Leave:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The person has joined. First `files` lines `shared` follow, then `history` events; `missed` events are lost."""
+    """The person has joined. `files` lines `shared` follow, then `history` events; `missed` ones are no longer kept."""
 
     room: RoomId
     title: Title
@@ -524,7 +524,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class Settled:
-    """The room received this line, but its `Said` is no longer in the history, so it will not appear here."""
+    """The room answered this line during a break, but no longer keeps the answer; it will not appear here."""
 
     id: int
 
@@ -658,7 +658,7 @@ def run_server(
     """Opens a room and returns it, running. Close it with `close`, or use it as a context manager. Any thread.
 
     host        the address to listen on; "" is all of this computer's addresses
-    port        from 5252 to 5261, a room takes the next free one if this one is in use; 0 takes any free port
+    port        from 5252 to 5261: this port or the next free one of them; 0: any free port; others: only this port
     password    encrypts the room; needs Python 3.13 or newer
     rate        units a person may use at once, and per second; None (for benchmarks) removes all limits per person
                 and per address except the one on passwords
@@ -719,7 +719,7 @@ def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None)
 
 
 def room_token(secret: str | bytes, address: str, port: int) -> str:
-    """Returns a person's token for one room, derived from a secret, so that no room learns another's. Any thread."""
+    """Returns a person's token for one room, derived from a secret; no room learns another room's token. Any thread."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
 
@@ -887,7 +887,7 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 def _is_too_deep(line: bytes) -> bool:
     """Returns True if brackets are nested more than MAX_DEPTH levels deep.
 
-    `decode` checks this before parsing: Python's limit differs by version, and 3.13.18 crashes with small stacks.
+    `decode` checks this first: Python's limit differs by version, and 3.13.18 crashes in threads with small stacks.
     """
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         return False
@@ -1184,7 +1184,7 @@ def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
 
 
 class HandshakeError(Exception):
-    """The other side has not proved that it knows the password. The caller must still send `alert`."""
+    """The other side has not proved that it knows the password. The caller must still send it `alert`."""
 
     def __init__(self, reason: str, alert: bytes) -> None:
         super().__init__(reason)
@@ -1335,7 +1335,7 @@ class RateLimit:
             return wait
 
     def put_back(self, key: Hashable, units: float = 1.0) -> None:
-        """Returns units that should not have been taken."""
+        """Gives back units that should not have been taken."""
         with self._lock:
             self._add(key, -units)
 
