@@ -1663,7 +1663,7 @@ class PasswordBox:
 
 
 def is_blank(password: str) -> bool:
-    return password != "" and not net.clean_password(password).strip()
+    return password != "" and not net.visible_text(net.clean_password(password))
 
 
 def needs_new_python() -> str:

@@ -24,10 +24,10 @@ computer that stops reading costs the others nothing: when its cursor falls out 
 stops sending is disconnected after 15 s of silence.
 
     thread     how many            what it does
-    main       the caller's        calls run_server, run_client, say, share, mute ...; never waits for the network
+    main       the caller's        calls run_server, run_client, say, share, mute ...; only `close` waits, up to 2 s
     accept     1 per server        accepts connections and starts their readers; closes those that are over a limit
     reader     1 per connection    the only thread that receives: bytes -> messages; queues pings, notices silence
-    sender     1 per server,       the only thread that writes to joined connections; it never blocks, and it closes
+    sender     1 per server,       the only thread that writes to joined connections; waits for none, and closes
                1 per client        them at the end (a room's reader closes a connection that never joined)
     finder     1 per server        answers "which rooms are here?" and watches this computer's addresses
                1 per Finder        asks that question and keeps the list of answers
@@ -40,7 +40,7 @@ for the people in the room (the host is one of them) and one for the download, a
 
 The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline. Version 2:
 
-    both ways      hello       protocol tls [a] [salt b]       first, each way; a: with a password; after b, TLS follows
+    both ways      hello       protocol tls [a] [salt] [b]      first, each way; a: with a password; after b: TLS
                    ping                                        when nothing was sent for 5 s
     to the room    join        name token room after           token: who this is; after: the last event seen
                    say         id text                         the ids of a token rise, across reconnects
@@ -1102,7 +1102,7 @@ def _check_password(password: str | None) -> None:
     if password is not None and not CAN_ENCRYPT:
         version = ".".join(map(str, sys.version_info[:2]))
         raise ValueError(f"this computer has Python {version}; a room password needs 3.13 or newer")
-    if password is not None and not clean_password(password).strip():
+    if password is not None and not visible_text(clean_password(password)):
         raise ValueError("expected a password, or None")
 
 
