@@ -115,7 +115,9 @@ def test_short_passwords_digits_alone_and_single_words_are_easy_to_guess(weak: s
         assert not net.is_weak_password(strong)
 
 
-@pytest.mark.parametrize(("can_encrypt", "password"), [(True, ""), (True, "\t\u3000"), (True, "\u200b\u2060"), (False, PASSWORD)])
+@pytest.mark.parametrize(
+    ("can_encrypt", "password"), [(True, ""), (True, "\t\u3000"), (True, "\u200b\u2060"), (False, PASSWORD)]
+)
 def test_a_password_that_cannot_be_used_is_the_callers_mistake(
     monkeypatch: pytest.MonkeyPatch, can_encrypt: bool, password: str
 ) -> None:
