@@ -3318,7 +3318,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Words:
-    """Every sentence that people read; to translate the program is to translate this table."""
+    """All sentences that people read in the window. To translate the program, translate this table."""
 
     program = "Classroom chat"
     slogan = "Chat with everyone on this network: nothing to install, no account."

@@ -1780,7 +1780,7 @@ class Sender:
                 self._write_until_stopped()
             except Exception:
                 log.exception("the sender failed again")
-                while not self._stopping:  # nothing is written any more, so the connections end
+                while not self._stopping:  # it no longer writes, so the connections end
                     self._close_released()
                     time.sleep(MAX_REST)
         self._close_released()
@@ -2609,13 +2609,13 @@ class Admission:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
         if self.has_password and not hello.tls:
             raise ProtocolError("This room has a password, which needs Python 3.13 or newer.", "tls")
-        if self.has_password and hello.a is not None:
-            self._begin_tls(connection, line, int(hello.a, 16), deadline)
-        else:
+        if not self.has_password:
             connection.send_unjoined(self._hello)
-        if self.has_password and hello.a is None:
-            connection.close_unjoined(None)
+        elif hello.a is None:
+            connection.close_unjoined(self._hello)
             raise ConnectionLost
+        else:
+            self._begin_tls(connection, line, int(hello.a, 16), deadline)
         first = decode(connection.wait_for_line(deadline), TO_ROOM)
         if not isinstance(first, (Join, Upload, Download)):
             raise ProtocolError("expected join, upload or download")

@@ -95,17 +95,6 @@ def visit(fake: FakeRoom, come: Come) -> Visit:
 
 
 @pytest.fixture
-def room(open_room: OpenRoom) -> net.Server:
-    return open_room()
-
-
-@pytest.fixture
-def proxy(stack: contextlib.ExitStack, room: net.Server) -> Proxy:
-    """A network between Ann and the room."""
-    return stack.enter_context(Proxy(room.port))
-
-
-@pytest.fixture
 def bob(room: net.Server, come: Come) -> Person:
     bob = come("Bob", room.port)
     bob.expects(net.Joined, lambda joined: joined.name == "Bob")
