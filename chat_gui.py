@@ -104,8 +104,8 @@ MOST_MARKS = 5  # combining marks drawn on one letter: some scripts need that ma
 MOST_MARKED = 20  # links and mentions marked in one message: Tk is slow with many pieces on a line
 MOST_FOUND = 1_000  # matches marked at once, the newest: Tk is slow with more
 MOST_EMOJI = 60  # symbols outside the basic plane drawn in one message (on X11)
-MOST_KINDS_OF_EMOJI = 12  # different ones of these: X11 keeps only a few dozen coloured glyphs ready to draw
-MOST_OF_A_NAME = 500  # characters drawn of a name, a title or a reason that the room gives
+MOST_KINDS_OF_EMOJI = 12  # distinct symbols drawn in one message: X11 keeps few coloured glyphs ready to draw
+MOST_OF_A_NAME = 500  # the most characters drawn of a name, a title or a reason from the room
 PEOPLE_WIDTH = 20  # the list of people, in widths of a digit
 NAME_WIDTH = 12  # the column of names in the log, in widths of a digit; longer names are shortened
 NARROW_NAME_WIDTH = 8  # the same column in a narrow window
@@ -843,7 +843,7 @@ class Log:
             self._new += 1
 
     def add_note(self, text: str, *, wrong: bool = False) -> Message:
-        """Adds a quiet note by this program, which is not saved."""
+        """Adds a note by this program to the log only; it is not saved with the chat."""
         message = Message(time.time(), text, tags=("wrong",) if wrong else ())
         self.add(message)
         return message
@@ -1053,7 +1053,7 @@ class Log:
             self._follow_link(at[0])
 
     def _follow_link(self, index: str) -> None:
-        """Opens the web address at this index, or runs the action of the words at the end of the message."""
+        """Opens the web address at this index, or runs the action of the link at the end of a message."""
         at = self.text.tag_prevrange("link", f"{index} +1c")
         if not at:
             return
@@ -2228,7 +2228,7 @@ class Layout:
         show(status, not self.is_low or str(status.cget("style")) == "Wrong.TLabel")
 
     def uncover(self) -> None:
-        """Closes what covers the log, the question and the composer."""
+        """Closes the list of keys and the list of people, which cover the log, the question and the composer."""
         self._page.keys.hide()
         if self.people_open:
             self.toggle_people()
@@ -2538,7 +2538,7 @@ class ChatPage:
         return self.composer.paste("CLIPBOARD")
 
     def _write_again(self, message: Message, text: str) -> None:
-        """Moves the person's own message that was not sent from the log back into the composer."""
+        """Moves a rejected message of this person from the log back into the composer."""
         if self.stage is not Stage.OVER and not self.composer.is_blocked:
             self.log.remove(message)
             self.composer.give_back(text)
@@ -2795,8 +2795,7 @@ class ChatPage:
         self._away.end()
         self._silence()
         self._forget_question()
-        own = Words.refused.get(event.code) if isinstance(event, net.Refused) else None
-        reason = own.format(address=self.where) if own else room_says(event.reason)
+        reason = why_ended(event, self.where, was_in=True)
         self.say(Words.closed_you_can_read.format(reason=reason), wrong=True)
 
     def _forget_question(self) -> None:
@@ -2831,6 +2830,18 @@ def retry_words(retry_at: float) -> str:
     """Returns the words for the time until the next attempt, which begins at `retry_at` (monotonic s)."""
     seconds = math.ceil(retry_at - time.monotonic())
     return Words.again_in.format(seconds=seconds) if seconds > 0 else Words.again_now
+
+
+def why_ended(event: net.Refused | net.Closed, where: str, *, was_in: bool) -> str:
+    """Returns why the visit to the room at `where` ended, or did not begin."""
+    if isinstance(event, net.Refused):
+        if event.code == "tls" and not net.CAN_ENCRYPT:
+            return needs_new_python()
+        if event.code == "password" and was_in:  # the host opened the room again, now with a password
+            return Words.password_now
+        if event.code in Words.refused:
+            return Words.refused[event.code].format(address=where)
+    return room_says(event.reason)
 
 
 # ---------------------------------------------------------------------------------------------------------------- App
@@ -2926,7 +2937,7 @@ class App:
             for where in ("Text", "Treeview", str(root)):  # otherwise the wheel would also scroll these
                 with contextlib.suppress(tk.TclError):
                     root.bind_class(where, f"<{control}-{wheel}>", lambda event: self.zoom(-wheel_turn(event)))
-        # A click on a button does not focus it: a letter then goes into the message, and a space presses nothing again.
+        # A click does not focus the button, so the next letter goes into the message, and Space does not click again.
         root.tk.call("bind", "TButton", "<ButtonPress-1>", "%W instate !disabled {%W state pressed}")
         root.event_add("<<MenuKey>>", "<Shift-F10>", "<App>" if sys.platform == "win32" else "<Menu>")
         for where in ("Text", "TEntry"):
@@ -3052,7 +3063,7 @@ class App:
 
     def notice(self, *, rings: bool) -> None:
         """Counts a message in the title while the window has no focus. The first one with `rings` rings the bell."""
-        if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the keyboard
+        if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the focus
             self._unread += 1
             self.show_title()
             if rings and not self._has_rung:
@@ -3195,13 +3206,8 @@ class App:
         where = join_address(*self._trying)
         if isinstance(event, net.Lost):
             message = self._cannot_join(event.reason).format(address=where)
-        elif isinstance(event, net.Refused):
-            words = Words.refused.get(event.code)
-            message = words.format(address=where) if words else room_says(event.reason)
-            if event.code == "tls" and not net.CAN_ENCRYPT:
-                message = needs_new_python()
         else:
-            message = room_says(event.reason)
+            message = why_ended(event, where, was_in=False)
         self._end_session()
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
         page.say(message, wrong=True)
@@ -3352,11 +3358,12 @@ class Words:
     address_help = "Choose a room above, or type the address that the host's window shows, for example 192.168.1.20"
     join_password = "Password, if the room has one"
     password_missing = "This room has a password. Please type it and press Enter."
+    password_now = "This room now has a password. Leave it, and join it again."
     join_button = "Join"
     back = "Back"
     address_missing = "Please choose a room, or type the address that the host's window shows."
-    address_wrong = "{text} is not an address. It looks like 192.168.1.20, or 192.168.1.20:5253 with a port."
-    only_ipv4 = "This is not an IPv4 address, and the chat uses IPv4 only. It looks like 192.168.1.20."
+    address_wrong = "{text} is not an address. An address looks like 192.168.1.20, or 192.168.1.20:5253 with a port."
+    only_ipv4 = "This is not an IPv4 address, and the chat uses IPv4 only. An IPv4 address looks like 192.168.1.20."
     port_wrong = "A port is a number from 1 to 65535, not {text}."
     connecting = "Connecting to {address} ..."
     room_says = 'The room says: "{text}"'
@@ -3410,8 +3417,8 @@ class Words:
         ("Ctrl+Z, Ctrl+Y", "undo, redo;  Ctrl+Backspace: delete a word"),
         ("Ctrl +, Ctrl -, Ctrl 0", "zoom in, zoom out, reset;  also Ctrl and the mouse wheel"),
         ("F11", "full screen, and back"),
-        ("F1", "this list of keys"),
-        ("exit", "alone on a line: leave the room"),
+        ("F1", "these keyboard shortcuts"),
+        ("exit", "as the whole message: leave the room"),
     )
     close = "Close"
     not_found = "not found"
@@ -3460,7 +3467,7 @@ class Words:
     close_question = ("Close the room for the other person?", "Close the room for {number:,} people?")
     close_yes = "Close the room"
     close_no = "Stay"
-    moved = "{room} now answers at {address}."
+    moved = "{room} has moved to {address}."
     move = "Go there"
     stay_here = "Wait here"
 
@@ -3478,7 +3485,7 @@ class Words:
     not_sent = "Not sent. {reason}"
     perhaps_sent = "Perhaps not sent. {reason}"
     write_again = "Write it again"
-    settled = "Your message was sent while the connection was lost. The room no longer keeps it."
+    settled = "The connection was lost before the room answered, but the others probably have this message."
     _silenced: ClassVar = {
         "muted": "The host muted you.",
         "paused": "The host paused the room.",
@@ -3513,7 +3520,7 @@ class Words:
     not_saved = "{filename} was not saved. {reason}"
     file_failed: ClassVar = {
         **_silenced,
-        "size": "It is larger than {limit}, the most that this room takes.",
+        "size": "It is larger than {limit}, the most that this room accepts.",
         "space": "There is no space left for it on the host's computer.",
         "hash": "It was damaged on the way. Please try again.",
         "busy": "You are already saving it.",
@@ -3544,22 +3551,22 @@ class Words:
 
     connected = "Connected"
     failed = "Something went wrong in this program. It will try to continue."
+    _unproven = "The computer at {address} could not prove that it knows the password. It may not be the real room."
     cannot_join: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Check the spelling, or type the "
         "numbers that the host's window shows.",
         net.Trouble.NO_NETWORK: "This computer can't reach {address}. Is it connected to the network?",
-        net.Trouble.NO_ROUTE: "There is no computer at {address}. Either the address is wrong, or that computer is "
+        net.Trouble.NO_ROUTE: "The computer at {address} can't be reached. Either the address is wrong, or it is "
         "switched off, or this Wi-Fi keeps computers apart.",
         net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
         "computer is in the way, or this Wi-Fi keeps computers apart.",
-        net.Trouble.NOBODY_LISTENS: "The computer {address} is there, but no room is open on it. Has the host opened "
-        "the room yet?",
+        net.Trouble.NOBODY_LISTENS: "The computer at {address} is there, but no room is open on it. Has the host "
+        "opened the room yet?",
         net.Trouble.NOT_A_ROOM: "Something answers at {address}, but it is not a chat room. Check the address.",
         net.Trouble.GONE: "{address} ended the connection at once. Please try again.",
         net.Trouble.SILENT: "{address} accepts the connection but does not answer. Is it a chat room?",
-        net.Trouble.UNPROVEN: "The computer at {address} could not prove that it knows the password. It may not be the "
-        "real room.",
-        net.Trouble.GAP: "{address} sent a damaged history. Please try again.",
+        net.Trouble.UNPROVEN: _unproven,
+        net.Trouble.GAP: "Something was lost on the way from {address}. Please try again.",
     }
     waiting: ClassVar = {
         net.Trouble.FULL: "The room at {address} is full.",
@@ -3575,31 +3582,32 @@ class Words:
         net.Trouble.NOT_A_ROOM: "Something other than the room answers at {address}.",
         net.Trouble.GONE: "The connection to {address} was lost.",
         net.Trouble.SILENT: "The connection to {address} was lost: nothing came for a while.",
-        net.Trouble.UNPROVEN: "The computer at {address} could not prove that it knows the password. It may not be the "
-        "real room.",
+        net.Trouble.UNPROVEN: _unproven,
         net.Trouble.GAP: "Something was lost on the way from {address}.",
     }
     not_allowed = (
         "macOS can't reach {address}. Either the address is wrong, or this program may not use the local network: "
-        "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and start again."
+        "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and restart this "
+        "program."
     )
     firewall = (
-        "The room at {address} is there, but a firewall on the host's computer keeps others out. If it runs Windows:\n"
+        "The room at {address} is there, but a firewall on the host's computer keeps others out. If that computer "
+        "runs Windows:\n"
         "1. Open Windows Security, then Firewall & network protection.\n"
         "2. Click Allow an app through firewall.\n"
         "3. Tick Python, for private and for public networks.\n"
-        "If someone clicked Cancel when Windows asked for the first time, Python is blocked for good. Only these steps "
-        "undo that, and they need an administrator."
+        "If someone clicked Cancel when Windows asked for the first time, Python stays blocked. Only these steps "
+        "unblock it, and they need an administrator."
     )
     again_now = "Trying again now."
     again_in = "Trying again in {seconds:.0f} s."
     refused: ClassVar = {
-        "protocol": "The room at {address} has another version of this program. Please use the same two files on both "
-        "computers.",
+        "protocol": "The room at {address} has another version of this program. Please use the same chat_gui.py and "
+        "net.py on both computers.",
         "password": password_missing,
         "wrong": "This password does not fit the room that answered. Check it; if it is right, ask the host: something "
         "else may be answering.",
-        "unproven": "This is not the real room: the computer at {address} could not prove that it knows the password.",
+        "unproven": _unproven,
         "open": "The room at {address} has no password and is not encrypted. To join it anyway, empty the password "
         "box.",
         "full": "The room at {address} is full.",

@@ -3,45 +3,53 @@
 Nothing here knows about a window. `run_server` and `run_client` work just as well from a script; everything that
 happens arrives as small frozen objects (events) in a `queue.Queue`. Read the file from top to bottom:
 
-    limits            every number, with its unit and its reason
-    errors            what can go wrong
-    messages, events  one frozen dataclass each; most of the room's messages are also events that the window shows
-    entry points      run_server, run_client, find_rooms, get_local_ip, room_token
-    wire format       bytes <-> messages (the table that limits every field), and the cleaning of names and text
-    password and TLS  a password becomes a key; plain bytes <-> TLS records, in memory
-    waiting, limits   Deadline (how long to wait) and RateLimit (how much someone may do)
-    connection        Feed (what a connection still gets) and Connection (its socket), the same on both sides
-    sender            the one thread that writes to joined connections
-    the room          History, Person, Room (the rules; no socket, no thread), Files, Server (sockets and threads)
-    a person          Dialer (the way in), Outbox (exactly once), Client, and files on their way
-    finding rooms     UDP questions and answers, and this computer's addresses
+    limits              the numbers that matter, with their units and reasons
+    errors              those that both sides use
+    messages, events    one frozen dataclass each; most of the room's messages are also events that the window shows
+    entry points        run_server, run_client, find_rooms, get_local_ip, room_token
+    wire format         bytes <-> messages (the table that limits every field), and the cleaning of names and text
+    password and TLS    a password becomes a key; plain bytes <-> TLS records, in memory
+    waiting, limiting   Deadline (how long to wait) and RateLimit (how much someone may do)
+    connection          Feed (what a connection still gets) and Connection (its socket), the same on both sides
+    sender              the one thread that writes to joined connections
+    the room            History, Person, Room (the rules; no socket, no thread); Files, Units, Guesses, Admission and
+                        Connections (how much everyone may take); Server (sockets and threads)
+    a person            Dialer (the way in), Outbox (exactly once), Client
+    files on their way  a client's uploads and downloads
+    finding rooms       UDP questions and answers, and this computer's addresses
 
 The history is the queue. The room numbers its events 1, 2, 3 ... and keeps the newest of them, encoded. A connection
 is a cursor into that history: the number of the event that it gets next. A newcomer, someone who comes back, a slow
-computer and a fast one differ only in where their cursors are. To broadcast is to append and to wake the sender. A
-computer that stops reading costs the others nothing: when its cursor falls out of the history, it is disconnected
-(`Room.close_if_too_slow`), and when it comes back, the room tells it how many events it missed. A computer that also
-stops sending is disconnected after 15 s of silence.
+computer and a fast one differ only in where their cursors are. To broadcast is to append and to wake the sender. What
+concerns one person only (the welcome, a ping, `muted`) waits as a private line in their connection's `Feed`.
+
+A computer that stops reading costs the others nothing. It is disconnected when its cursor falls out of the history
+(`Room.close_if_too_slow`), or when 1,000 private lines wait for it (`Feed.tell`). When it comes back, the room tells
+it how many events it missed. A computer that sends no complete line for 15 s is disconnected, too.
 
     thread     how many            what it does
-    main       the caller's        calls run_server, run_client, say, share, mute ...; only `close` waits, up to 2 s
+    main       the caller's        calls run_server, run_client, say, share, mute ...; of these, only `Server.close`
+                                   waits, up to 2 s
     accept     1 per server        accepts connections and starts their readers; closes those that are over a limit
-    reader     1 per connection    the only thread that receives: bytes -> messages; queues pings, notices silence
+    reader     1 per connection    the only thread that receives from it: bytes -> messages. In a room, it waits up to
+                                   15 s longer for a lost person to come back; a client has one for all its connections
     sender     1 per server,       the only thread that writes to joined connections; waits for none, and closes
-               1 per client        them at the end (a room's reader closes a connection that never joined)
+               1 per client        them at the end (a room's reader closes one that never joined, or carried a file)
     finder     1 per server        answers "which rooms are here?" and watches this computer's addresses
                1 per Finder        asks that question and keeps the list of answers
     transfer   up to 4 uploading   in a client; each file has its own connection, so that chat never waits for a file,
                and 4 downloading   and its worker closes it (in a server, the reader of that connection does the work)
-    look-up    1 per name          resolves a name; a daemon, because a look-up cannot be interrupted
+    look-up    1 per attempt       resolves a name; a daemon, because a look-up cannot be interrupted
+    closing    1 after a failure   closes the room if the accept thread or the sender fails
 
 So a host with three pupils, one of whom downloads a file, has: main, accept, finder, the server's sender, four readers
 for the people in the room (the host is one of them) and one for the download, and a client's reader and sender.
 
-The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline. Version 2:
+The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline, except the raw bytes of files.
+Version 2:
 
     both ways      hello       protocol tls [a] [salt] [b]      first, each way; a: with a password; after b: TLS
-                   ping                                        when nothing was sent for 5 s
+                   ping                                        when nothing was sent for 5 s since joining
     to the room    join        name token room after           token: who this is; after: the last event seen
                    say         id text                         the ids of a token rise, across reconnects
                    leave                                       the person leaves on purpose
@@ -58,34 +66,37 @@ The wire: TCP over IPv4, one JSON object per line, UTF-8, ended by a newline. Ve
                    muted       on                              to that person only
                    rejected    id code reason                  that `say` will not appear
                    ready                                       the bytes of the upload may follow
-                   stored                                      the whole file arrived unharmed
+                   stored                                      the whole file arrived unharmed, now or earlier
                    sending     size                            that many raw bytes of the download follow
                    refused     code reason [seconds]           then the connection closes
                    closed      reason                          the room is over, or this person's time in it
     UDP            find        protocol                        to everyone on the network
                    room        protocol room title port people password        the answer, to the sender of `find`
 
-After the welcome come `files` lines `shared` (files that are older than the history that follows, but still
-available), then `history` events, then whatever happens.
+After the welcome come `files` lines `shared` (files that are older than the history that follows, still available,
+and new to this person), then `history` events, then whatever happens.
 
-Exactly once: every new `say` is answered by `said` or `rejected`, in order, and both raise `last_id`. The client
-keeps a line until it is answered (`Outbox`); the room drops every id that is not above `last_id` (`Room.say`). A line
-typed while the Wi-Fi is down waits in the Outbox. If the visit ends or the room was opened again, it returns to its
-author as `Rejected` ("unsent").
+Exactly once: a new `say` is answered by `said` or `rejected`, in order, and both raise `last_id`. The client keeps a
+line until it is answered (`Outbox`); the room drops every id that is not above `last_id` (`Room.say`). If the answer
+is lost, the `last_id` of the next welcome tells the client (`Outbox.catch_up`). A line typed while the Wi-Fi is down
+waits in the Outbox. If the visit ends or the room was opened again, it returns to its author as `Rejected`: "unsent",
+or "unanswered" if the others may have received it.
 
-What one person, or one address, may take: units of work (`Units`), files and disk space (`Files`), connections
-(`Admission`, `Connections`), wrong passwords (`Guesses`), the size of every field (`_FIELD_TYPES`).
+What stops one pupil from taking everything: units of work, per person and address (`Units`); space on the disk, per
+address (`Files`); connections and new people per address, files on their way per person (`Admission`, `Connections`);
+wrong passwords per address (`Guesses`); the size of every field (`_FIELD_TYPES`).
 
-A new kind of message, say a "typing ..." notice, needs a dataclass for each direction, in `ToRoom`, `IN_THE_ROOM`,
-`FromRoom` and `ClientEvent`; a method of `Client` that sends it; lines in `Server._take_messages` and
-`Client._take_message`; and a method of `Room` that gives it to each person's feed (`Feed.tell`), because `broadcast`
-would keep it in the history.
+A new kind of message, say a "typing ..." notice, needs a dataclass for the way to the room (in `ToRoom` and
+`IN_THE_ROOM`) and one for the way from it (in `FromRoom` and `ClientEvent`); a method of `Client` that gives it to the
+connection's feed; lines in `Server._take_messages` and `Client._take_message`; and a method of `Room` that gives it to
+each person's feed (`Feed.tell`), because `broadcast` would keep it in the history. As older rooms refuse unknown
+messages, it also needs a new PROTOCOL.
 
 A room with a password is encrypted, an open room is not. The hello lines agree on a key by SRP-6a (RFC 2945, 5054),
 and TLS 1.3 with that pre-shared key (RFC 8446, section 2.2) proves to each side that the other knows the password,
 without a certificate. Nobody can find the password by recording the network. A guess needs a connection to the real
-room, or a person's own attempt to join an impostor, and both are limited. People who know the password can pose as the
-room. Everyone in the room can read all messages.
+room, or a person's own attempt to join an impostor; both are limited (`Guesses`, `Dialer`). People who know the
+password can pose as the room. Everyone in the room can read all messages.
 """
 
 from __future__ import annotations
@@ -188,7 +199,7 @@ GUESSES_WHERE_KNOWN = 5.0, 1.0  # the same, while someone from that address is i
 PROOFS = 5  # proofs that a client sends without getting one back; each lets an impostor test one password
 PROOF_WAIT = 60.0  # s between two proofs after those
 TELL_GUESSES = 20  # the host is warned once, after this many wrong passwords from all addresses together
-SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, the same applies to newcomers from there
+SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, newcomers from there inherit that
 TRANSFERS_PER_PERSON = 8  # files that one person may transfer at once
 
 MAX_FILE = 100 * 2**20  # bytes; the room states its own limit in the welcome
@@ -1098,12 +1109,38 @@ def is_weak_password(password: str) -> bool:
 
 
 def _check_password(password: str | None) -> None:
-    """Raises ValueError."""
+    """Raises ValueError for a password that contains only invisible characters, or that this Python cannot use."""
     if password is not None and not CAN_ENCRYPT:
         version = ".".join(map(str, sys.version_info[:2]))
         raise ValueError(f"this computer has Python {version}; a room password needs 3.13 or newer")
     if password is not None and not visible_text(clean_password(password)):
         raise ValueError("expected a password, or None")
+
+
+@functools.lru_cache(maxsize=8)
+def _table_of_powers(base: int, prime: int) -> list[list[int]]:
+    """Returns, for each hex digit of an exponent of 256 bits, the lowest first, the 16 powers that it may stand for."""
+    table = []
+    for _ in range(256 // 4):
+        powers = [1]
+        for _ in range(16):
+            powers.append(powers[-1] * base % prime)
+        base = powers.pop()
+        table.append(powers)
+    return table
+
+
+def fixed_base_power(base: int, exponent: int, prime: int) -> int:
+    """Returns base ** exponent % prime for an exponent of up to 256 bits, in a third of the time that `pow` takes.
+
+    For a base that is used often: see "fixed-base windowing" in the Handbook of Applied Cryptography, 14.6.3. The first
+    call for a base takes about 10 ms longer.
+    """
+    result = 1
+    for powers in _table_of_powers(base, prime):
+        result = result * powers[exponent & 15] % prime
+        exponent >>= 4
+    return result
 
 
 class Srp:
@@ -1138,7 +1175,7 @@ class Srp:
         return pow(self.generator, exponent, self.prime)
 
     def public_b(self, v: int, b: int) -> int:
-        return (self.k * v + self.power(b)) % self.prime
+        return (self.k * v + fixed_base_power(self.generator, b, self.prime)) % self.prime
 
     def u(self, public_a: int, public_b: int) -> int:
         """Returns u. Raises ValueError for a public value or a u that would make S predictable."""
@@ -1160,7 +1197,8 @@ class Srp:
 
     def room_secret(self, b: int, v: int, public_a: int, public_b: int) -> int:
         """Returns S for the room. Raises ValueError as `u` does."""
-        return pow(public_a * pow(v, self.u(public_a, public_b), self.prime), b, self.prime)
+        v_to_u = fixed_base_power(v, self.u(public_a, public_b), self.prime)
+        return pow(public_a * v_to_u, b, self.prime)
 
 
 _PRIME_2048 = """
@@ -1320,7 +1358,7 @@ class RateLimit:
         return wait if wait > 1e-6 else 0.0  # a microsecond is rounding
 
     def take(self, key: Hashable, units: float = 1.0) -> float:
-        """Takes the units, even if that makes a debt; returns the seconds until the debt is paid (0: none)."""
+        """Takes the units, even if that creates a debt; returns the seconds until the debt is paid (0: none)."""
         with self._lock:
             wait = self.wait(key, units)
             self._add(key, units)
@@ -1538,6 +1576,17 @@ class Connection:
         if not self._buffer:
             return self.socket.recv(most)
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
+
+    def check_open(self) -> None:
+        """Raises ConnectionLost if the other side has closed the connection, or `abort` has."""
+        try:
+            is_closed = self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:  # open, and nothing has arrived
+            is_closed = False
+        except OSError as error:
+            raise ConnectionLost from error
+        if is_closed:
+            raise ConnectionLost
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
         """Does the TLS handshake; `step` calls `Tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
@@ -2077,7 +2126,7 @@ class Room:
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
-                    if self._is_hosts(free):  # cutting it for the number did that; the next would, too
+                    if self._is_hosts(free):  # cut to make space for the number, it looks like the host's name: give up
                         break
                     return free
         raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
@@ -2297,7 +2346,7 @@ class StoredFile:
             _write_all(self._disk, piece)
 
     def send(self, connection: Connection, offset: int) -> None:
-        """Sends the bytes from `offset` to the end to a person who downloads. Raises ProtocolError, ConnectionLost."""
+        """Sends the bytes from `offset` on to the person who downloads. Raises ProtocolError, ConnectionLost."""
         if offset > self.size:
             raise ProtocolError(f"The file has {self.size} bytes, not {offset}.")
         connection.keep_buffer_small()
@@ -2489,7 +2538,7 @@ class Units:
             yield [message]
 
     def take_one(self, connection: Connection, person: Person) -> None:
-        """Takes one unit for a return or a transfer. Raises ProtocolError if the wait exceeds TICK s, ConnectionLost.
+        """Takes a unit for a return or transfer. Raises ConnectionLost, or ProtocolError if the wait exceeds TICK s.
 
         Otherwise one token could block a reader with each connection that it opens, and put its address into debt.
         """
@@ -2557,7 +2606,7 @@ class Guesses:
 
     def _count(self, address: str) -> None:
         """Counts a wrong password, and tells the host if there are many. The caller holds _lock."""
-        self._strangers.try_take(address)  # `try_take` makes no debt here, even if `_neighbours` allows more guesses
+        self._strangers.try_take(address)  # `try_take` creates no debt here, even if `_neighbours` allows more guesses
         self._neighbours.try_take(address)
         self._wrong[address] += 1
         if self.wait(address) > 0:
@@ -2628,6 +2677,7 @@ class Admission:
         self.check_newcomer(connection.address, counts=True)
         b = private_exponent()
         with self._guesses.computing(connection.address):
+            connection.check_open()  # hellos are free for whoever does not wait for the answer
             public_b = SRP.public_b(self._verifier, b)
         try:
             SRP.u(public_a, public_b)
@@ -2846,7 +2896,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 self._wake_accept.selector.select()
                 try:
                     sock, (address, _) = self._listener.accept()
-                except (BlockingIOError, ConnectionError):  # the caller is gone already, or the room closes
+                except (BlockingIOError, ConnectionError):  # the other side is gone already, or the room closes
                     continue
                 except OSError as error:  # no descriptors left; people in the room can go on
                     log.warning("cannot accept a connection: %s", error)
@@ -3189,7 +3239,7 @@ _NOT_PROVEN = ("unproven", "What answered could not prove that it knows the pass
 
 
 class VisitEnded(Exception):
-    """The room refused this person, or closed. There is no other attempt; `event` is the message that said so."""
+    """The room refused this person, or closed. The client does not try again. `event` says why."""
 
     def __init__(self, event: Refused | Closed) -> None:
         super().__init__(event)
@@ -4173,7 +4223,7 @@ class Answerer:
                     told = self.addresses
                     self._events.put(Reachable(self.addresses, findable=self._socket is not None))
             if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
-                answer = self._describe()
+                answer = encode(self._describe())
                 for message, asker in _datagrams(self._socket):
                     if message == Find(PROTOCOL):
                         _send_to(self._socket, answer, asker)
@@ -4221,7 +4271,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
                 self._open_ways()
             for port in ports:
                 for way, sock in self._sockets.items():
-                    _send_to(sock, Find(PROTOCOL), (way[1], port))
+                    _send_to(sock, encode(Find(PROTOCOL)), (way[1], port))
                 ask_at[port] = now + question_pause(port, now - start)
             if now >= tell_at:
                 tell_at = now + TELL_EVERY
@@ -4323,9 +4373,9 @@ def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[s
         yield message, sender
 
 
-def _send_to(sock: socket.socket, message: Message, address: tuple[str, int]) -> None:
+def _send_to(sock: socket.socket, datagram: bytes, address: tuple[str, int]) -> None:
     try:
-        sock.sendto(encode(message), address)
+        sock.sendto(datagram, address)
     except OSError as error:  # no route at the moment, or no permission; the next attempt may work
         log.debug("could not send to %s: %s", address, error)
 

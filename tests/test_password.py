@@ -20,8 +20,11 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import net
 from tests.conftest import OpenRoom
@@ -225,6 +228,14 @@ def test_the_exponent_that_depends_on_the_password_is_another_one_each_time(monk
     assert secrets == {srp_client_secret(A, x, public_b)}
     assert len(set(exponents)) == len(exponents) == 5
     assert {exponent % (SRP_PRIME - 1) for exponent in exponents} == {x}
+
+
+@given(base=st.integers(2, 2**64), exponent=st.integers(0, 2**256 - 1))
+@example(base=2, exponent=2**256 - 1)
+@settings(max_examples=20)
+def test_a_power_of_a_base_that_is_used_often_is_what_pow_computes(base: int, exponent: int) -> None:
+    prime = Rfc5054.N
+    assert net.fixed_base_power(base, exponent, prime) == pow(base, exponent, prime)
 
 
 # Other programs ---------------------------------------------------------------
@@ -492,6 +503,33 @@ def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed_and_
         refused = stranger.greet()
     assert (refused["type"], refused["code"]) == ("refused", "wait")
     assert refused["seconds"] > 0
+
+
+@needs_tls
+def test_nothing_is_computed_for_a_stranger_who_does_not_wait_for_the_answer(
+    open_room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = open_room(password=PASSWORD)
+    readers: list[threading.Thread] = []
+    is_gone = threading.Event()
+
+    def exponent() -> int:
+        readers.append(threading.current_thread())
+        assert is_gone.wait(LIMIT)
+        return B
+
+    monkeypatch.setattr(net, "private_exponent", exponent)
+    power = Mock(wraps=net.fixed_base_power)
+    monkeypatch.setattr(net, "fixed_base_power", power)
+    with Stranger(room.port) as stranger:
+        stranger.send_bytes(HELLO)
+        until(lambda: readers, "the room has read the hello")
+    is_gone.set()
+    readers[0].join(LIMIT)
+    assert not power.called
+    with Stranger(room.port) as ann:
+        ann.join("Ann")
+    assert power.called
 
 
 def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() -> None:

@@ -392,6 +392,11 @@ def test_a_lost_connection_says_why_and_counts_down_to_the_next_attempt(host: Pe
     assert host.status() == Words.closed_you_can_read.format(reason='The room says: "The room is over."')
 
 
+def test_a_person_in_the_room_reads_that_it_has_a_password_now_since_there_is_no_box_for_one(host: Person) -> None:
+    feed(host, net.Refused("password", "This room has a password."))
+    assert host.status() == Words.closed_you_can_read.format(reason=Words.password_now)
+
+
 def test_back_and_escape_give_up_joining(person: Open, listener: socket.socket) -> None:
     ann = person("Ann")
     for way in ("button", "Escape"):
