@@ -24,19 +24,7 @@ from hypothesis import strategies as st
 
 import net
 from tests.conftest import OpenRoom
-from tests.helpers import (
-    LIMIT,
-    LONG,
-    LOOPBACK,
-    FakeRoom,
-    Guest,
-    Member,
-    Message,
-    Person,
-    Wire,
-    message,
-    until,
-)
+from tests.helpers import LIMIT, LONG, LOOPBACK, FakeRoom, Guest, Member, Message, Person, Wire, message, until
 from tests.test_wire import values_of
 
 LONG_TIMES = 50  # times as many examples in the long form
@@ -155,7 +143,7 @@ def heard_before_a_line_of_her_own(alice: Member) -> list[Message]:
     return all_up_to(alice, "said", text=marker)[:-1]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for, nobody is silent, and nothing is too long to be printed when a test fails."""
     monkeypatch.setattr(net, "MAX_TEXT", 50)
@@ -167,7 +155,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def room(open_room: OpenRoom, quick: None) -> net.Server:  # noqa: ARG001
+def room(open_room: OpenRoom) -> net.Server:
     return open_room("Room", max_file=MAX_STORE, max_store=MAX_STORE)
 
 
@@ -327,11 +315,6 @@ class Stubborn(Person):
             assert event.number > self._last
             self._last = event.number
         return event
-
-
-@pytest.fixture
-def fake(stack: contextlib.ExitStack, quick: None) -> FakeRoom:  # noqa: ARG001
-    return stack.enter_context(contextlib.closing(FakeRoom()))
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -335,44 +334,6 @@ def test_a_window_learns_of_everything(room: net.Server, come: Come) -> None:
     assert (taken_back.number, taken_back.which) == (number + 1, number)
     ann.says("still in step")
     assert ann.hears("still in step").number == number + 2
-
-
-@pytest.mark.usefixtures("host")
-def test_a_window_that_is_removed_reads_why_and_comes_back_only_when_it_may(room: net.Server, come: Come) -> None:
-    ann = come("Ann", room.port)
-    who = comes_in(ann)
-    room.remove(who, True)
-    assert "removed" in ann.expects(net.Closed).reason
-    assert ann.client.join(LIMIT)
-    again = come("Ann", room.port, token=ann.client.token)
-    assert again.expects(net.Refused).code == "removed"
-    assert again.client.join(LIMIT)
-    room.remove(who, False)
-    assert comes_in(come("Ann", room.port, token=ann.client.token)) == who
-
-
-@pytest.mark.parametrize("control", ["delete", "remove"])
-def test_a_window_that_saves_a_file_when_it_is_deleted_or_is_itself_removed_is_left_with_nothing(
-    room: net.Server, host: Pupil, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: str
-) -> None:
-    monkeypatch.setattr(net, "PROGRESS_EVERY", 0.0)
-    host.shares(bytes(2 * LARGE))
-    with Proxy(room.port) as proxy:
-        ann = come("Ann", proxy.port)
-        who = ann.expects(net.Welcome).who
-        shared = ann.expects(net.Shared)
-        proxy.delay(0.1)  # 16 MiB take seconds, at so many KiB (HELD_AT_MOST) in this time
-        ann.client.save(shared, str(tmp_path / "copy"))
-        ann.expects(net.Progress, lambda progress: progress.done > 0)
-        proxy.silence()
-        if control == "delete":
-            room.delete(shared.number)
-        else:
-            room.remove(who, True)
-        proxy.delay()
-        proxy.speak()
-        assert ann.expects(net.Failed).code
-    assert list(tmp_path.iterdir()) == []
 
 
 # Everything at once --------------------------------------------------------------------------------------------------

@@ -26,12 +26,8 @@ def limit(clock: Clock) -> net.RateLimit:
 # RateLimit -----------------------------------------------------------------------------------------------------------
 
 
-def test_units_at_once_cost_no_wait_and_the_next_one_must_wait(limit: net.RateLimit) -> None:
+def test_units_at_once_cost_no_wait_and_more_come_at_the_rate_a_second(limit: net.RateLimit, clock: Clock) -> None:
     assert [limit.try_take("Ann") for _ in range(6)] == [0, 0, 0, 0, 0, pytest.approx(0.5)]
-
-
-def test_units_come_back_at_the_rate_a_second(limit: net.RateLimit, clock: Clock) -> None:
-    limit.take("Ann", 5)
     clock.now += 1
     assert [limit.try_take("Ann") for _ in range(3)] == [0, 0, pytest.approx(0.5)]
 
@@ -149,17 +145,5 @@ def test_a_deadline_raises_at_once_when_nobody_waits_any_longer(clock: Clock) ->
     deadline = net.Deadline(2.5, is_wanted=lambda: wanted, clock=clock)
     assert deadline.left() > 0
     wanted = False
-    with pytest.raises(net.ConnectionLost):
-        deadline.left()
-
-
-def test_a_deadline_that_is_restarted_has_all_its_time_again(clock: Clock) -> None:
-    """As that of a file, of which another piece has come."""
-    deadline = net.Deadline(0.2, clock=clock)
-    for _ in range(10):
-        clock.now += 0.15
-        deadline.restart()
-        assert deadline.left() == pytest.approx(0.2)
-    clock.now += 0.2
     with pytest.raises(net.ConnectionLost):
         deadline.left()

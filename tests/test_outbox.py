@@ -26,9 +26,9 @@ def outbox() -> net.Outbox:
     return made
 
 
-def enter(outbox: net.Outbox, room: str = "r1", last_id: int = 0, *, has_missed: bool = False) -> list[object]:
-    """A welcome, and at once everything that was missed; the events for the window."""
-    return [*outbox.enter(room, last_id), *outbox.catch_up(last_id, has_missed)]
+def enter(outbox: net.Outbox, room: str = "r1", last_id: int = 0) -> list[object]:
+    """A welcome after a break in which nothing was missed; the events for the window."""
+    return [*outbox.enter(room, last_id), *outbox.catch_up(last_id, has_missed=False)]
 
 
 def write(outbox: net.Outbox, *texts: str) -> list[int]:

@@ -30,11 +30,6 @@ def enter(stack: contextlib.ExitStack) -> Enter:
 
 
 @pytest.fixture
-def room(open_room: OpenRoom) -> net.Server:
-    return open_room()
-
-
-@pytest.fixture
 def alice(room: net.Server, enter: Enter) -> Member:
     return enter(room, "Alice")
 

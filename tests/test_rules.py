@@ -251,8 +251,8 @@ def test_the_room_writes_the_names(ann: Member, asked: str, given: str) -> None:
 
 LOOKS_LIKE_MR_LEE = [
     *["Mr Lee", "MR LEE", "Ｍｒ\u3000Ｌｅｅ", "Mr\u200b Lee"],  # case, and other forms of the same letters
-    *["MrLee", "M r L e e", "Mr-Lee", "_mr lee_", "Mr Lee."],  # spaces and signs
-    *["Mr Lee 2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣", "Mr 1ee"],  # digits
+    *["MrLee", "M r L e e", "Mr-Lee", "_mr lee_", "Mr Lee.", "Mr\U0001d159Lee"],  # spaces and signs
+    *["Mr Lee 2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣", "Mr 1ee", "Mr Iee"],  # digits, and I in place of l
     *["Mr Lee 2 (host, you)", "Mr Lee (maths", "Mr Lee [teacher]", "(Mr Lee)", "Mr Lee （x）"],
     *["Mr Léé", "Mr Le\u0301e", "Mr Łee", "Mr Lee\u20e3"],  # accents and other marks
     *["Мr Lее", "Мг Lee", "Mr Lεε", "Μr Lee", "Mr Lee 👑"],  # Cyrillic, Greek, pictures
@@ -405,6 +405,13 @@ def test_an_id_that_is_not_above_the_last_one_answered_is_dropped_without_an_ans
     ann.says("9", 9)
     assert kinds(ann.hears()) == [net.Rejected]
     assert ann.again().welcome.last_id == 9
+
+
+@pytest.mark.parametrize("now", [-86_400.0, 1e18])
+def test_a_clock_before_1970_or_after_3000_writes_times_that_clients_accept(now: float) -> None:
+    ann = Member(net.Room("Room 7", now=lambda: now), "Ann")
+    ann.says("hello")
+    assert texts(ann.hears()) == ["hello"]
 
 
 # One person, one connection that counts ------------------------------------------------------------------------------

@@ -25,41 +25,12 @@ import pytest
 import net
 from tests import helpers
 from tests.conftest import DESCRIPTORS, TOP, OpenRoom, open_sockets
-from tests.helpers import LIMIT, LONG, LOOPBACK, Message, Proxy, Wire, expect, message, srp_hex, until
+from tests.helpers import LIMIT, LONG, LOOPBACK, Member, Message, Proxy, Wire, expect, message, srp_hex, until
 
 NEEDS_TLS = pytest.mark.skipif(not net.CAN_ENCRYPT, reason="this Python cannot encrypt a room")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these limits")
 
-
-class Member(Wire):
-    """Somebody in the room who speaks the bare protocol."""
-
-    last_id = 0
-
-    def says(self, text: str) -> None:
-        self.last_id += 1
-        self.say(self.last_id, text)
-
-    def hears(self, text: str) -> None:
-        while self.receive_until("said")["text"] != text:
-            pass
-
-
-Enter = Callable[[int, str], Member]
 PersonEnters = Callable[..., "Person"]
-
-
-@pytest.fixture
-def enter(stack: contextlib.ExitStack) -> Enter:
-    """Lets people in who speak the bare protocol: enter(port, name)."""
-
-    def come_in(port: int, name: str) -> Member:
-        member = Member(port)
-        stack.enter_context(member)
-        member.join(name)
-        return member
-
-    return come_in
 
 
 @pytest.fixture
@@ -245,13 +216,12 @@ def test_in_a_storm_a_room_that_forgets_tells_everyone_exactly_how_much_they_mis
 
 
 def test_a_client_that_never_reads_costs_the_others_nothing(
-    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    open_room: OpenRoom, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is disconnected once it has fallen out of the history; the others neither wait nor fall out with it."""
     monkeypatch.setattr(net, "BACK_WITHIN", 0.05)
     room = open_room(history=50)
-    alice, bob = enter(room.port, "Alice"), enter(room.port, "Bob")
-    stuck = enter(room.port, "Stuck")
+    alice, bob, stuck = (stack.enter_context(Member(room, name)) for name in ("Alice", "Bob", "Stuck"))
     stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     left: Message = {}
     for number in range(10_000):  # 40 MB: more than any system buffers
@@ -488,17 +458,19 @@ def test_two_hundred_people_who_arrive_at_once_all_get_in(start: Start, stack: c
 
 @posix
 def test_a_room_raises_its_limit_of_open_files_and_without_any_the_people_in_it_go_on_and_others_get_in_later(
-    start: Start, enter: Enter, stack: contextlib.ExitStack
+    start: Start, stack: contextlib.ExitStack
 ) -> None:
     room = start(function="serve_with_few_files")
     assert room.hears("limit") == "limit 256\n"
-    alice, bob = enter(room.port, "Alice"), enter(room.port, "Bob")
+    alice, bob = (stack.enter_context(Wire(room.port)) for _ in range(2))
+    alice.join("Alice")
+    bob.join("Bob")
     room.tell("take them")
     room.hears("none left")
     ann = stack.enter_context(Wire(room.port))
     room.hears("cannot accept")
-    alice.says("fine")
-    bob.hears("fine")
+    alice.say(1, "fine")
+    assert bob.receive_until("said")["text"] == "fine"
     room.tell("give them back")
     ann.join("Ann")
     alice.receive_until("joined")
