@@ -38,6 +38,7 @@ collect_ignore_glob = ["test_window*.py"] if NO_TKINTER else []
 TOP = Path(__file__).resolve().parent.parent
 DESCRIPTORS = Path("/proc/self/fd")  # on Linux alone
 OpenRoom = Callable[..., net.Server]  # title, and what run_server takes
+needs_addresses = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
 
 
 def pytest_report_header() -> str | None:

@@ -3,6 +3,7 @@
     visit, refusal_of              a person with this program's own client
     stop_the_limits                seconds that pass only when the test says so
     Stranger, OtherTls             a client of another program, and its TLS
+    srp_x ... srp_key              what another program computes from a password
     answer_hello, begin_tls        what a room of another program does
     Impostor                       a room that does not know the password
     PASSWORD, HELLO, SALTY_HELLO   what these programs use and say
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import hmac
 import json
 import socket
 import ssl
@@ -22,25 +25,7 @@ from typing import Any
 import pytest
 
 import net
-from tests.helpers import (
-    LIMIT,
-    Clock,
-    FakeRoom,
-    Guest,
-    Message,
-    Person,
-    Wire,
-    context_of,
-    drain,
-    message,
-    srp_client_secret,
-    srp_hex,
-    srp_key,
-    srp_public,
-    srp_public_b,
-    srp_room_secret,
-    srp_x,
-)
+from tests.helpers import LIMIT, Clock, FakeRoom, Guest, Message, Person, Wire, context_of, drain, message, srp_hex
 
 
 def line(kind: str, **fields: Any) -> bytes:
@@ -53,6 +38,65 @@ def password_hello(salt: str | None = None, b: str | None = None) -> bytes:
     fields = {"protocol": net.PROTOCOL, "tls": True, "salt": salt, "b": b}
     return line("hello", **{name: value for name, value in fields.items() if value is not None})
 
+
+# A room password, from RFC 5054 and the wire format alone ---------------------
+
+# RFC 5054, appendix A: the 2048-bit group, whose generator is 2.
+SRP_PRIME = int(
+    "AC6BDB41324A9A9BF166DE5E1389582FAF72B6651987EE07FC3192943DB56050A37329CBB4A099ED8193E0757767A13DD52312AB4B03310D"
+    "CD7F48A9DA04FD50E8083969EDB767B0CF6095179A163AB3661A05FBD5FAAAE82918A9962F0B93B855F97993EC975EEAA80D740ADBF4FF74"
+    "7359D041D5C33EA71D281E446B14773BCA97B43A23FB801676BD207A436C6481F1D2B9078717461A5B9D32E688F87748544523B524B0D57D"
+    "5EA77A2775D2ECFA032CFBDBF52FB3786160279004E57AE6AF874E7303CE53299CCC041C7BC308D82A5698F3A8D0C38271AE35F8E9DBFBB6"
+    "94B5C803D89F7AE435DE236D525F54759B65E372FCD68EF20FA7111F9E4AFF73",
+    16,
+)
+
+
+def srp_hash(*parts: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest(), "big")
+
+
+SRP_K = srp_hash(SRP_PRIME.to_bytes(256, "big"), (2).to_bytes(256, "big"))
+
+
+def srp_x(password: str, salt: str) -> int:
+    """x: the password, as 6 letters without a dash or in NFC, and the room's salt."""
+    return srp_hash(bytes.fromhex(salt), hashlib.sha256(b"chat-room:" + password.encode()).digest())
+
+
+def srp_public(exponent: int) -> int:
+    """A from a; also v from x."""
+    return pow(2, exponent, SRP_PRIME)
+
+
+def srp_public_b(b: int, x: int) -> int:
+    """B."""
+    return (SRP_K * srp_public(x) + srp_public(b)) % SRP_PRIME
+
+
+def srp_u(public_a: int, public_b: int) -> int:
+    return srp_hash(public_a.to_bytes(256, "big"), public_b.to_bytes(256, "big"))
+
+
+def srp_client_secret(a: int, x: int, public_b: int) -> int:
+    """S, from what a client knows."""
+    base = (public_b - SRP_K * srp_public(x)) % SRP_PRIME
+    return pow(base, a + srp_u(srp_public(a), public_b) * x, SRP_PRIME)
+
+
+def srp_room_secret(b: int, x: int, public_a: int) -> int:
+    """S, from what a room knows."""
+    u = srp_u(public_a, srp_public_b(b, x))
+    return pow(public_a * pow(srp_public(x), u, SRP_PRIME) % SRP_PRIME, b, SRP_PRIME)
+
+
+def srp_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
+    """The pre-shared key of TLS. Both lines with their newline."""
+    shared = hashlib.sha256(secret.to_bytes(256, "big")).digest()
+    return hmac.digest(shared, client_hello + room_hello, "sha256")
+
+
+# What these programs use and say ----------------------------------------------
 
 PASSWORD = "k7m-w3h"
 BARE = "k7mw3h"  # as it goes into the key
@@ -188,10 +232,13 @@ def begin_tls(fake: FakeRoom) -> Guest:
     return guest
 
 
+Ending = Callable[[Guest], object]  # what an impostor does to a client that has sent its proof
+
+
 class Impostor:
     """A room that does not know the password: it takes clients' proofs, and then does `ending`."""
 
-    def __init__(self, fake: FakeRoom, ending: Callable[[Guest], object]) -> None:
+    def __init__(self, fake: FakeRoom, ending: Ending) -> None:
         self.fake = fake
         self.ending = ending
         self.proofs: list[tuple[float, bytes]] = []  # monotonic s, client's hello

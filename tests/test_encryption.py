@@ -15,15 +15,14 @@ import random
 import select
 import socket
 import ssl
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import net
-from tests.conftest import OpenRoom
+from tests.conftest import OpenRoom, needs_addresses
 from tests.helpers import (
     LIMIT,
     LOOPBACK,
@@ -58,9 +57,9 @@ TITLE = "Mr Lee's room"
 KEY = bytes(range(32))
 RECORD_BEGINS = b"\x16\x03"  # of a TLS handshake
 AT_ONCE = 5  # wrong passwords that an address may enter without waiting
-needs_addresses = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
 
 Stack = contextlib.ExitStack
+Side = net.Tls | OtherTls  # one side of a TLS connection
 Edit = Callable[[bytes], bytes]
 
 
@@ -80,26 +79,14 @@ def room(clock: Clock, told: net.Events, open_room: OpenRoom) -> net.Server:  # 
     return open_room(TITLE, host_name="Mr Lee", password=PASSWORD, events=told)
 
 
-@pytest.fixture
-def fake(stack: Stack) -> Iterator[FakeRoom]:  # noqa: ARG001 - so it closes before the people do
-    with contextlib.closing(FakeRoom()) as fake:
-        yield fake
-
-
 # TLS in memory ----------------------------------------------------------------
-
-
-class Handshaker(Protocol):
-    """One side: net.Tls or OtherTls."""
-
-    def handshake_step(self, received: bytes, /) -> tuple[bool, bytes]: ...
 
 
 def tls_of(is_room: bool) -> net.Tls:
     return net.Tls(lambda: KEY, is_room)
 
 
-def meet(client: Handshaker, room: Handshaker, size: int = 1 << 20) -> None:
+def meet(client: Side, room: Side, size: int = 1 << 20) -> None:
     """The whole handshake, carried from one to the other in pieces of at most so many bytes."""
     client_is_done, to_room = client.handshake_step(b"")
     room_is_done = False
@@ -117,12 +104,6 @@ def meet(client: Handshaker, room: Handshaker, size: int = 1 << 20) -> None:
 
 def cut(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-def met() -> tuple[net.Tls, net.Tls]:
-    client, room = tls_of(is_room=False), tls_of(is_room=True)
-    meet(client, room)
-    return client, room
 
 
 def met_another_program() -> tuple[OtherTls, net.Tls]:
@@ -162,7 +143,8 @@ def test_text_before_the_end_of_tls_is_read_and_bytes_after_it_do_not_pile_up() 
 
 @needs_tls
 def test_threads_can_read_and_write_at_the_same_time_without_loss() -> None:
-    client, room = met()
+    client, room = tls_of(is_room=False), tls_of(is_room=True)
+    meet(client, room)
     numbers = [b"%d\n" % number for number in range(40_000)]
     to_client = [room.encrypt(number) for number in numbers]
     to_room: list[bytes] = []
@@ -284,8 +266,7 @@ def test_others_see_that_a_room_has_a_password(room: net.Server, told: net.Event
 
 
 @needs_tls
-def test_after_the_hello_lines_nothing_that_travels_can_be_read(room: net.Server, stack: Stack) -> None:
-    proxy = stack.enter_context(Proxy(room.port))
+def test_after_the_hello_lines_nothing_that_travels_can_be_read(room: net.Server, proxy: Proxy, stack: Stack) -> None:
     ann, bob = visit(stack, proxy.port, "Annabella"), visit(stack, proxy.port, "Bartholomew")
     for each in (ann, bob):
         each.expects(net.Welcome)
@@ -404,9 +385,8 @@ HELLO_EDITS: dict[str, tuple[str, Edit, str]] = {
 
 @needs_tls
 @pytest.mark.parametrize("edit", HELLO_EDITS)
-def test_editing_a_hello_line_only_keeps_people_out(room: net.Server, stack: Stack, edit: str) -> None:
+def test_editing_a_hello_line_only_keeps_people_out(proxy: Proxy, stack: Stack, edit: str) -> None:
     way, change, code = HELLO_EDITS[edit]
-    proxy = stack.enter_context(Proxy(room.port))
     proxy.edit_next(way, change)
     ann = visit(stack, proxy.port)
     ann.client.say("a secret")
@@ -419,10 +399,9 @@ def test_editing_a_hello_line_only_keeps_people_out(room: net.Server, stack: Sta
 @needs_tls
 @pytest.mark.parametrize("edit", ["to room: a space more", "from room: open"])
 def test_a_hello_line_edited_during_a_return_loses_nothing_that_was_said(
-    room: net.Server, stack: Stack, edit: str
+    room: net.Server, proxy: Proxy, stack: Stack, edit: str
 ) -> None:
     way, change, _ = HELLO_EDITS[edit]
-    proxy = stack.enter_context(Proxy(room.port))
     ann, bob = visit(stack, proxy.port), visit(stack, room.port, "Bob")
     for each in (ann, bob):
         each.expects(net.Welcome)
@@ -438,9 +417,8 @@ def test_a_hello_line_edited_during_a_return_loses_nothing_that_was_said(
 @needs_tls
 @pytest.mark.parametrize("way", ["to room", "from room"])
 def test_one_flipped_bit_ends_the_connection_and_afterwards_everything_arrives_once(
-    room: net.Server, stack: Stack, way: str
+    room: net.Server, proxy: Proxy, stack: Stack, way: str
 ) -> None:
-    proxy = stack.enter_context(Proxy(room.port))
     ann, bob = visit(stack, proxy.port), visit(stack, room.port, "Bob")
     for each in (ann, bob):
         each.expects(net.Welcome)
@@ -493,11 +471,10 @@ def test_an_address_may_enter_five_wrong_passwords_and_then_one_every_ten_second
 
 @needs_tls
 def test_where_somebody_is_in_guesses_delay_a_return_by_a_second_and_then_it_succeeds_automatically(
-    room: net.Server, stack: Stack, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    room: net.Server, proxy: Proxy, stack: Stack, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "BACK_WITHIN", 10 * LIMIT)  # however slow this computer is, Ann stays in the list
     monkeypatch.setattr(net, "RETRIES", (0.05,))
-    proxy = stack.enter_context(Proxy(room.port))
     ann = visit(stack, proxy.port)
     ann.expects(net.Welcome)
     proxy.refuse()

@@ -413,19 +413,6 @@ def test_when_connections_run_out_the_person_with_the_most_files_on_their_way_lo
 # Breaks --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_that_breaks_off_leaves_nothing_behind_and_begins_anew(
-    ann: Member, bob: Member, store: Sizes
-) -> None:
-    file = secrets.token_hex(16)
-    with ann.begins(len(DATA), file=file) as wire:
-        wire.send_bytes(DATA[:HALF])
-        until(lambda: store() == [HALF], "the room has half of it")
-    until(lambda: store() == [], "nothing is left of it")
-    ann.shares(file=file)
-    assert bob.fetches(file) == DATA
-    assert bob.is_told_of() == [file]
-
-
 def test_an_id_that_was_stored_once_is_stored_whoever_sends_it_again_and_even_if_it_was_deleted_since(
     ann: Member, bob: Member, store: Sizes
 ) -> None:

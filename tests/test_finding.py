@@ -13,14 +13,15 @@ import json
 import queue
 import random
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
 import net
+from tests.conftest import needs_addresses
 from tests.helpers import EVERYBODY, LIMIT, LOOPBACK, Message, Wire, drain, expect, message, udp_socket, until
 from tests.helpers import own_ports as own_ports
 
@@ -28,7 +29,6 @@ FIND: Message = message("find", protocol=net.PROTOCOL)
 ONE_WAY, ANOTHER_WAY = (LOOPBACK, EVERYBODY), ("", LOOPBACK)  # as two adapters
 NO_WAY = ("192.0.2.1", EVERYBODY)  # an address for documentation (RFC 5737): no computer has it to ask from
 ELSEWHERE = "127.0.0.2"  # stands for another computer: it is an address of this one, but not one that net looks for
-HAS_ELSEWHERE = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has one loopback address")
 Address = tuple[str, int]
 
 
@@ -174,7 +174,7 @@ def test_a_room_that_is_heard_on_two_ways_is_one_row(ports: range) -> None:
             expect_rooms(found, str(number))
 
 
-@HAS_ELSEWHERE
+@needs_addresses
 @pytest.mark.usefixtures("quick")
 def test_a_room_that_answers_from_two_of_this_computers_own_addresses_is_one_row(
     ports: range, monkeypatch: pytest.MonkeyPatch
@@ -312,7 +312,7 @@ def test_a_title_is_shown_clean_and_not_too_long(ports: range, found: net.Events
             expect_rooms(found, shown)
 
 
-@HAS_ELSEWHERE
+@needs_addresses
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("newcomer", [LOOPBACK, "127.0.0.3"])
 def test_a_full_list_loses_the_newest_of_the_address_with_the_most_rooms(
@@ -336,7 +336,7 @@ def test_a_full_list_loses_the_newest_of_the_address_with_the_most_rooms(
         expect_rooms(found, "0", "Room", "1", "2", "Late")
 
 
-@HAS_ELSEWHERE
+@needs_addresses
 @pytest.mark.usefixtures("quick")
 def test_in_a_full_list_of_rooms_at_as_many_addresses_the_older_ones_stay(
     ports: range, monkeypatch: pytest.MonkeyPatch
@@ -462,9 +462,11 @@ def test_an_answer_that_cannot_be_sent_does_not_disturb_the_others(
         assert asker.ask(ports[0])["title"] == "Room"
 
 
-@contextlib.contextmanager
-def no_datagrams(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The system gives nobody a new UDP socket, as when all files are open that it allows."""
+@pytest.mark.usefixtures("quick")
+def test_rooms_are_found_again_after_a_time_in_which_the_system_gives_no_socket(
+    ports: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses each new UDP socket, as when too many files are open."""
 
     def refuse(family: int = -1, kind: int = -1, proto: int = -1, fileno: int | None = None) -> socket.socket:
         if kind == socket.SOCK_DGRAM:
@@ -472,36 +474,16 @@ def no_datagrams(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return real(family, kind, proto, fileno)
 
     real = socket.socket
-    with monkeypatch.context() as patch:
-        patch.setattr(socket, "socket", refuse)
-        yield
-
-
-def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
-    """Grows by one with each call of this function of net's."""
-    calls: list[None] = []
-    real = getattr(net, name)
-
-    def counted(*arguments: object) -> object:
-        calls.append(None)
-        return real(*arguments)
-
-    monkeypatch.setattr(net, name, counted)
-    return calls
-
-
-@pytest.mark.usefixtures("quick")
-def test_rooms_are_found_again_after_a_time_in_which_the_system_gives_no_socket(
-    ports: range, monkeypatch: pytest.MonkeyPatch
-) -> None:
     ways = [NO_WAY]
     monkeypatch.setattr(net, "ways_out", lambda _own_addresses: [*ways])
-    looks = count_calls(monkeypatch, "local_addresses")  # of the room and of the finder
+    looks = Mock(wraps=net.local_addresses)  # of the room and of the finder
+    monkeypatch.setattr(net, "local_addresses", looks)
     with net.run_server("Room", port=ports[0]), finding() as found:
-        with no_datagrams(monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", refuse)
             ways[:] = [ONE_WAY]
-            seen = len(looks)
-            until(lambda: len(looks) > seen + 6, "both try in vain")
+            seen = looks.call_count
+            until(lambda: looks.call_count > seen + 6, "both try in vain")
         expect_rooms(found, "Room")
 
 
@@ -511,12 +493,12 @@ def test_rooms_are_found_again_after_a_time_in_which_the_system_gives_no_socket(
 @pytest.mark.usefixtures("quick")
 def test_the_host_is_told_the_addresses_when_they_change(ports: range, monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = ["10.0.0.1", "10.0.0.2"]
-    monkeypatch.setattr(net, "local_addresses", lambda: [*addresses])
-    looks = count_calls(monkeypatch, "local_addresses")
+    looks = Mock(side_effect=lambda: [*addresses])
+    monkeypatch.setattr(net, "local_addresses", looks)
     events: net.Events = queue.Queue()
     with net.run_server("Room", port=ports[0], events=events):
         assert events.get(timeout=LIMIT) == net.Reachable(("10.0.0.1", "10.0.0.2"), findable=True)
-        until(lambda: len(looks) >= 5, "it looks again")
+        until(lambda: looks.call_count >= 5, "it looks again")
         assert drain(events) == []
         addresses[:] = []
         assert events.get(timeout=LIMIT) == net.Reachable((), findable=True)

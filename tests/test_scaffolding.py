@@ -6,14 +6,13 @@ import contextlib
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import helpers, mutate
+from tests import mutate
 from tests.conftest import DESCRIPTORS, TOP
-from tests.helpers import Proxy, Wire, until
+from tests.helpers import FakeRoom, Proxy, Wire, until
 
 # Waiting ----------------------------------------------------------------------
 
@@ -27,69 +26,39 @@ def test_a_wait_that_fails_says_what_it_waited_for() -> None:
 # The proxy and the client of plain bytes --------------------------------------
 
 
-class Pair:
-    """A client, and the socket behind the proxy that it is connected to."""
-
-    def __init__(self, listener: socket.socket, proxy: Proxy) -> None:
-        self.client = Wire(proxy.port)
-        self.room, _ = listener.accept()
-        self.room.settimeout(helpers.LIMIT)
-
-    def close(self) -> None:
-        self.client.close()
-        self.room.close()
-
-
 @pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server((helpers.LOOPBACK, 0)) as listener:
-        listener.settimeout(helpers.LIMIT)
-        yield listener
+def proxy(stack: contextlib.ExitStack, fake: FakeRoom) -> Proxy:
+    return stack.enter_context(Proxy(fake.port))
 
 
-@pytest.fixture
-def proxy(listener: socket.socket) -> Iterator[Proxy]:
-    with Proxy(helpers.port_of(listener)) as proxy:
-        yield proxy
+def test_the_proxy_passes_and_records_both_ways_up_to_the_last_words(proxy: Proxy, fake: FakeRoom) -> None:
+    with Wire(proxy.port) as client:
+        room = fake.accepts()
+        client.send_bytes(b"to the room")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert room.receive_to_the_end() == b"to the room"
+        room.send_bytes(b"from the room")
+        room.close()
+        assert client.receive_to_the_end() == b"from the room"
+        assert (bytes(proxy.to_room), bytes(proxy.from_room)) == (b"to the room", b"from the room")
+        until(lambda: proxy.connections == 0, "the proxy forgets the connection")
 
 
-@pytest.fixture
-def pair(listener: socket.socket, proxy: Proxy) -> Iterator[Pair]:
-    with contextlib.closing(Pair(listener, proxy)) as pair:
-        yield pair
-
-
-def receive_exactly(sock: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size and (data := sock.recv(size - len(received))):
-        received += data
-    return received
-
-
-def test_the_proxy_passes_and_records_both_ways_up_to_the_last_words(proxy: Proxy, pair: Pair) -> None:
-    pair.client.send_bytes(b"to the room")
-    pair.client.socket.shutdown(socket.SHUT_WR)
-    assert receive_exactly(pair.room, 100) == b"to the room"
-    pair.room.sendall(b"from the room")
-    pair.room.close()
-    assert pair.client.receive_bytes(100) == b"from the room"
-    assert (bytes(proxy.to_room), bytes(proxy.from_room)) == (b"to the room", b"from the room")
-    until(lambda: proxy.connections == 0, "the proxy forgets the connection")
-
-
-def test_silence_holds_everything_back_until_it_speaks_or_drops_it(proxy: Proxy, pair: Pair) -> None:
-    proxy.silence()
-    pair.client.send_bytes(b"held")
-    # The proxy answers a second wish only after a whole turn in which it could have passed these on.
-    proxy.silence()
-    assert not proxy.to_room
-    proxy.speak()
-    assert receive_exactly(pair.room, 4) == b"held"
-    proxy.silence()
-    pair.client.send_bytes(b"lost")
-    proxy.speak(drop=True)
-    with pytest.raises(ConnectionError):
-        pair.room.recv(1)
+def test_silence_holds_everything_back_until_it_speaks_or_drops_it(proxy: Proxy, fake: FakeRoom) -> None:
+    with Wire(proxy.port) as client:
+        room = fake.accepts()
+        proxy.silence()
+        client.send_bytes(b"held")
+        # The proxy answers a second wish only after a whole turn in which it could have passed these on.
+        proxy.silence()
+        assert not proxy.to_room
+        proxy.speak()
+        assert room.receive_bytes(4) == b"held"
+        proxy.silence()
+        client.send_bytes(b"lost")
+        proxy.speak(drop=True)
+        with pytest.raises(ConnectionError):
+            room.receive_line()
 
 
 # The guards -------------------------------------------------------------------

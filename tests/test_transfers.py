@@ -22,14 +22,13 @@ import net
 from tests import helpers
 from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, FakeRoom, Guest, Message, Proxy, drain, message, messages_in, needs_tls, until
-from tests.test_files import DATA, HALF, replace_the_rooms_disk, sent
+from tests.test_files import DATA, HALF, Sizes, replace_the_rooms_disk, sent
 
 LARGE = secrets.token_bytes(4 * 2**20)  # nothing in it comes twice
 SOME = 500_000  # bytes of it, after which a network may stall
 ATTEMPTS = net.TRANSFER_ATTEMPTS  # as they are, before the tests allow more
 PASSWORD = "qw36-q2gw-xmfz"
 End = net.Uploaded | net.Saved | net.Failed
-Sizes = Callable[[], list[int]]
 T = TypeVar("T")
 
 
@@ -76,14 +75,6 @@ class Person(helpers.Person):
         while not (seen and isinstance(seen[-1], net.Said) and seen[-1].text == text):
             seen.append(self.events.get(timeout=LIMIT))
         return seen[:-1]
-
-    def hears_up_to_the_end(self) -> list[net.Progress]:
-        """The progress of the one transfer that there is."""
-        told: list[net.Progress] = []
-        while not isinstance(event := self.events.get(timeout=LIMIT), (net.Uploaded, net.Saved)):
-            if isinstance(event, net.Progress):
-                told.append(event)
-        return told
 
 
 LATER = message("weather", temperature=21)  # of a later version: it is ignored
@@ -132,10 +123,6 @@ class Host:
         assert guest.receive() == sent(data)
         guest.send(LATER)
         return guest
-
-    def stores_next_upload(self) -> None:
-        self.expects_whole_upload().send(STORED)
-        self.person.ends(net.Uploaded)
 
     def sends_next_download(self, data: bytes = DATA) -> None:
         guest, download = self.expects("download")
@@ -285,7 +272,10 @@ def test_progress_is_told_from_nothing_to_all(ann: Person, bob: Person, film: Pa
     ann.client.share(str(film))
     bob.client.save(bob.expects(net.Shared), str(saved / "film.mp4"))
     for person, is_upload in ((ann, True), (bob, False)):
-        told = person.hears_up_to_the_end()
+        told: list[net.Progress] = []
+        while not isinstance(event := person.events.get(timeout=LIMIT), End):
+            if isinstance(event, net.Progress):
+                told.append(event)
         assert {(each.transfer, each.filename, each.is_upload) for each in told} == {(1, "film.mp4", is_upload)}
         assert [each.is_waiting for each in told] == [True] + [False] * (len(told) - 1)
         done = [each.done for each in told]
@@ -542,7 +532,8 @@ def test_a_room_that_is_too_busy_is_asked_again_when_it_says_and_that_is_no_atte
     guest, _ = host.expects("upload")
     begin = time.monotonic()
     guest.refuses("limit", seconds=1)
-    host.stores_next_upload()
+    host.expects_whole_upload().send(STORED)
+    host.person.ends(net.Uploaded)
     assert time.monotonic() - begin > 0.8
 
 

@@ -343,12 +343,6 @@ def test_a_clean_name_is_short_visible_and_not_changed_again(raw: str) -> None:
 
 # Over a real socket --------------------------------------------------------------------------------------------------
 
-
-@pytest.fixture
-def room(open_room: OpenRoom) -> net.Server:
-    return open_room()
-
-
 HELLO = b'{"type":"hello","protocol":2,"tls":false}'
 
 
@@ -374,13 +368,10 @@ def next_lines(wire: Wire, count: int) -> list[bytes]:
     """The next lines, except pings. All times are 1732.5."""
     lines: list[bytes] = []
     while len(lines) < count:
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = wire.receive_bytes(1)
-            assert byte, f"the connection ended after {[*lines, line]}"
-            line += byte
-        if line != b'{"type":"ping"}\n':
-            lines.append(re.sub(rb'"time":[0-9.]+', b'"time":1732.5', line).rstrip())
+        line = wire.receive_line()
+        assert line is not None, f"the connection ended after {lines}"
+        if line != b'{"type":"ping"}':
+            lines.append(re.sub(rb'"time":[0-9.]+', b'"time":1732.5', line))
     return lines
 
 
