@@ -22,25 +22,13 @@ import pytest
 
 import chat_gui
 import net
-from tests.conftest import TOP
 from tests.helpers import LIMIT, LOOPBACK, Display, skip_or_fail
-from tests.test_start import pointer_away, xdotool
+from tests.test_start import pointer_away, run_python, xdotool
 
 if TYPE_CHECKING:  # a Python without tkinter cannot read it, and runs all the tests that need no window
     from tests.windows import Person
 
 LINUX = sys.platform == "linux"
-
-
-def run_python(code: str, *arguments: object, **changes: str) -> str:
-    """Runs the code in a Python of its own, here in the project; returns what it prints."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = {**os.environ, **changes}
-    done = subprocess.run(
-        command, cwd=TOP, env=environment, capture_output=True, encoding="utf-8", timeout=3 * LIMIT, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 # Other keyboard layouts ----------------------------------------------------------------------------------------------
@@ -49,28 +37,22 @@ KEYS = {"a": 38, "f": 41, "v": 55, "x": 53, "y": 29, "z": 52}  # X11's numbers o
 
 
 @pytest.fixture
-def set_layout(display: Display) -> Iterator[Callable[[str], None]]:
-    """Changes the layout of the tests' own screen."""
+def russian_layout(display: Display) -> Iterator[None]:
+    """The tests' own screen has a Russian keyboard."""
     if display.file is None:
         pytest.skip("the layout of a real keyboard is not changed")
     if shutil.which("setxkbmap") is None:
         pytest.skip("this test needs setxkbmap (on Debian and Ubuntu: apt install x11-xkb-utils)")
     if shutil.which("xdotool") is None:
         skip_or_fail("this test needs xdotool (on Debian and Ubuntu: apt install xdotool)")
-
-    def set_one(layout: str) -> None:
-        subprocess.run(["setxkbmap", layout], check=True, timeout=LIMIT)
-
     with pointer_away():
-        yield set_one
-        set_one("us")
+        subprocess.run(["setxkbmap", "ru"], check=True, timeout=LIMIT)
+        yield
+        subprocess.run(["setxkbmap", "us"], check=True, timeout=LIMIT)
 
 
-@pytest.mark.parametrize("layout", ["ru", "il"])
-def test_real_keys_of_another_layout_edit_and_find(
-    set_layout: Callable[[str], None], host: Person, layout: str
-) -> None:
-    set_layout(layout)
+@pytest.mark.usefixtures("russian_layout")
+def test_real_keys_of_another_layout_edit_and_find(host: Person) -> None:
     host.focus_composer()
     box = host.box
     box.insert("1.0", "text")
@@ -97,7 +79,7 @@ CYRILLIC_C, TURKISH_X, DVORAK_Z = "Cyrillic_es", "odiaeresis", "semicolon"
         *(("linux", CYRILLIC_C, 54, "c"), ("linux", "U10D0", KEYS["a"], "a"), ("linux", "c", 31, "")),
         *(("linux", TURKISH_X, KEYS["x"], ""), ("linux", DVORAK_Z, KEYS["z"], ""), ("linux", "dead_acute", 54, "")),
         *(("win32", CYRILLIC_C, ord("C"), "c"), ("win32", "??", ord("V"), "v"), ("win32", "Left", 0x25, "")),
-        ("darwin", CYRILLIC_C, 54, ""),
+        *(("linux", "hebrew_shin", KEYS["a"], "a"), ("darwin", CYRILLIC_C, 54, "")),
     ],
 )
 def test_the_place_of_a_key_counts_only_where_the_layout_has_no_latin_letters(
@@ -164,7 +146,7 @@ print(sys.getfilesystemencoding(), ascii(shared.filename), ascii(answers.get()[1
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the names of files in Unicode, always")
 def test_without_a_locale_files_with_umlauts_are_shared_and_saved_and_so_is_the_chat(tmp_path: Path) -> None:
     (tmp_path / "\u00dcbung \u4f60.txt").write_bytes(b"to do")
-    printed = run_python(SHARE_AND_SAVE, tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    printed = run_python(SHARE_AND_SAVE, tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").stdout
     assert printed.split(" ", 1)[1] == r"'\xdcbung \u4f60.txt' ''" + "\n"
     names = {"\u00dcbung \u4f60.txt", "L\u00f6sung.txt", "Gespr\u00e4ch.txt"}
     assert set(os.listdir(os.fsencode(tmp_path))) == {name.encode() for name in names}
@@ -178,7 +160,7 @@ def test_without_a_locale_the_dialogs_read_the_names_of_files_right(tmp_path: Pa
     (tmp_path / "\u00dcbung.txt").touch()
     code = "import sys, tkinter, chat_gui; app = chat_gui.App(tkinter.Tk()); "
     code += "print(ascii(app.root.tk.call('glob', '-directory', sys.argv[1], '-tails', '*'))); app.close()"
-    assert r"\xdcbung.txt" in run_python(code, tmp_path, LC_ALL="C")
+    assert r"\xdcbung.txt" in run_python(code, tmp_path, LC_ALL="C").stdout
 
 
 # No console (pythonw) ------------------------------------------------------------------------------------------------
@@ -310,4 +292,4 @@ def test_on_windows_the_limits_fit_what_the_system_can_do() -> None:
     """There, select takes 512 sockets."""
     code = "import sys, importlib, net; sys.platform = 'win32'; importlib.reload(net); "
     code += "print(net.MAX_PEOPLE + net.SPARE_CONNECTIONS <= 450, net.TICK <= 0.25, net.WAKES)"
-    assert run_python(code) == "True True False\n"
+    assert run_python(code).stdout == "True True False\n"

@@ -18,15 +18,18 @@ from tests.helpers import LIMIT, Wire, skip_or_fail, until
 from tests.test_finding import own_ports
 
 LINUX = sys.platform.startswith("linux")
+MAIN = "import chat_gui, sys; sys.exit(chat_gui.main())"
 
 
-def run_without_screen(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs the program to its end; `before` is Python that runs first."""
-    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    command = [sys.executable, "-c", f"import sys; {before}\nimport chat_gui; sys.exit(chat_gui.main())", *arguments]
-    return subprocess.run(
-        command, cwd=TOP, env=environment, capture_output=True, text=True, timeout=3 * LIMIT, check=False
+def run_python(code: str, *arguments: object, status: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Runs the code in a Python of its own, here in the project; it must end with this status."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, **changes}
+    done = subprocess.run(
+        command, cwd=TOP, env=environment, capture_output=True, encoding="utf-8", timeout=3 * LIMIT, check=False
     )
+    assert done.returncode == status, done.stderr
+    return done
 
 
 @contextmanager
@@ -49,30 +52,17 @@ def port() -> Iterator[int]:
         yield ports[0]
 
 
-def wait_for_room(port: int) -> None:
-    def is_open() -> bool:
-        try:
-            Wire(port).close()
-        except OSError:
-            return False
-        return True
-
-    until(is_open, f"a room is open on port {port}")
-
-
 def test_help_needs_no_screen_and_no_tkinter() -> None:
-    done = run_without_screen("--help", before="sys.modules['tkinter'] = None")
-    assert done.returncode == 0
+    printed = run_python(f"import sys; sys.modules['tkinter'] = None; {MAIN}", "--help", DISPLAY="").stdout
     for word in ("--host", "--join ADDRESS[:PORT]", "--name", "--port", "--password"):
-        assert word in done.stdout
+        assert word in printed
 
 
 @pytest.mark.skipif(not LINUX, reason="elsewhere there is always a screen")
 def test_without_a_screen_one_line_says_so() -> None:
-    done = run_without_screen()
-    assert done.returncode == 1
-    assert "no screen" in done.stderr
-    assert done.stderr.count("\n") == 1
+    told = run_python(MAIN, status=1, DISPLAY="").stderr
+    assert "no screen" in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(("system", "hint"), [("freebsd", "python3-tk"), ("win32", "tcl/tk")])
@@ -127,7 +117,8 @@ def test_a_teacher_and_a_pupil_need_only_a_keyboard_and_ctrl_c_closes_the_room(p
         (teacher,) = windows("Mr Lee's room")  # the pupil's will have the same title
         with Wire(port) as watcher, running("--join", f"127.0.0.1:{port}", "--name", "Ann"):
             watcher.join("Watcher")
-            hear_of(watcher, "Ann")
+            while watcher.receive_until("joined")["name"] != "Ann":
+                pass  # a latecomer also gets what happened before
             xdotool("windowfocus", "--sync", teacher, "type", "good morning")
             xdotool("key", "Return")
             said = watcher.receive_until("said")
@@ -152,12 +143,6 @@ def pointer_away() -> Iterator[None]:
         yield
     finally:
         xdotool("mousemove", x, y)
-
-
-def hear_of(wire: Wire, name: str) -> None:
-    """Waits until this person is in. Latecomers also get what happened before."""
-    while wire.receive_until("joined")["name"] != name:
-        pass
 
 
 def windows(title: str) -> list[str]:

@@ -6,7 +6,6 @@ import errno
 import os
 import queue
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -169,11 +168,9 @@ def test_every_part_of_what_is_drawn_leads_back_to_what_was_written(text: str, f
 
 # Saving -----------------------------------------------------------------------
 
-Answers = queue.SimpleQueue[tuple[str, str]]
-
 
 def save(path: Path, text: str) -> tuple[str, str]:
-    answers: Answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     chat_gui.save_text(os.fspath(path), text, answers)
     return answers.get(timeout=LIMIT)
 
@@ -189,30 +186,22 @@ def test_the_text_is_saved_and_half_of_a_surrogate_pair_costs_one_character(targ
     assert os.listdir(target.parent) == [target.name]
 
 
-def fails_with(error: OSError) -> Callable[..., None]:
+@pytest.mark.parametrize(
+    ("step", "error", "told"),
+    [
+        ("fsync", PermissionError(errno.EACCES, "Permission denied"), Words.save_failed["permission"]),
+        ("replace", OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
+    ],
+)
+def test_the_old_file_stays_until_the_new_one_is_whole(
+    target: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: OSError, told: str
+) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    return fail
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_the_old_file_stays_until_the_new_one_is_whole(
-    target: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
     target.write_text("old")
     with monkeypatch.context() as patch:
-        patch.setattr(os, step, fails_with(OSError(errno.ENOSPC, "No space left on device")))
-        assert save(target, "new") == (str(target), "No space left on device.")
+        patch.setattr(os, step, fail)
+        assert save(target, "new") == (str(target), told)
     assert target.read_text() == "old"
     assert os.listdir(target.parent) == [target.name]
-
-
-def test_a_permission_error_is_reported_with_both_possible_reasons(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Windows reports a file that another program has open in the same way."""
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fails_with(PermissionError(errno.EACCES, "Permission denied")))
-        assert save(target, "new") == (str(target), Words.save_failed["permission"])
-    assert os.listdir(target.parent) == []

@@ -16,7 +16,7 @@ import pytest
 import chat_gui
 import net
 from tests.helpers import Proxy, until
-from tests.windows import Open, Person, everybody_sees, feed, port, said, shared
+from tests.windows import Open, Person, answer, everybody_sees, feed, port, said, shared
 
 Words = chat_gui.Words
 MEGABYTE = 1_000_000
@@ -108,11 +108,13 @@ def test_several_files_are_chosen_at_once_and_choosing_nothing_does_nothing(
     assert "saved" not in host.log()
 
 
-def test_the_files_of_before_come_first_and_are_nothing_new(host: Person) -> None:
-    lesson = host.welcome(room="another", files=1, history=1)
-    feed(host, lesson, shared(3, "worksheet.txt"), said(900, "what was said last"), net.Joined(901, 0.0, 9, "Late"))
+def test_a_newcomer_sees_the_files_and_what_was_said_before_but_not_who_came_and_went(host: Person) -> None:
+    before = net.Joined(899, 0.0, 8, "Early"), said(900, "what was said last"), net.Left(901, 0.0, 8, "Early", "left")
+    feed(host, host.welcome(room="another", files=1, history=3), shared(3, "worksheet.txt"), *before)
+    feed(host, net.Joined(902, 0.0, 9, "Late"))
     assert host.said() == ["shared worksheet.txt (5 bytes)   Save", "what was said last"]
-    assert host.log().count("joined") == 1
+    assert "Early" not in host.everything()
+    assert "Late joined" in host.log()
 
 
 # The dialogs ------------------------------------------------------------------
@@ -123,12 +125,7 @@ def test_the_chooser_starts_in_downloads_with_a_harmless_name(
 ) -> None:
     """Tk 8.6 on X11 would look for the home of somebody called "$plan.docx"."""
     asked: list[dict[str, str]] = []
-
-    def ask(**options: str) -> str:
-        asked.append(options)
-        return ""
-
-    monkeypatch.setattr(filedialog, "asksaveasfilename", ask)
+    monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: asked.append(options)))
     (tmp_path / "Downloads").mkdir()
     monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(tmp_path))
     for number, filename in enumerate(("../../\u202egnp.exe", "~$plan.docx"), 3):

@@ -92,7 +92,7 @@ class Person:
 
     def right_click(self, widget: tk.Misc, x: int, y: int) -> None:
         """Opens a menu; the fixture `unposted` keeps it from waiting for a real mouse."""
-        self._press_button(2 if sys.platform == "darwin" else 3, widget, x, y)
+        self.press_mouse_button(2 if sys.platform == "darwin" else 3, widget, x, y)
 
     def click_row(self, table: ttk.Treeview, row: str, times: int = 1) -> None:
         """One click, or with `times=2` a double click."""
@@ -103,9 +103,9 @@ class Person:
 
     def rest(self, widget: tk.Misc) -> None:
         """After this, the next click is no part of a double click, however soon it comes."""
-        self._press_button(3 if sys.platform == "darwin" else 2, widget, 0, 0)  # the middle one means nothing here
+        self.press_mouse_button(3 if sys.platform == "darwin" else 2, widget, 0, 0)  # the middle one means nothing here
 
-    def _press_button(self, button: int, widget: tk.Misc, x: int, y: int) -> None:
+    def press_mouse_button(self, button: int, widget: tk.Misc, x: int, y: int) -> None:
         widget.event_generate(f"<ButtonPress-{button}>", x=x, y=y)
         widget.event_generate(f"<ButtonRelease-{button}>", x=x, y=y)
         self.root.update()

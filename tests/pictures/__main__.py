@@ -17,7 +17,7 @@ from pathlib import Path
 import chat_gui
 import net
 from tests.helpers import Display, own_screen, stay_at_home
-from tests.windows import Person
+from tests.windows import Person, feed
 
 HERE = Path(__file__).parent
 SIZE, PROJECTOR = "900x560+20+20", "1920x1080+20+20"
@@ -56,21 +56,13 @@ def open_window(name: str) -> Person:
     return person
 
 
-def put(person: Person, *events: net.Event) -> None:
-    assert person.app.session is not None
-    for event in events:
-        person.app.session.events.put(event)
-    person.wait(person.app.session.events.empty, "all is taken")
-    person.settle(0.2)
-
-
 def fill(person: Person, *more: net.Event, **changes: object) -> None:
     """The same lesson in every picture, at the same time of day."""
     lesson = (
         net.Said(100 + number, MORNING + 40 * number, who, name, number, text)
         for number, (who, name, text) in enumerate(LESSON)
     )
-    put(person, person.welcome(**{"people": PEOPLE, **changes}), *lesson, *more)
+    feed(person, person.welcome(**{"people": PEOPLE, **changes}), *lesson, *more)
 
 
 def first_page() -> Iterator[Picture]:
@@ -153,7 +145,7 @@ def pupil_pages() -> Iterator[Picture]:
     fill(person, mentioned, deleted, *rejected, net.Paused(112, MORNING + 296, True))
     yield "pupil-paused", person
     sending = (net.Sending(7, "I write on, and it goes out when the cable is back"), net.Sending(8, "two:\n    lines"))
-    put(person, net.Paused(113, MORNING + 297, False), *sending, net.Lost(net.Trouble.GONE, 2.0))
+    feed(person, net.Paused(113, MORNING + 297, False), *sending, net.Lost(net.Trouble.GONE, 2.0))
     yield "lost", person
     person.close()
     person = open_window("Ann")
@@ -183,16 +175,10 @@ def hide_pointer(widget: tk.Misc) -> None:
 
 
 def take(display: Display, person: Person, name: str) -> None:
-    hide_pointer(person.root)
-    person.settle(0.2)
-    path = HERE / f"{name}.png"
-    save(display, person.root, path)
-    print(path)
-
-
-def save(display: Display, root: tk.Tk, path: Path) -> None:
     """Write what the window shows to a PNG file."""
-    root.update()
+    root = person.root
+    hide_pointer(root)
+    person.settle(0.2)
     root.winfo_pointerxy()  # a question to the X server, which answers after it has drawn what was sent before
     assert display.file is not None
     rows = list(rows_of_screen(display.file.read_bytes()))
@@ -200,10 +186,12 @@ def save(display: Display, root: tk.Tk, path: Path) -> None:
     # Before each row PNG expects the number of the filter that it was packed with: 0, none.
     pixels = b"".join(b"\0" + row[3 * x : 3 * (x + width)] for row in rows[y : y + height])
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits for each of red, green and blue
+    path = HERE / f"{name}.png"
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")):
             file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    print(path)
 
 
 def rows_of_screen(data: bytes) -> Iterator[bytes]:
