@@ -6,7 +6,7 @@
 
 The file from top to bottom:
 
-    limits         every number, with its unit and its reason
+    limits         the numbers that matter, with their units and reasons
     text           how other people's text is drawn; links, addresses, folders
     transcript     Message and Transcript: the messages, numbered, deleted, saved and copied; does not use tkinter
     looks          fonts, colours, styles, keys; the differences between systems
@@ -147,8 +147,8 @@ def drawable(text: str) -> str:
 def drawn_parts(text: str) -> list[str]:
     """Returns, for each character of the text, what is drawn for it: itself, a harmless replacement, or "".
 
-    Piles of combining marks would cover other lines; many different emoji take X11 seconds to draw; very long lines
-    take Tk seconds to lay out.
+    Piles of combining marks would cover other lines. X11 needs seconds to draw many different emoji, and Tk needs
+    seconds to lay out very long lines.
     """
     parts = []
     column = marks = emoji = run = 0
@@ -2571,7 +2571,7 @@ class ChatPage:
         is_asked = self.question.frame.winfo_ismapped() and not self.layout.people_open  # a second try means yes
         if not self.is_host or self._others() < 1 or self.stage is Stage.OVER or is_asked:
             return True
-        self.frame.winfo_toplevel().deiconify()  # it may be minimized and closed from the taskbar
+        self.frame.winfo_toplevel().deiconify()  # the taskbar can close a minimized window; the question must show
         self.layout.uncover()
         self.question.ask(self._close_question(), Words.close_yes, Words.close_no, self._app.leave_room)
         return False
@@ -3358,7 +3358,7 @@ class Words:
     address_help = "Choose a room above, or type the address that the host's window shows, for example 192.168.1.20"
     join_password = "Password, if the room has one"
     password_missing = "This room has a password. Please type it and press Enter."
-    password_now = "This room now has a password. Leave it, and join it again."
+    password_now = "This room now has a password. Leave the room, and join it again."
     join_button = "Join"
     back = "Back"
     address_missing = "Please choose a room, or type the address that the host's window shows."
@@ -3372,7 +3372,7 @@ class Words:
     join_at = "Others join at"
     no_address = "(no network at the moment)"
     more_addresses = "{number} more"
-    also_at = "If that does not work, try: {addresses}"
+    also_at = "If others can't join at the address above, they can try: {addresses}"
     nobody_yet = (
         "Nobody else is here yet. Ask the others to start this program, click 'Join a room', and choose '{room}' or "
         "type {address}. If Windows asks whether Python may use the network, click Allow."
@@ -3454,7 +3454,7 @@ class Words:
     copy_password = "Copy it"
     copy_address = "Copy address"
     guessed = "Someone at {address} entered a wrong password {number:,} times and must wait now."
-    guessed_everywhere = "Wrong passwords were entered {number:,} times, from several computers."
+    guessed_everywhere = "In all, wrong passwords were entered {number:,} times."
     room_failed = "This computer had to close the room. Please open it again."
     leave = "Leave"
     people = "People ({number:,})"
@@ -3521,7 +3521,7 @@ class Words:
     file_failed: ClassVar = {
         **_silenced,
         "size": "It is larger than {limit}, the most that this room accepts.",
-        "space": "There is no space left for it on the host's computer.",
+        "space": "The room has no space left for it.",
         "hash": "It was damaged on the way. Please try again.",
         "busy": "You are already saving it.",
         "broken": "The connection was lost too many times. Please try again.",
@@ -3530,7 +3530,6 @@ class Words:
         "removed": "The host removed you from the room.",
         "changed": "It was changed while it was being sent. Please try again.",
         "disk_full": "The disk is full.",
-        "reopened": "The room was closed and opened again. Please try again.",
         "over": over,
         "bad": "The room sent something unexpected.",
         "failed": "Something went wrong in this program.",
@@ -3540,11 +3539,13 @@ class Words:
         "folder": "A folder cannot be shared, only files.",
         "permission": "You are not allowed to read it, or another program has it open.",
         "unknown": "You are no longer in the room.",
+        "reopened": "The room was closed and opened again. Please try again.",
     }
     save_failed: ClassVar = {
         "missing": "The folder is no longer there.",
         "folder": "There is a folder with this name.",
         "permission": "You are not allowed to write there, or another program has the file open.",
+        "reopened": "The room was closed and opened again, and no longer has it.",
     }
     too_long = ("1 character over the limit", "{number:,} characters over the limit")
     too_many_lines = ("1 line over the limit", "{number:,} lines over the limit")
@@ -3555,7 +3556,7 @@ class Words:
     cannot_join: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Check the spelling, or type the "
         "numbers that the host's window shows.",
-        net.Trouble.NO_NETWORK: "This computer can't reach {address}. Is it connected to the network?",
+        net.Trouble.NO_NETWORK: "This computer can't reach {address}. Is this computer connected to the network?",
         net.Trouble.NO_ROUTE: "The computer at {address} can't be reached. Either the address is wrong, or it is "
         "switched off, or this Wi-Fi keeps computers apart.",
         net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
@@ -3592,7 +3593,7 @@ class Words:
     )
     firewall = (
         "The room at {address} is there, but a firewall on the host's computer keeps others out. If that computer "
-        "runs Windows:\n"
+        "runs Windows, ask the host to do this there:\n"
         "1. Open Windows Security, then Firewall & network protection.\n"
         "2. Click Allow an app through firewall.\n"
         "3. Tick Python, for private and for public networks.\n"

@@ -73,8 +73,8 @@ Version 2:
     UDP            find        protocol                        to everyone on the network
                    room        protocol room title port people password        the answer, to the sender of `find`
 
-After the welcome come `files` lines `shared` (files that are older than the history that follows, still available,
-and new to this person), then `history` events, then whatever happens.
+After the welcome come as many lines `shared` as its `files` says (files that are older than the history that follows,
+still available, and new to this person), then as many events as its `history` says, then whatever happens.
 
 Exactly once: a new `say` is answered by `said` or `rejected`, in order, and both raise `last_id`. The client keeps a
 line until it is answered (`Outbox`); the room drops every id that is not above `last_id` (`Room.say`). If the answer
@@ -197,7 +197,7 @@ CROWD = 40  # people; in a full room, the newest from an address with more is re
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then per second
 GUESSES_WHERE_KNOWN = 5.0, 1.0  # the same, while someone from that address is in the room
 PROOFS = 5  # proofs that a client sends without getting one back; each lets an impostor test one password
-PROOF_WAIT = 60.0  # s between two proofs after those
+PROOF_WAIT = 60.0  # s between two proofs, once PROOFS of them had no answer
 TELL_GUESSES = 20  # the host is warned once, after this many wrong passwords from all addresses together
 SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, newcomers from there inherit that
 TRANSFERS_PER_PERSON = 8  # files that one person may transfer at once
@@ -348,7 +348,7 @@ class Leave:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The person has joined. `files` lines `shared` follow, then `history` events; `missed` ones are no longer kept."""
+    """The person has joined. Then come `files` old files and `history` events; `missed` events are no longer kept."""
 
     room: RoomId
     title: Title
@@ -788,7 +788,7 @@ def _integer(most: int) -> FieldReader:
 
 
 def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader:
-    """Returns a reader of strings with at most `most` characters and `lines` lines that match the pattern."""
+    """Returns a reader of strings that match the pattern and have at most `most` characters and `lines` lines."""
     allowed = re.compile(pattern) if pattern else None
 
     def read(value: object) -> str:
@@ -1233,8 +1233,7 @@ class HandshakeError(Exception):
 class Tls:
     """Encrypts and decrypts bytes in memory with TLS, without a socket.
 
-    OpenSSL allows only one call at a time for one connection, but a reader, a sender and a close may be three threads.
-    One lock guards all calls; no thread waits for the network while it holds the lock. Any thread.
+    OpenSSL allows only one call at a time for one connection, but its reader and its sender are two threads. One lock guards all calls; no thread waits for the network while it holds the lock. Any thread.
     """
 
     def __init__(self, key: Callable[[], bytes], is_room: bool) -> None:
@@ -1992,7 +1991,7 @@ class Room:
         self._controls = Controls((), ())  # as the host was last told
         self._people: dict[str, Person] = {}  # token -> person; of those who left, the earliest come first
         self._taken: set[str] = set()  # the casefolded names of the people who are present
-        self._has_bans = False  # anyone is muted or removed; if not (usually), joining needs no search
+        self._has_bans = False  # whether anyone is muted or removed; if not (usually), joining needs no search
         self._files: dict[int, tuple[Shared, bytes]] = {}  # number -> event, encoded event; of available files
         self._numbers = itertools.count(HOST + 1)
 
@@ -2138,7 +2137,7 @@ class Room:
         return self._host_skeleton != "" and self._host_skeleton in map(skeleton, (name, bare, with_letters))
 
     def _welcome(self, person: Person, join: Join, feed: Feed) -> None:
-        """Opens the feed at its cursor, and tells it the welcome and the available files from before the cursor."""
+        """Computes where the person continues, opens the feed there, and queues the welcome and the earlier files."""
         after = join.after if join.room == self.id and join.after < self.history.next else 0
         cursor = max(after + 1, self.history.promised())
         files = [line for number, (_, line) in self._files.items() if after < number < cursor]
@@ -2635,7 +2634,7 @@ class Admission:
         self._guesses = guesses
 
     def may_connect(self, address: str) -> bool:
-        """Returns True if the limit of this address allows a connection, or else the limit that all addresses share."""
+        """Counts a connection. Returns True if this address's own limit or, failing that, the shared one allows it."""
         return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
 
     def check_newcomer(self, address: str, *, counts: bool) -> None:
@@ -3247,7 +3246,7 @@ class VisitEnded(Exception):
 
 
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
-    """Decodes a line. Raises ProtocolError; if the room refuses for now, ConnectionLost; if for good, VisitEnded."""
+    """Decodes a line. Raises ProtocolError, ConnectionLost (the room refuses for now), VisitEnded (for good)."""
     message = decode(line, types)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
@@ -3368,7 +3367,7 @@ class Dialer:
         """
         with self._lock:
             wait = self._next_proof_at - time.monotonic()
-            if self._proofs >= PROOFS and wait > 0:  # this client sent one less than PROOF_WAIT s ago
+            if self._proofs >= PROOFS and wait > 0:  # the last proof was sent less than PROOF_WAIT s ago
                 raise ConnectionLost(Trouble.UNPROVEN, wait)
             self._proofs += 1
             self._next_proof_at = time.monotonic() + PROOF_WAIT
@@ -3505,7 +3504,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
         # Reader thread only:
         self._failures = 1  # in a row; starts at 1, so that a failed first attempt is not repeated at once
-        self._free_try_at = 0.0  # monotonic s; at most one break every 5 s is followed by an attempt at once
+        self._free_try_at = 0.0  # monotonic s; after a break from then on, the first attempt comes at once
         self._welcome: Welcome | None = None  # the newest
         self._last = 0  # number of the newest event received; after a break, the room continues after it
         self._history_after = 0  # number of the last event before the history
@@ -3700,7 +3699,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._wait_for_window(connection)
         lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
         if time.monotonic() >= self._free_try_at:
-            self._failures = 0  # this room did not drop us at once, so the next break may end at once
+            self._failures = 0  # the room did not drop us at once, so the next break may be followed by an attempt at once
         for line in lines:
             self._take_message(read_reply(line, FROM_ROOM), welcome)
         self._keep_time(connection)
@@ -3895,7 +3894,7 @@ class Transfers:
 
 
 class Transfer:
-    """Transfers one file in a worker thread, and continues on a new connection after each break."""
+    """Transfers one file in a worker thread. After a break, a download continues and an upload starts again."""
 
     is_upload: ClassVar[bool]
 

@@ -4,7 +4,7 @@ Each attack here worked on the first edition, or on this one before it was tried
 nothing, and honest people must get in. Some attacks are elsewhere: a list full of forged rooms in test_finding.py;
 muted people with new names, names like the host's, bans that hit neighbours, and worksheets for latecomers in
 test_rules.py; uploads that only say how large they are, and transfers that take all connections, in test_files.py;
-lines of too many brackets, and messages of a hostile room that break a limit, in test_wire.py and test_client.py.
+other messages that break a limit in test_wire.py.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tests.helpers import (
     needs_tls,
     port_of,
     until,
+    welcome,
 )
 from tests.strangers import Stranger, line, stop_the_limits, visit
 
@@ -72,6 +73,11 @@ def enter(stack: contextlib.ExitStack) -> Enter:
         return visit(stack, port, name, password, **settings)
 
     return start
+
+
+def said(number: int, text: str, **different: Any) -> Message:
+    fields = {"number": number, "time": 0, "who": 3, "name": "Bob", "id": number, "text": text}
+    return message("said", **{**fields, **different})
 
 
 # Forged answers ---------------------------------------------------------------
@@ -116,6 +122,39 @@ def test_a_token_that_a_fake_room_learns_is_a_strangers_in_the_real_room(
 # A hostile room ---------------------------------------------------------------
 
 
+def events_up_to_loss(events: net.Events) -> list[Any]:
+    """All events up to the first `Lost`, which comes last."""
+    seen: list[net.Event] = []
+    while not seen or not isinstance(seen[-1], net.Lost):
+        seen.append(events.get(timeout=LIMIT))
+    return seen
+
+
+BREAKS_A_LIMIT: dict[str, list[Message]] = {
+    "80,000 lines": [welcome(), said(1, "\n" * 80_000)],
+    "80,000 Chinese characters": [welcome(), said(1, "\u6c49" * 80_000)],
+    "long names": [welcome(people=[[number, "x" * 499] for number in range(167)])],
+    "last_id 2**53": [welcome(last_id=2**53)],
+    "history 2**53": [welcome(history=2**53)],
+}
+
+
+@pytest.mark.parametrize("breaks", BREAKS_A_LIMIT)
+def test_a_room_that_breaks_a_limit_is_not_a_chat_room_and_the_window_never_sees_the_message(
+    enter: Enter, fake: FakeRoom, breaks: str
+) -> None:
+    ann = enter(fake.port)
+    guest = fake.accepts()
+    guest.says_hello()
+    with contextlib.suppress(ConnectionError):  # the client need not read to the end
+        for each in BREAKS_A_LIMIT[breaks]:
+            guest.send(each)
+    seen = events_up_to_loss(ann.events)
+    assert seen[-1].reason is net.Trouble.NOT_A_ROOM
+    assert not [each for each in seen if isinstance(each, net.Said)]
+    assert all(len(str(each)) < 1_000 for each in seen)
+
+
 def test_a_room_that_more_and_more_people_join_is_not_a_chat_room(enter: Enter, fake: FakeRoom) -> None:
     ann = enter(fake.port)
     joined = [line("joined", number=number, time=0, who=number + 2, name="X") for number in range(1, 3_001)]
@@ -123,9 +162,7 @@ def test_a_room_that_more_and_more_people_join_is_not_a_chat_room(enter: Enter, 
     guest.lets_in()
     with contextlib.suppress(ConnectionError):
         guest.send_bytes(b"".join(joined))
-    seen: list[Any] = [ann.events.get(timeout=LIMIT)]
-    while not isinstance(seen[-1], net.Lost):
-        seen.append(ann.events.get(timeout=LIMIT))
+    seen = events_up_to_loss(ann.events)
     assert seen[-1].reason is net.Trouble.NOT_A_ROOM
     assert sum(isinstance(each, net.Joined) for each in seen) <= net.ROOM_PEOPLE
 
@@ -442,3 +479,21 @@ def test_without_memory_for_another_reader_those_who_are_in_go_on(
     ann.say(1, "Hello")
     ann.receive_until("said")
     assert come(room).join("Bob")
+
+
+# Lines ------------------------------------------------------------------------
+
+
+def test_a_room_survives_brackets_too_deep_for_a_small_stack(open_room: OpenRoom, come: Come) -> None:
+    size = threading.stack_size(256 * 1024)
+    try:
+        room = open_room()
+        eve, ann = come(room), come(room)
+    finally:
+        threading.stack_size(size)
+    eve.join("Eve")
+    ann.join("Ann")
+    eve.send_bytes(b'{"type":"ping","x":' + b"[" * 30_000 + b"]" * 30_000 + b"}\n")
+    assert eve.receive_until("refused")["code"] == "bad"
+    ann.say(1, "Hello")
+    assert ann.receive_until("said")
