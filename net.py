@@ -1401,7 +1401,7 @@ END_OF_FEED = b""  # takes the place of a line and means that nothing more will 
 
 
 class Feed:
-    """Holds what one connection has yet to receive: a cursor into the history, and private lines. It uses no socket.
+    """Holds what is still to be sent over a connection: a cursor into the history and private lines. It uses no socket.
 
     The lock of the Server or Client that owns the feed guards it.
     """
@@ -1409,25 +1409,25 @@ class Feed:
     def __init__(self) -> None:
         self.life = Life.JOINING
         self.cursor = 0  # the number of the next event that the connection gets
-        # Each line has a number: it is sent once `cursor` has reached that number.
+        # Pairs (number, line): a line may be sent once `cursor` has reached its number.
         self.private_lines: collections.deque[tuple[int, bytes]] = collections.deque()
 
     def open(self, cursor: int) -> None:
-        """Marks the connection as joined; it gets the events from number `cursor` on."""
+        """Marks the connection as joined. It will get the events that start with number `cursor`."""
         self.life = Life.OPEN
         self.cursor = cursor
 
     def tell(self, line: bytes, after: int = 0) -> None:
-        """Queues a line for this connection alone, to be sent after all events below `after`, if the feed is open."""
+        """If the feed is open, queues a line for this connection only, to be sent after all events below `after`."""
         if self.life is not Life.OPEN:
             return
         if len(self.private_lines) < MAX_PRIVATE_LINES:
             self.private_lines.append((after, line))
-        else:  # it sends but does not receive; `last_id` tells its client later which lines were answered
+        else:  # the client sends but does not receive; when it reconnects, `last_id` says which lines were answered
             self.close()
 
     def end(self, after: int, last_words: Message | None) -> None:
-        """Ends an open feed: it gets the events below `after`, then the last words, and then nothing more."""
+        """Ends an open feed: it still gets the events below number `after`, then any last words, then nothing more."""
         if self.life is Life.OPEN:
             self.private_lines = collections.deque(line for line in self.private_lines if line[0] <= after)
             if last_words is not None:
@@ -1441,7 +1441,7 @@ class Feed:
         self.life = Life.CLOSED
 
     def pop_private_lines(self) -> bytes | None:
-        """Returns the private lines that may be sent now, joined; None if there are none; END_OF_FEED at the end."""
+        """Removes and returns the private lines due now, joined. None: no line is due; END_OF_FEED: the feed ends."""
         lines: list[bytes] = []
         while self.private_lines and self.private_lines[0][0] <= self.cursor:
             if self.private_lines[0][1] == END_OF_FEED:
@@ -1453,7 +1453,7 @@ class Feed:
         return b"".join(lines) if lines else None
 
 
-# For waiting on one socket. Unlike epoll, poll needs no descriptor; unlike select, it accepts descriptors above 1,023.
+# Waits for one socket. Unlike epoll, poll needs no descriptor of its own; unlike select, it accepts those above 1,023.
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
@@ -1462,8 +1462,10 @@ class Connection:
 
     A connection that carries a file, or has not joined yet, belongs to its reader thread alone. A joined one has two
     threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other,
-    except in `linger`. The sender closes the socket if the reader releases the connection; otherwise the reader does.
-    Any other thread may only `abort` it. After `start_tls` everything that is sent is encrypted.
+    except in `linger`. If the reader releases the connection, the sender closes the socket; otherwise the reader closes
+    it. Any other thread may only `abort` it. After `start_tls`, everything that is sent is encrypted.
+
+    Methods raise ConnectionLost if the connection ends or takes too long, and ProtocolError if a line is too long.
     """
 
     def __init__(self, sock: socket.socket, receive_size: int) -> None:
@@ -1476,7 +1478,7 @@ class Connection:
         self.feed = Feed()
         # Reader thread only:
         self.received = 0  # bytes from the network, before decryption
-        self.overhead = 0.0  # bytes of `received` that TLS added, beyond USUAL_OVERHEAD
+        self.overhead = 0.0  # bytes that TLS added beyond its usual share of `received`; negative if it added less
         self._receive_size = receive_size
         self._lines = LineReader(MAX_LINE_UNJOINED)
         self._readable = _OneSocketSelector()
@@ -1487,9 +1489,9 @@ class Connection:
         self._unsent = b""
         # Any thread:
         self._tls: Tls | None = None  # set before the connection joins, and never changed again
-        self._all_written = threading.Event()  # set after the last words, or when writing has become impossible
+        self._all_written = threading.Event()  # set once the last words are written or writing has become impossible
         self._sent_at = time.monotonic()
-        self._open_lock = threading.Lock()  # `abort` must not use a closed descriptor: it may belong to another socket
+        self._open_lock = threading.Lock()  # keeps `abort` from using a closed descriptor that a new socket may have
 
     # Reader thread: receiving.
 
@@ -1498,7 +1500,7 @@ class Connection:
         self._lines.longest = longest_line
 
     def next_lines(self, wait: float) -> list[bytes]:
-        """Returns the lines that one receive within `wait` s brings, if any. Raises ProtocolError, ConnectionLost."""
+        """Returns all complete lines; receives at most once, within `wait` s. Raises ProtocolError, ConnectionLost."""
         line = self._lines.next()
         if line is None and (data := self._receive_plain(wait, self._receive_size)):
             self._lines.feed(data)
@@ -1508,7 +1510,7 @@ class Connection:
             lines.append(line)
             try:
                 line = self._lines.next()
-            except ProtocolError:  # a line is too long; return those before it first
+            except ProtocolError:  # the next line is too long; first return those before it
                 break
         if lines:
             self._heard_at = time.monotonic()
@@ -1539,9 +1541,9 @@ class Connection:
         return data[:most]
 
     def _receive_thrifty(self, deadline: Deadline, most: int) -> bytes | memoryview:
-        """Receives where no limit per person applies: files, and lines before joining. Raises ConnectionLost."""
+        """Receives where no limit per person applies: in file transfers, and before joining. Raises ConnectionLost."""
         data = self._receive_plain(deadline.left(), most)
-        if self.overhead > MAX_OVERHEAD:  # endless TLS key updates, or records with a single byte each
+        if self.overhead > MAX_OVERHEAD:  # the other side sends endless TLS key updates, or records of one byte
             raise ConnectionLost
         return data
 
@@ -1562,7 +1564,7 @@ class Connection:
                 if not self._readable.select(max(0.0, wait)):
                     return b""
                 data = self._recv(most)
-        except BlockingIOError:  # a socket that was reported as readable may still have nothing
+        except BlockingIOError:  # a socket that was reported as readable may still have nothing to read
             return b""
         except OSError as error:
             raise ConnectionLost from error
@@ -1577,7 +1579,7 @@ class Connection:
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
     def check_open(self) -> None:
-        """Raises ConnectionLost if the other side has closed the connection, or `abort` has."""
+        """Raises ConnectionLost if the other side has closed the connection, or if `abort` was called."""
         try:
             is_closed = self.socket.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:  # open, and nothing has arrived
@@ -1588,7 +1590,7 @@ class Connection:
             raise ConnectionLost
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """Does the TLS handshake; `step` calls `Tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
+        """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
         received: bytes | memoryview = self._lines.take_all()  # bytes after the hello line belong to TLS
         try:
             for pieces in itertools.count():
@@ -1618,7 +1620,7 @@ class Connection:
         return True
 
     def did_not_read(self, seconds: float) -> None:
-        """Keeps a time in which the reader deliberately did not receive from counting as silence."""
+        """Does not count the last `seconds` as silence, because the reader deliberately did not receive during them."""
         self._heard_at += seconds
 
     # Reader thread: a file, or a connection that has not joined.
@@ -1626,13 +1628,13 @@ class Connection:
     def keep_buffer_small(self) -> None:
         """Makes the send buffer small before a file is sent, so that almost all bytes counted as sent have arrived.
 
-        This is not slower than the buffer of megabytes that a system may use otherwise: see tests/bench/files.py.
+        A small buffer is not slower than the megabytes that a system may use by default: see tests/bench/files.py.
         """
-        with contextlib.suppress(OSError):  # macOS raises it if the other side is gone; `send` will, too
+        with contextlib.suppress(OSError):  # macOS raises it if the other side is gone; the next `send` raises it, too
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PIECE)
 
     def send_unjoined(self, message: Message) -> None:
-        """Writes a message without the sender. Raises ConnectionLost, if only after LAST_WORDS s without progress."""
+        """Writes a message without the Sender. Raises ConnectionLost, also after LAST_WORDS s without progress."""
         self.send_bytes(encode(message), Deadline(LAST_WORDS))
 
     def send_bytes(self, data: bytes | memoryview, deadline: Deadline) -> None:
@@ -1657,7 +1659,7 @@ class Connection:
             raise ConnectionLost from error
 
     def close_unjoined(self, message: Message | None) -> None:
-        """Sends last words, if any, on a connection that has not joined; then lingers. Raises ConnectionLost."""
+        """Sends a last message, if any, on a connection that has not joined, and lingers. Raises ConnectionLost."""
         if message is not None:
             self.send_unjoined(message)
         self.write(END_OF_FEED)
@@ -1713,19 +1715,19 @@ class Connection:
     # Any thread.
 
     def abort(self) -> None:
-        """Shuts the socket down at once, which wakes the reader (on Windows it notices within TICK s)."""
+        """Shuts the socket down at once, which wakes the reader (on Windows, the reader notices it within TICK s)."""
         with self._open_lock, contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Closes the socket. Only its last user calls this: the sender after a release, otherwise the reader."""
+        """Closes the socket. The last thread to use it calls this: the sender after a release, otherwise the reader."""
         with self._open_lock:
             self._readable.close()
             self.socket.close()
 
 
 class WakeUp:
-    """A selector that any thread can wake: `set` sends a byte through a socketpair, which seldom holds two."""
+    """A selector that any thread can wake: `set` sends a byte through a socketpair, unless one is already there."""
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()  # only for the waiting thread
@@ -1751,7 +1753,7 @@ class WakeUp:
             self._sender.send(b"!")
 
     def clear(self) -> None:
-        """Removes the byte. The waiting thread calls this before it looks for work."""
+        """Removes what `set` sent. The waiting thread calls this before it looks for work."""
         with contextlib.suppress(BlockingIOError):
             self.receiver.recv(64)
         # This must come last: in the other order, `recv` could remove the byte of a new `set` while the flag stays
@@ -1759,7 +1761,7 @@ class WakeUp:
         self._is_set = False
 
     def close(self) -> None:
-        """Closes everything. The waiting thread calls this at its end."""
+        """Closes the selector and both sockets. The waiting thread calls this when it ends."""
         with self._open_lock:
             self.selector.close()
             self.receiver.close()
@@ -1769,7 +1771,7 @@ class WakeUp:
 def _start_thread(
     run: Callable[[], None], name: str, undo: Callable[[], None] = lambda: None, is_daemon: bool = False
 ) -> threading.Thread:
-    """Starts and returns a thread. If the system has no thread left, calls `undo` and raises OSError."""
+    """Starts and returns a thread. If the system cannot start another one, calls `undo` and raises OSError."""
     thread = threading.Thread(target=run, name=name, daemon=is_daemon)
     try:
         thread.start()
@@ -1781,18 +1783,18 @@ def _start_thread(
 
 # ------------------------------------------------------------------------------------------------------------- sender
 
-Writes = list[tuple[Connection, bytes]]  # one piece at most for each connection; END_OF_FEED ends the writing
+Writes = list[tuple[Connection, bytes]]  # at most one piece for each connection; END_OF_FEED ends the writing
 
 
 class Sender:
     """The one thread that writes to joined connections, and closes them at the end. It never waits for any of them.
 
-    next_writes   called on that thread; returns the pieces to write now
-    on_failure    called on that thread after an unexpected error; then the sender tries to continue, so that last
-                  words can still be written. After a second error it writes nothing more
+    next_writes   called on the sender's thread; returns the pieces to write now
+    on_failure    called on the sender's thread after an unexpected error; then the sender tries to continue, so that
+                  it can still write last words. After a second error, it writes nothing more
 
-    If a socket's buffer is full, the selector watches it until it can take more; meanwhile it costs no time. The
-    constructor raises OSError if the system has no descriptor or thread left.
+    If a socket's buffer is full, the selector watches the socket until it can take more. Meanwhile the sender spends no
+    time on it. The constructor raises OSError if the system has no descriptor or thread left.
     """
 
     def __init__(self, name: str, next_writes: Callable[[], Writes], on_failure: Callable[[], None]) -> None:
@@ -1804,7 +1806,7 @@ class Sender:
         self._thread = _start_thread(self._run, name, self._wake_up.close)
 
     def wake(self) -> None:
-        """Makes the sender check for something to write. Any thread."""
+        """Makes the sender check for something to write. Any thread may call this."""
         self._wake_up.set()
 
     def release(self, connection: Connection) -> None:
@@ -1813,7 +1815,7 @@ class Sender:
         self.wake()
 
     def stop(self) -> None:
-        """Stops the sender after all connections are released; returns when they are closed. Any other thread."""
+        """Stops the sender; returns when all connections are closed. Another thread calls it after the last release."""
         self._stopping = True
         self.wake()
         self._thread.join()
@@ -1849,8 +1851,8 @@ class Sender:
     def _write(self) -> bool:
         """Writes the next pieces; returns True if there were any.
 
-        After short pieces the sender rests for as long as they took, so that the next pieces contain more lines:
-        Nagle's idea (RFC 896) for a whole room. Otherwise, if 900 people join at once, it would tell all about each.
+        After short pieces, the sender rests for as long as writing them took, so that the next pieces contain more
+        lines. This is Nagle's idea (RFC 896) for a whole room: 900 people who join at once cause far fewer writes.
         """
         start = time.perf_counter()
         writes = self._next_writes()
@@ -1865,7 +1867,7 @@ class Sender:
         while not self._released.empty():
             connection = self._released.get()
             if connection.has_unsent:
-                with contextlib.suppress(KeyError):  # after a failure it may not be registered
+                with contextlib.suppress(KeyError):  # after a failure, the socket may not be registered
                     self._wake_up.selector.unregister(connection.socket)
             connection.close()
 
@@ -1909,7 +1911,7 @@ class History:
         return max(self.oldest, self.next - self._most_promised)
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
-        """Returns the events from `start` to below `end`, joined, as many as fit a piece; and the number after them."""
+        """Joins as many events of range(start, end) as fit into a piece; returns them and the next event's number."""
         lines = [self._lines[start]]
         size = len(lines[0])
         for number in range(start + 1, end):
@@ -1923,9 +1925,9 @@ class History:
 
 @dataclass(eq=False)
 class Ban:
-    """One use of Mute or Remove. All people whom one use has muted share it, so that unmuting one unmutes them all."""
+    """One use of Mute or Remove. People who inherit a ban share the object: unmuting one of them unmutes them all."""
 
-    address: str | None  # new people from this address inherit the ban; None: nobody does
+    address: str | None  # new people from this address inherit the ban; None: nobody inherits it
 
 
 @dataclass(eq=False)
@@ -1936,8 +1938,8 @@ class Person:
     token: str = dataclasses.field(repr=False)
     name: str
     address: str  # of the newest connection; LOOPBACK if it came from this computer
-    present: bool = False  # in the list of people, even for BACK_WITHIN s after a connection is lost
-    feed: Feed | None = None  # of the one connection whose messages count
+    present: bool = False  # in the list of people, where a lost person stays for BACK_WITHIN s
+    feed: Feed | None = None  # of the one connection whose messages count; None: they have no connection
     visits: int = 0  # how many times the person has joined
     last_id: int = 0  # the highest id of a `say` that the room has answered
     muted: Ban | None = None
@@ -1983,16 +1985,16 @@ class Room:
         self.max_file = max_file
         self.history = History(history)
         self._limit = limit
-        self.events: Events = queue.Queue() if events is None else events  # what only the host is told
+        self.events: Events = queue.Queue() if events is None else events  # events for the host only
         self._now = now  # seconds since 1970
         self._clock = clock  # monotonic seconds
         self._host_skeleton = skeleton(self.host_name)
         self._paused = False
-        self._controls = Controls((), ())  # as the host was last told
-        self._people: dict[str, Person] = {}  # token -> person; of those who left, the earliest come first
+        self._controls = Controls((), ())  # what the host was last told
+        self._people: dict[str, Person] = {}  # token -> person; people who left come in the order in which they left
         self._taken: set[str] = set()  # the casefolded names of the people who are present
         self._has_bans = False  # whether anyone is muted or removed; if not (usually), joining needs no search
-        self._files: dict[int, tuple[Shared, bytes]] = {}  # number -> event, encoded event; of available files
+        self._files: dict[int, tuple[Shared, bytes]] = {}  # event number -> (event, encoded event) of an available file
         self._numbers = itertools.count(HOST + 1)
 
     # What everyone gets.
@@ -2007,7 +2009,7 @@ class Room:
         feed.end(self.history.next, last_words)
 
     def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
-        """Returns what this feed gets next, and advances its cursor. END_OF_FEED: its end; None: nothing for now.
+        """Returns what this feed gets next, and advances its cursor. END_OF_FEED: the feed ends; None: nothing for now.
 
         All calls of one round share `pieces`, so that a piece is joined only once for all feeds with the same cursor.
         """
@@ -2051,7 +2053,7 @@ class Room:
         return sum(person.present for person in self._people.values())
 
     def join(self, join: Join, address: str, feed: Feed) -> Person:
-        """Gives the feed to its person, adds them to the list if necessary, welcomes them. Raises ProtocolError."""
+        """Adds a person to the list if necessary; welcomes them on this feed. Raises ProtocolError to refuse them."""
         person = self._people.get(join.token)
         if person is None:
             person = self._new_person(join.token, address)
@@ -2077,7 +2079,7 @@ class Room:
         return person
 
     def _ban_at(self, address: str, ban_of: Callable[[Person], Ban | None]) -> Ban | None:
-        """Returns the ban that new people at this address inherit while its people are in, and SPREAD_TIME s longer."""
+        """Returns the ban of this address, if a person who has it is present or left within the last SPREAD_TIME s."""
         if self._has_bans:
             for person in self._people.values():
                 ban = ban_of(person)
@@ -2103,20 +2105,20 @@ class Room:
         self._people_changed()
 
     def _make_place(self, address: str) -> None:
-        """In a full room, sends away the newest person of the most crowded address, or raises ProtocolError."""
+        """If the room is full, sends away the newest person of a crowded address, or raises ProtocolError."""
         others = [person for person in self._people.values() if person.present and person.who != HOST]
         if len(others) < min(self._limit, ROOM_PEOPLE - 1):  # ROOM_PEOPLE includes the host
             return
         crowds = collections.Counter(person.address for person in others)
         crowded, people = crowds.most_common(1)[0]
-        if address in crowds or people <= CROWD:  # only a person from a new address gets such a place
+        if address in crowds or people <= CROWD:  # only someone from a new address may replace one of a crowd
             raise ProtocolError(f"The room is full: {len(others):,} people are in.", "full")
         newest = max((p for p in others if p.address == crowded), key=lambda p: p.who)
         self._send_away(newest, "lost", Refused("full", "The room is full.", int(BACK_WITHIN)))
 
     def _free_name(self, person: Person, name: str) -> str:
         """Returns the name, with a number if it is taken. Raises ProtocolError if it is empty or like the host's."""
-        if person.muted is not None:  # muted people must not send messages by way of their names
+        if person.muted is not None:  # muted people must not use their names to send messages
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
@@ -2125,7 +2127,7 @@ class Room:
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
-                    if self._is_hosts(free):  # cut to make space for the number, it looks like the host's name: give up
+                    if self._is_hosts(free):  # shortened for the number, the name looks like the host's: give up
                         break
                     return free
         raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
@@ -2137,7 +2139,7 @@ class Room:
         return self._host_skeleton != "" and self._host_skeleton in map(skeleton, (name, bare, with_letters))
 
     def _welcome(self, person: Person, join: Join, feed: Feed) -> None:
-        """Computes where the person continues, opens the feed there, and queues the welcome and the earlier files."""
+        """Finds where in the history to continue, opens the feed there, and queues the welcome and earlier files."""
         after = join.after if join.room == self.id and join.after < self.history.next else 0
         cursor = max(after + 1, self.history.promised())
         files = [line for number, (_, line) in self._files.items() if after < number < cursor]
@@ -2161,21 +2163,21 @@ class Room:
         feed.tell(encode(welcome) + b"".join(files))
 
     def lose(self, person: Person, feed: Feed) -> bool:
-        """Notes that this feed's connection is gone. Returns True if its person has no other, and so may come back."""
+        """Notes that this feed's connection is gone. Returns True if the person has no other and may come back."""
         if person.feed is not feed:  # they left, or have joined again on another connection
             return False
         person.feed = None
         return True
 
     def leave(self, person: Person, feed: Feed) -> None:
-        """Takes a person who leaves on purpose from the list, and ends the feed."""
+        """Ends the feed of a person who leaves on purpose, and takes them off the list."""
         if person.feed is feed:
             person.feed = None
             self._take_from_list(person, "left")
             self.end(feed, None)
 
     def give_up(self, person: Person) -> None:
-        """Takes a lost person who did not come back in time from the list."""
+        """Takes a lost person off the list, because they did not come back in time."""
         self._take_from_list(person, "lost")
 
     def _send_away(self, person: Person, reason: str, last_words: Message) -> None:
@@ -2186,7 +2188,7 @@ class Room:
             self._take_from_list(person, reason)
 
     def _take_from_list(self, person: Person, reason: str) -> None:
-        """Takes a person from the list, and tells everyone. The room still remembers them, as the last who left."""
+        """Takes a person off the list, and tells everyone. The room remembers them, as the last person who left."""
         person.present = False
         self._taken.discard(person.name.casefold())
         person.left_at = self._clock()
@@ -2197,8 +2199,8 @@ class Room:
     # What people do.
 
     def say(self, person: Person, feed: Feed, number: int, text: str, problem: tuple[str, str] | None) -> None:
-        """Broadcasts or rejects a cleaned text, for which `text_problem` returned `problem`, unless the id is old."""
-        if person.feed is not feed or number <= person.last_id:  # answered already: so each line counts exactly once
+        """Broadcasts or rejects a cleaned text; ignores an old id. `text_problem` returned `problem` for this text."""
+        if person.feed is not feed or number <= person.last_id:  # from an old connection, or already answered
             return
         person.last_id = number
         problem = self._silenced(person) or problem
@@ -2249,7 +2251,7 @@ class Room:
         self._people_changed()
 
     def remove(self, who: int, on: bool) -> list[str]:
-        """Removes a person or lets them return; returns the ids of files to delete. Raises ValueError like `mute`."""
+        """Removes a person or lets them back in; returns the ids of files to delete. Raises ValueError like `mute`."""
         person = self._find(who)
         files: list[Shared] = []
         self._has_bans = True
@@ -2272,7 +2274,7 @@ class Room:
         raise ValueError(f"expected the number of somebody other than the host, not {who}")
 
     def _spreads_to(self, person: Person, is_equal: Callable[[Person], bool]) -> str | None:
-        """Returns the address if `is_equal` is true of everyone else who is present from there, otherwise None."""
+        """Returns the person's address if `is_equal` is true of all others present from this address, else None."""
         neighbours = (p for p in self._people.values() if p.present and p.address == person.address and p is not person)
         return person.address if all(map(is_equal, neighbours)) else None
 
@@ -2283,7 +2285,7 @@ class Room:
             self.broadcast(Paused(self.history.next, self._time(), on))
 
     def delete(self, number: int) -> str | None:
-        """Deletes a message or file for everyone; returns the id of an available file. Raises ValueError for others."""
+        """Deletes a message or file for everyone; returns the file's id or None. Raises ValueError for other events."""
         if not 0 < number < self.history.next:
             raise ValueError(f"there is no event {number}")
         line = self.history.get(number)
@@ -2317,7 +2319,7 @@ class Room:
             self.events.put(controls)
 
     def _time(self) -> float:
-        """Returns seconds since 1970, within the limits of the wire: the clocks of some computers are before 1970."""
+        """Returns seconds since 1970, within the limits of the wire: some computers' clocks show a year before 1970."""
         return min(max(0, int(self._now() * 1000)) / 1000, float(MAX_TIME))
 
 
@@ -2335,17 +2337,17 @@ class StoredFile:
         if shutil.disk_usage(tempfile.gettempdir()).free < 2 * self.size:
             raise ProtocolError(_DISK_FAILS, "space")
         self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - stays open while it is stored
-        self._lock = threading.Lock()  # held for one seek and read, or one write: several threads read
+        self._lock = threading.Lock()  # held for one seek and read, or for one write, because several threads read
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Appends a piece. Raises OSError, and ProtocolError if the file was deleted to make space for others."""
+        """Appends a piece. Raises OSError if the disk fails, ProtocolError if the file was deleted to make space."""
         with self._lock:
             if self._disk.closed:
                 raise ProtocolError(_NO_SPACE, "space")
             _write_all(self._disk, piece)
 
     def send(self, connection: Connection, offset: int) -> None:
-        """Sends the bytes from `offset` on to the person who downloads. Raises ProtocolError, ConnectionLost."""
+        """Sends the file from byte `offset` on. Raises ConnectionLost, or ProtocolError if `offset` is too large."""
         if offset > self.size:
             raise ProtocolError(f"The file has {self.size} bytes, not {offset}.")
         connection.keep_buffer_small()
@@ -2370,10 +2372,10 @@ class StoredFile:
 
 
 class Files:
-    """Keeps the files of a room, and limits how much space they take. Any thread."""
+    """Keeps the files of a room, and limits how much space they take. Any thread may use it."""
 
     def __init__(self, max_file: int, max_store: int, max_files: int, per_address: bool = True) -> None:
-        """max_files: limited by the system's descriptors; per_address: also limit the files of each address."""
+        """max_files: each file needs a descriptor; per_address: whether the files of each address are limited, too."""
         self._max_file = max_file
         self._max_store = max_store
         self._max_files = max_files
@@ -2381,10 +2383,10 @@ class Files:
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._files: list[StoredFile] = []  # the newest comes last
-        self._ids: dict[str, StoredFile | None] = {}  # up to STORED_IDS; None: deleted
+        self._ids: dict[str, StoredFile | None] = {}  # file id -> file, or None if deleted; up to STORED_IDS
 
     def is_stored(self, file_id: str) -> bool:
-        """Returns True if a file with this id was stored before, even if it was deleted since."""
+        """Returns True if a file with this id was stored before, even if it has been deleted since."""
         with self._lock:
             return file_id in self._ids
 
@@ -2396,7 +2398,7 @@ class Files:
         try:
             with self._lock:
                 for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
-                    self._files.remove(older)  # its connection broke, and its reader will notice that
+                    self._files.remove(older)  # an earlier attempt that broke; its reader will notice that
                 self._check_limits(owner, upload.size)
                 self._files.append(file)
         except ProtocolError:
@@ -2421,14 +2423,14 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Returns True if `more` bytes exceed the store or the part open to this owner. The caller holds _lock."""
+        """Returns True if `more` bytes would exceed the store or this owner's share. The caller holds _lock."""
         of_host = sum(file.received for file in self._files if file.owner == HOST)
         of_others = sum(file.received for file in self._files) - of_host
         is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
         return of_host + of_others + more > self._max_store or (owner != HOST and is_over_others)
 
     def receive(self, connection: Connection, file: StoredFile) -> str:
-        """Receives an upload, and `sent`; returns the SHA-256. Raises ProtocolError, ConnectionLost, OSError."""
+        """Receives and stores an upload; returns its SHA-256. Raises ProtocolError, ConnectionLost, OSError (disk)."""
         deadline = Deadline(SILENCE)
         digest = hashlib.sha256()
         for piece in receive_bytes(connection, file.size, digest, deadline):
@@ -2439,7 +2441,7 @@ class Files:
         return digest.hexdigest()
 
     def write(self, file: StoredFile, piece: bytes | memoryview) -> None:
-        """Stores a piece; if the store is full, drops the newest unfinished upload. Raises ProtocolError, OSError."""
+        """Stores a piece; if the store is full, drops the newest unfinished uploads. Raises ProtocolError, OSError."""
         refused: list[StoredFile] = []
         with self._lock:
             while file in self._files and self._is_full_for(file.owner, len(piece)):
@@ -2450,12 +2452,12 @@ class Files:
             file.received += len(piece)
         for each in refused:
             each.delete()
-        if not is_kept:
+        if not is_kept:  # dropped now, or earlier in favour of another upload
             raise ProtocolError(_NO_SPACE, "space")
         file.write(piece)
 
     def finish(self, file: StoredFile, file_id: str) -> bool:
-        """Stores a complete file; returns False if another upload of its id was faster. Raises ProtocolError."""
+        """Marks a file as whole; returns False if its id is already stored. Raises ProtocolError if it was dropped."""
         with self._lock:
             if file_id in self._ids:
                 return False
@@ -2501,7 +2503,7 @@ class Files:
 class Units:
     """Limits how much each person and each address may do: the room reads more slowly from people over a limit.
 
-    Only reader threads use it; a wait blocks only the reader that calls.
+    Only reader threads use it; a wait blocks only the calling thread.
     """
 
     def __init__(self, rate: float, closing: threading.Event, keep_time: Callable[[Connection], None]) -> None:
@@ -2520,8 +2522,8 @@ class Units:
     ) -> Iterator[list[Message]]:
         """Yields the received messages when the limits allow: all at once, or one by one for a person over a limit.
 
-        A message costs one unit, and so does each KiB that was received beyond one for each message, even if it carries
-        no message (such as TLS key updates).
+        A message costs one unit, which includes one KiB. Each further KiB received costs another unit, even if it
+        carries no message (a TLS key update, for example).
         """
         extra = max(0.0, received / UNIT_BYTES - len(messages))
         units = extra + len(messages)
@@ -2537,9 +2539,9 @@ class Units:
             yield [message]
 
     def take_one(self, connection: Connection, person: Person) -> None:
-        """Takes a unit for a return or transfer. Raises ConnectionLost, or ProtocolError if the wait exceeds TICK s.
+        """Takes a unit for a transfer or for coming back. Raises ProtocolError if the wait would exceed TICK s.
 
-        Otherwise one token could block a reader with each connection that it opens, and put its address into debt.
+        Longer waits would let a person block a reader with each of many connections, and put their address into debt.
         """
         wait = max(self._of_person.wait(person.who), self._of_address.wait(person.address))
         if wait > TICK:
@@ -2558,16 +2560,16 @@ class Units:
 
 
 class Guesses:
-    """Limits the wrong passwords from each address, and lets one thread at a time check a proof. Any thread."""
+    """Limits wrong passwords from each address; lets one thread at a time check a proof. Any thread may use it."""
 
     def __init__(self, is_known: Callable[[str], bool], closing: threading.Event, events: Events) -> None:
-        """is_known: returns True if somebody from an address is in the room, and so knows the password."""
+        """is_known: returns True if somebody from the given address is in the room, and so knows the password."""
         self._is_known = is_known
         self._closing = closing
         self._events = events
         self._strangers = RateLimit(*GUESSES)
         self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
-        self._queues: dict[str, threading.Lock] = {}  # address -> held by its one thread that waits for _lock
+        self._queues: dict[str, threading.Lock] = {}  # address -> lock that lets only one of its threads wait for _lock
         self._lock = threading.Lock()  # held while a proof is checked, so that the next check sees the result
         self._wrong: collections.Counter[str] = collections.Counter()  # address -> wrong passwords; guarded by _lock
 
@@ -2576,7 +2578,7 @@ class Guesses:
         return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
 
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """Calls `tls.handshake_step`, and counts a wrong proof as a guess. Raises HandshakeError, ConnectionLost."""
+        """Calls `tls.handshake_step`; counts a wrong password. Raises HandshakeError, ConnectionLost (over a limit)."""
         with self.computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
@@ -2605,7 +2607,7 @@ class Guesses:
 
     def _count(self, address: str) -> None:
         """Counts a wrong password, and tells the host if there are many. The caller holds _lock."""
-        self._strangers.try_take(address)  # `try_take` creates no debt here, even if `_neighbours` allows more guesses
+        self._strangers.try_take(address)  # `take` would create a debt while `_neighbours` allows more guesses
         self._neighbours.try_take(address)
         self._wrong[address] += 1
         if self.wait(address) > 0:
@@ -2615,7 +2617,7 @@ class Guesses:
 
 
 class Admission:
-    """Handles new connections up to the first message: limits per address, hello lines, TLS. Any thread.
+    """Handles new connections up to the first message: limits per address, hello lines, TLS. Any thread may use it.
 
     password        None: an open room
     is_unlimited    True: only wrong passwords are limited
@@ -2638,13 +2640,13 @@ class Admission:
         return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
 
     def check_newcomer(self, address: str, *, counts: bool) -> None:
-        """Raises ProtocolError if too many new people came from this address; otherwise `counts` counts one more."""
+        """Raises ProtocolError if too many new people came from this address; else, if `counts`, counts one more."""
         wait = self._newcomers.try_take(address) if counts else self._newcomers.wait(address)
         if wait > 0:
             raise _wait_error("Too many new people came from this address", wait)
 
     def uncount_newcomer(self, address: str) -> None:
-        """Undoes the count that a hello in a room with a password made, because this person is not new."""
+        """In a room with a password, takes back what the hello counted, because this person is not new."""
         if self.has_password:
             self._newcomers.put_back(address)
 
@@ -2670,13 +2672,13 @@ class Admission:
         return first
 
     def _begin_tls(self, connection: Connection, line: bytes, public_a: int, deadline: Deadline) -> None:
-        """Starts TLS, checking the limits before it computes. Raises ProtocolError, and ConnectionLost if TLS fails."""
+        """Starts TLS if the limits allow it. Raises ProtocolError if they do not, and ConnectionLost if TLS fails."""
         if (wait := self._guesses.wait(connection.address)) > 0:
             raise _wait_error("Too many wrong passwords from this computer", wait)
         self.check_newcomer(connection.address, counts=True)
         b = private_exponent()
         with self._guesses.computing(connection.address):
-            connection.check_open()  # hellos are free for whoever does not wait for the answer
+            connection.check_open()  # spares the computation for a client that is already gone
             public_b = SRP.public_b(self._verifier, b)
         try:
             SRP.u(public_a, public_b)
@@ -2699,7 +2701,7 @@ class Admission:
 
 
 class Connections:
-    """Keeps the connections of a room, and chooses which to cut if there are too many. The room lock guards it."""
+    """Keeps the connections of a room, and chooses one to cut if there are too many. The room lock guards it."""
 
     def __init__(self, most: int, is_unlimited: bool) -> None:
         self.most = most
@@ -2724,16 +2726,16 @@ class Connections:
 
     def _loser(self) -> Connection | None:
         """Returns the connection to cut, or None if there are only joined ones."""
-        if self.unjoined:  # the oldest one of the address that has the most
+        if self.unjoined:  # cut the oldest one of the address that has the most
             young = time.monotonic() - YOUNG
             some = [connection for connection in self.unjoined if connection.since < young]
             crowds = collections.Counter(connection.address for connection in some)
-            if max(crowds.values(), default=0) <= 1:  # perhaps an honest one, kept waiting by a flood of young ones
+            if max(crowds.values(), default=0) <= 1:  # the old ones may be honest, delayed by a flood of young ones
                 some = list(self.unjoined)
                 crowds = collections.Counter(connection.address for connection in some)
             crowd = crowds.most_common(1)[0][0]
             return next(connection for connection in some if connection.address == crowd)
-        if self.transfers:  # the newest one of the person who has the most
+        if self.transfers:  # cut the newest one of the person who has the most
             greedy = collections.Counter(owner for owner, _ in self.transfers.values()).most_common(1)[0][0]
             return self.transfers_of(greedy)[-1][0]
         return None
@@ -2743,13 +2745,13 @@ class Connections:
         self.joined.add(connection)
 
     def begin_transfer(self, connection: Connection, who: int, first: Upload | Download) -> None:
-        """Counts it as a transfer. Raises ProtocolError if this person has too many, ConnectionLost if it was cut."""
+        """Counts the connection as a transfer. Raises ProtocolError if there are too many, ConnectionLost if cut."""
         if connection not in self.unjoined:
             raise ConnectionLost
         theirs = self.transfers_of(who)
         for older, file in theirs:
             if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
-                self.forget(older)  # an earlier attempt whose reader has not noticed that it broke
+                self.forget(older)  # an earlier attempt; its reader has not noticed yet that it broke
                 older.abort()
                 break
         else:
