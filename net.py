@@ -2770,16 +2770,16 @@ class Connections:
 
 
 class Server(contextlib.AbstractContextManager["Server"]):
-    """Runs the sockets and threads of a room. `run_server` creates it; `id`, `title`, `port` and `token` never change.
+    """Runs a room's sockets and threads. `run_server` creates it; `id`, `title`, `port` and `token` never change.
 
-    `token` is the host's. The Server decides who may come in (admission), and only it calls its Room, always under
-    `_room_lock` (except `is_host`). It holds the lock for a few lines, never while it receives, sends or stores a file.
+    `token` is the host's token. Only the Server calls the methods of its Room, and always while it holds `_room_lock`
+    (except for `is_host`). It holds the lock only briefly, never while it receives or sends bytes, or stores a file.
     """
 
     def __init__(
         self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int
     ) -> None:
-        """Opens the sockets and starts the threads; if one of them fails, closes the others and raises OSError."""
+        """Opens the sockets and starts the threads. On failure, closes and stops them all again and raises OSError."""
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
@@ -2790,7 +2790,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         most_connections = limit + SPARE_CONNECTIONS
 
         self._room_lock = threading.Lock()
-        self._came_back = threading.Condition(self._room_lock)  # notified on a join or a removal, or if the room closes
+        self._came_back = threading.Condition(self._room_lock)  # notified by `_admit`, `remove` and `_end_everything`
         # Guarded by _room_lock:
         self._room = room
         self._connections = Connections(most_connections, is_unlimited)
@@ -2825,7 +2825,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._sender.wake()
 
     def close(self, reason: str = "The host closed the room.") -> None:
-        """Tells everyone and ends all threads, within 2 s. Any thread except the room's own may call it, even twice."""
+        """Tells everyone the reason and ends all threads within 2 s. Any other thread may call it, even twice."""
         self._end_everything(reason)
         self._answerer.close()
         self._accept_thread.join()
@@ -2853,13 +2853,13 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self._wake_accept.set()
 
     def _fail(self) -> None:
-        """Closes the room after an unexpected error in the accept thread or the sender, which calls this."""
+        """Closes the room. The accept thread or the sender calls this after an unexpected error."""
         if not self._closing.is_set():
             self._end_everything("The host's computer had to close the room.")
             self._events.put(RoomFailed())
             threading.Thread(target=self.close, name=f"closing {self.port}").start()
 
-    # The host's controls. Any thread except the room's own may call them; no message from the network can.
+    # The host's controls. Any thread except the room's own may call these; no message from the network does.
 
     def mute(self, who: int, on: bool) -> None:
         """Mutes or unmutes a person. Raises ValueError for the host, and for a number that nobody has."""
@@ -2867,7 +2867,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             room.mute(who, on)
 
     def remove(self, who: int, on: bool) -> None:
-        """Removes a person and deletes their files, or lets them come back. Raises ValueError like `mute`."""
+        """Removes a person and all their files (on), or lets them return (off). Raises ValueError as `mute` does."""
         with self._changing_room() as room:
             files = room.remove(who, on)
             if on:
@@ -2897,9 +2897,9 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 self._wake_accept.selector.select()
                 try:
                     sock, (address, _) = self._listener.accept()
-                except (BlockingIOError, ConnectionError):  # the other side is gone already, or the room closes
+                except (BlockingIOError, ConnectionError):  # the other side is gone already, or the room is closing
                     continue
-                except OSError as error:  # no descriptors left; people in the room can go on
+                except OSError as error:  # no descriptors left; the people in the room are not affected
                     log.warning("cannot accept a connection: %s", error)
                     self._closing.wait(ACCEPT_PAUSE)
                     continue
@@ -2922,8 +2922,8 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 return
             raise
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
-        with self._room_lock:  # registered before it starts, so that `close` finds it
-            # Twice as many readers as connections, because a reader outlives a lost connection by up to BACK_WITHIN s.
+        with self._room_lock:  # the reader is registered before it starts, so that `close` finds it
+            # There may be twice as many readers as connections: a reader can outlive its connection by BACK_WITHIN s.
             has_room = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
             is_welcome = has_room and self._connections.add(connection)
             if is_welcome:
@@ -2932,7 +2932,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             try:
                 reader.start()
                 return
-            except (RuntimeError, MemoryError) as error:  # no threads left; people in the room can go on
+            except (RuntimeError, MemoryError) as error:  # no threads left; the people in the room are not affected
                 log.warning("cannot start a reader: %s", error)
                 with self._room_lock:
                     del self._readers[reader]
@@ -2942,12 +2942,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """Runs a reader thread: receives the hello, then serves a person or a file until the connection ends."""
+        """Runs a reader thread: exchanges hello lines, then serves a person or a transfer until the connection ends."""
         person: Person | None = None
         try:
             own_addresses = (connection.own_address, *self._answerer.addresses)
             if connection.address in own_addresses and not _is_loopback(connection.address):
-                connection.address = LOOPBACK  # they count as one, because host and pupils may share this computer
+                connection.address = LOOPBACK  # this computer counts as one address: host and pupils may share it
             first = self._admission.receive_first(connection)
             if isinstance(first, Join):
                 person = self._admit(connection, first)
@@ -2970,7 +2970,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             return self._room.has_address(address)
 
     def _admit(self, connection: Connection, join: Join) -> Person:
-        """Lets a person join, in one step under the room lock. Raises ProtocolError, ConnectionLost."""
+        """Lets a person join. Raises ProtocolError if they may not, ConnectionLost if the connection was cut."""
         with self._room_lock:
             known = self._room.person(join.token)
         if self._room.is_host(join.token):
@@ -2978,11 +2978,11 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 raise ProtocolError("The host joins from the room's own computer.", "unknown")
         elif known is not None:
             self._units.take_one(connection, known)  # someone who returns pays one unit
-        with self._changing_room() as room:
+        with self._changing_room() as room:  # the join happens in one step
             if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
-            is_counted = self._admission.has_password  # if so, the hello has counted a newcomer
+            is_counted = self._admission.has_password  # a room with a password counts newcomers at the hello
             if is_newcomer and not is_counted:
                 self._admission.check_newcomer(connection.address, counts=False)
             person = room.join(join, connection.address, connection.feed)
@@ -2995,7 +2995,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         connection.accept(MAX_LINE_TO_ROOM)
         return person
 
-    # Reader threads: somebody is in.
+    # Reader threads: a joined connection.
 
     def _run_connection(self, connection: Connection, person: Person) -> None:
         feed = connection.feed
@@ -3030,10 +3030,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
             with self._changing_room():
                 connection.feed.tell(_PING)
 
-    # Reader threads: a file comes or goes.
+    # Reader threads: an upload or a download.
 
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
-        """Serves an upload or a download. Raises ProtocolError, ConnectionLost."""
+        """Serves an upload or a download. Raises ProtocolError if the room refuses it, or ConnectionLost."""
         with self._room_lock:
             person = self._room.person(first.token)
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
@@ -3065,7 +3065,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     sha256 = self._files.receive(connection, file)
                     with self._changing_room() as room:
                         room.check_may_write(person)
-                        if self._files.finish(file, upload.file):  # before anyone is told of it
+                        if self._files.finish(file, upload.file):  # the file is stored before it is announced
                             room.share(person, upload, clean_filename(upload.filename), sha256)
                 finally:
                     if not file.is_whole:
@@ -3075,7 +3075,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 raise ProtocolError(_DISK_FAILS, "space") from None
         connection.send_unjoined(Stored())
 
-    # Reader threads: a connection comes to its end.
+    # Reader threads: the end of a connection.
 
     def _refuse(self, connection: Connection, refused: Refused) -> None:
         if connection.feed.life is Life.JOINING:
@@ -3087,7 +3087,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         connection.linger()
 
     def _see_off(self, connection: Connection, person: Person | None) -> None:
-        """Gives up the connection; then, for BACK_WITHIN s, the reader waits for a lost person to come back."""
+        """Closes or releases the connection, then waits up to BACK_WITHIN s for a lost person to come back."""
         with self._room_lock:
             self._connections.forget(connection)
             if person is not None:
@@ -3140,7 +3140,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
 
 def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None]:
-    """Decodes the lines of a person in the room up to the first invalid one; returns the error that this one causes."""
+    """Decodes lines from a person in the room. Stops after `leave`, or at an invalid line, whose error it returns."""
     messages: list[Message] = []
     for line in lines:
         try:
@@ -3165,7 +3165,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _raise_descriptor_limit(wanted: int) -> int:
-    """Lets this process open up to `wanted` descriptors (the usual limit is 256 or 1,024); returns the new maximum."""
+    """Raises the descriptor limit (usually 256 or 1,024) to `wanted` if it can; returns how many of them it gets."""
     if sys.platform == "win32":
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -3179,13 +3179,14 @@ def _raise_descriptor_limit(wanted: int) -> int:
     return wanted
 
 
-_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # Windows reports EACCES (10013) for the ports that it reserves
+_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # Windows reports EACCES (10013) for ports that it reserves
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a listening socket on `port` or, if `port` is in PORTS, on the next free port of that range.
+    """Returns a listening socket on `port` or, if that is taken and in PORTS, on the next free port of that range.
 
-    If all of these are taken and the last one is reserved by the system, the socket gets any free port. Raises OSError.
+    If none of several ports is free, and the system reserves the last one, the socket gets any free port. Otherwise
+    raises OSError.
     """
     ports = range(port, PORTS.stop if port in PORTS else port + 1)
     is_reserved = False
@@ -3207,7 +3208,7 @@ def _listen_on(host: str, port: int) -> socket.socket:
     """Returns a non-blocking socket that listens on exactly this port. Raises OSError."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # SO_REUSEADDR would let two rooms share a port on Windows; elsewhere it only ignores closed connections.
+        # SO_REUSEADDR would let two rooms share a port on Windows; elsewhere it makes bind ignore closed connections.
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
         listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
         listener.bind((host, port))
@@ -3230,7 +3231,7 @@ _TROUBLES = {
     errno.ECONNRESET: Trouble.NOBODY_LISTENS,
     errno.ENETUNREACH: Trouble.NO_NETWORK,
     errno.ENETDOWN: Trouble.NO_NETWORK,
-    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # macOS: or the user does not allow access to the local network
+    errno.EHOSTUNREACH: Trouble.NO_ROUTE,  # on macOS also if the user denied access to the local network
     errno.EHOSTDOWN: Trouble.NO_ROUTE,
 }  # any other error, such as ETIMEDOUT, means NO_ANSWER
 
@@ -3240,7 +3241,7 @@ _NOT_PROVEN = ("unproven", "What answered could not prove that it knows the pass
 
 
 class VisitEnded(Exception):
-    """The room refused this person, or closed. The client does not try again. `event` says why."""
+    """The visit is over, and the client does not try again. `event` says why."""
 
     def __init__(self, event: Refused | Closed) -> None:
         super().__init__(event)
@@ -3248,7 +3249,7 @@ class VisitEnded(Exception):
 
 
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
-    """Decodes a line. Raises ProtocolError, ConnectionLost (the room refuses for now), VisitEnded (for good)."""
+    """Decodes a line. Raises ProtocolError; ConnectionLost if the room refuses for now; VisitEnded if for good."""
     message = decode(line, types)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
@@ -3258,9 +3259,9 @@ def read_reply(line: bytes, types: Types) -> Message | Unknown:
 
 
 class Dialer:
-    """Connects to a room: looks up its name, opens a socket, exchanges hello lines and begins TLS. Any thread.
+    """Connects to a room: resolves its address, opens a socket, exchanges hello lines and begins TLS. Any thread.
 
-    While a method waits, it calls `is_wanted` every ASK_AGAIN s, and gives up once that returns False.
+    While a method waits, it calls `is_wanted` every ASK_AGAIN s, and raises ConnectionLost if that returns False.
     """
 
     def __init__(self, address: str, port: int, password: str | None) -> None:
@@ -3269,11 +3270,11 @@ class Dialer:
         self._lock = threading.Lock()
         # Guarded by _lock, because the threads of transfers use this Dialer too:
         self._is_proven = False  # True once the room has proved that it knows the password
-        self._proofs = 0  # how many we sent since the room last sent one
-        self._next_proof_at = 0.0  # monotonic s; applies once PROOFS of them had no answer
+        self._proofs = 0  # proofs sent since the room last proved itself
+        self._next_proof_at = 0.0  # monotonic s; applies once `_proofs` has reached PROOFS
 
     def moved(self, address: str, port: int) -> Dialer:
-        """Returns a Dialer for another address that starts with the same record of proofs."""
+        """Returns a copy of this Dialer for another address; the copy starts with the same counts of proofs."""
         dialer = copy.copy(self)
         dialer.address, dialer.port = address, port
         return dialer
@@ -3304,7 +3305,7 @@ class Dialer:
             raise ConnectionLost from error
 
     def _look_up(self, is_wanted: Callable[[], bool]) -> str:
-        """Returns the IPv4 address, after resolving it if it is a name. Raises ConnectionLost, OSError."""
+        """Returns the IPv4 address, resolved if necessary. Raises ConnectionLost, or OSError if no thread is left."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self.address))
         answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -3364,8 +3365,8 @@ class Dialer:
     def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
         """Begins TLS, which proves to the other side that we know the password. Raises ConnectionLost, VisitEnded.
 
-        An impostor can test one password with each proof. So after PROOFS of them without a proof in return, the
-        client gives up or, if the room has proved itself before, sends only one every PROOF_WAIT s.
+        An impostor can test one password with each proof. So after PROOFS proofs in a row without one in return, the
+        client gives up or, if the room has proved itself before, sends only one proof every PROOF_WAIT s.
         """
         with self._lock:
             wait = self._next_proof_at - time.monotonic()
@@ -3387,21 +3388,21 @@ class Dialer:
 
 
 class Outbox:
-    """Keeps the lines that the room has not answered yet, so that each is sent exactly once. It uses no socket.
+    """Keeps the lines that the room has not answered yet, so that the room takes each exactly once. It uses no socket.
 
-    All lines belong to one room. After a break, the client first receives the events that it missed; then `catch_up`
-    settles the lines that the room had received, and the others are sent again. Guarded by the Client's lock.
+    All lines belong to one room. After a break, the client first receives the events that it missed. Then `catch_up`
+    settles the lines that the room had received, and the client sends the others. The Client's lock guards the Outbox.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since 1970. Ids begin there in ms, above those of earlier clients with the same token."""
+        """clock: returns seconds since 1970. The first id is that time in ms, so earlier clients used lower ones."""
         self._clock = clock
         self._next_id = self._first_id()
         self._room: str | None = None  # the id of the room to which these lines belong
         self._lines: dict[int, bytes] = {}  # id -> encoded `say`
         self._unsent: collections.deque[int] = collections.deque()  # ids not yet sent on this connection
         self._sent_up_to = 0  # the highest id sent so far, on any connection to this room
-        self.is_open = False  # True after `catch_up`: lines may be sent
+        self.is_open = False  # True while lines may be sent: from `catch_up` until `close`
 
     def _first_id(self) -> int:
         return min(max(1, int(self._clock() * 1000)), MAX_SAY_ID // 2)
@@ -3432,12 +3433,12 @@ class Outbox:
         self._lines.pop(number, None)
 
     def enter(self, room: str, last_id: int) -> list[Rejected]:
-        """Prepares for the room that sent a welcome. If it is another room than before, rejects all lines."""
+        """Prepares for the room that sent a welcome. If it is not the same as before, returns all lines as rejected."""
         returned = []
         if self._room not in (None, room):
             returned = self.give_up()
             self._sent_up_to = 0
-            if self._next_id > MAX_SAY_ID // 2:  # the last room claimed absurdly large ids
+            if self._next_id > MAX_SAY_ID // 2:  # the previous room claimed absurdly large ids
                 self._next_id = self._first_id()
         self._room = room
         self._next_id = max(self._next_id, last_id + 1)
@@ -3463,7 +3464,7 @@ class Outbox:
         self.is_open = False
 
     def take(self, most: int) -> bytes:
-        """Removes and returns the next lines to send: as many as it takes to reach `most` bytes, or all of them."""
+        """Returns the next lines to send, joined: enough to reach `most` bytes, or all of them. They count as sent."""
         piece = bytearray()
         while self.is_open and self._unsent and len(piece) < most:
             number = self._unsent.popleft()
@@ -3485,7 +3486,8 @@ class Outbox:
 class Client(contextlib.AbstractContextManager["Client"]):
     """Keeps one person in a room, and reconnects after each break. `run_client` creates it.
 
-    Any thread may call `say`, `share`, `save`, `cancel`, `move` and `close`. They return at once; events tell the rest.
+    Any thread may call `say`, `share`, `save`, `cancel`, `move` and `close`. These methods return at once; events
+    report the outcome.
     """
 
     def __init__(
@@ -3496,7 +3498,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._name = clean_name(name)
 
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # notified when it closes or the room moves
+        self._changed = threading.Condition(self._lock)  # notified by `close` and `move`
         # Guarded by _lock:
         self.token = token
         self.dialer = Dialer(address, port, password)
@@ -3505,18 +3507,18 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._is_over = False
 
         # Reader thread only:
-        self._failures = 1  # in a row; starts at 1, so that a failed first attempt is not repeated at once
-        self._free_try_at = 0.0  # monotonic s; after a break from then on, the first attempt comes at once
+        self._failures = 1  # failures in a row; starts at 1, so that a failed first attempt is not repeated at once
+        self._free_try_at = 0.0  # monotonic s; if the connection breaks after this, the first new attempt comes at once
         self._welcome: Welcome | None = None  # the newest
         self._last = 0  # number of the newest event received; after a break, the room continues after it
-        self._history_after = 0  # number of the last event before the history
+        self._history_after = 0  # number of the last event before the history that follows the welcome
         self._files_to_come = 0  # `shared` lines that must still arrive before the history
-        self._has_missed = False  # a welcome since the last catch-up reported missed events
+        self._has_missed = False  # True if any welcome since the last catch-up reported missed events
         self._people: set[int] = set()  # numbers of the people in the room
 
         # Written by `close`, read by any thread:
         self._closing = threading.Event()
-        self._end = math.inf  # monotonic s; from then on, closing no longer waits for the room
+        self._end = math.inf  # monotonic s; when a closing client stops waiting for the room
         self.transfers = Transfers(self)
         self._sender = Sender("client sender", self._next_writes, self._fail)
         self._reader = _start_thread(self.receive_messages, "client reader", self._sender.stop)
@@ -3533,7 +3535,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         return self.dialer.port
 
     def say(self, text: str) -> None:
-        """Sends text to everyone. `Sending` comes at once; `Said`, `Rejected` or `Settled` with its id follows."""
+        """Sends text to everyone. `Sending` comes at once; `Said`, `Rejected` or `Settled` with the same id follows."""
         text = clean_text(text)
         problem = text_problem(text)
         with self._lock:
@@ -3547,11 +3549,11 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.wake()
 
     def share(self, path: str) -> None:
-        """Shares a file with everyone. `Progress` comes at once; `Uploaded` or `Failed` with its number comes last."""
+        """Shares a file with everyone. `Progress` comes at once; `Uploaded` or `Failed` comes last."""
         self.transfers.start(Sharing(self.transfers, path))
 
     def save(self, file: Shared, to: str) -> None:
-        """Downloads a file and replaces any file at `to`. `Progress` comes at once; `Saved` or `Failed` comes last."""
+        """Saves a file as `to`, replacing any file there. `Progress` comes at once; `Saved` or `Failed` comes last."""
         self.transfers.start(Saving(self.transfers, file, to))
 
     def cancel(self, transfer: int) -> None:
@@ -3561,8 +3563,8 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def move(self, address: str, port: int) -> None:
         """Connects to the same room at another address. Raises ValueError as `run_client` does.
 
-        A room with a password must prove that it knows it, so the visit continues. An open room may be an impostor, so
-        it gets a new token, and all lines that have no answer yet are rejected.
+        With a password, the room must prove that it knows the password, so the visit continues. Without one, an
+        impostor could answer, so the client uses a new token and rejects all lines that have no answer yet.
         """
         _check_address(address, port)
         with self._lock:
@@ -3576,7 +3578,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
                 self._connection.abort()
 
     def close(self) -> None:
-        """Leaves the room within 2 s, and delivers first what was said before, if possible. Returns at once."""
+        """Returns at once. Within 2 s, the client sends the lines still waiting, if it can, and leaves the room."""
         with self._lock:
             self._end = min(self._end, time.monotonic() + CLOSE_TIME)
             self._closing.set()
@@ -3613,7 +3615,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.stop()
 
     def _visit(self) -> bool:
-        """Connects once; when that connection fails or ends, waits. Returns True if there should be another attempt."""
+        """Connects once and, after the connection fails or ends, waits. Returns True if the client should try again."""
         with self._lock:
             dialer = self.dialer
         try:
@@ -3642,7 +3644,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         return is_wanted and self.dialer is dialer
 
     def _run_connection(self, dialer: Dialer, connection: Connection) -> None:
-        """Joins the room and handles its messages until the end. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Joins the room and handles its messages until `_end`. Raises ConnectionLost, ProtocolError, VisitEnded."""
         with self._lock:
             self._connection = connection
         try:
@@ -3697,21 +3699,21 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._catch_up(welcome)
 
     def _listen(self, connection: Connection, welcome: Welcome) -> None:
-        """Waits up to TICK s for messages, handles them, and checks the time. Raises as `_run_connection`."""
+        """Waits up to TICK s for messages, handles them, and pings if necessary. Raises as `_run_connection` does."""
         self._wait_for_window(connection)
         lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
         if time.monotonic() >= self._free_try_at:
-            self._failures = 0  # the room did not drop us at once, so the next break may be followed by an attempt at once
+            self._failures = 0  # the last attempt without a delay was long enough ago to allow another
         for line in lines:
             self._take_message(read_reply(line, FROM_ROOM), welcome)
         self._keep_time(connection)
 
     def _wait_for_window(self, connection: Connection) -> None:
-        """Waits while the queue holds too many events. As nothing is received then, TCP slows down this connection."""
+        """Waits while the queue holds too many events. Nothing is received meanwhile, so TCP slows this connection."""
         since = time.monotonic()
         while self.events.qsize() > MAX_WAITING_EVENTS and not self._closing.wait(WINDOW_CHECK):
             now = time.monotonic()
-            connection.did_not_read(now - since)  # measured: a busy computer may wait longer than WINDOW_CHECK
+            connection.did_not_read(now - since)  # the measured time: a wait may take longer than WINDOW_CHECK
             since = now
             self._keep_time(connection)
 
@@ -3737,7 +3739,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._last = number
         if isinstance(message, Joined):
             self._people.add(message.who)
-            # The welcome names the people who are in now; the history may add others who have left since.
+            # The welcome lists the people who are in the room now; the history may name others who have already left.
             most = ROOM_PEOPLE if self._outbox.is_open else 2 * ROOM_PEOPLE
             if len(self._people) > most:
                 raise ProtocolError(f"more than {ROOM_PEOPLE} people are in the room")
@@ -3751,7 +3753,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._catch_up(welcome)
 
     def _catch_up(self, welcome: Welcome) -> None:
-        """Once all missed events have arrived, settles the lines that have no answer, or lets them be sent."""
+        """Once all missed events are here, settles the lines that the room received; the others may then be sent."""
         if self._outbox.is_open or self._files_to_come > 0 or self._last < self._history_after + welcome.history:
             return
         with self._lock:
@@ -3797,7 +3799,7 @@ _DISK_TROUBLES = {
 
 
 class TransferFailed(Exception):
-    """Ends a transfer. Its `code` and text become those of the `Failed` event."""
+    """Ends a transfer. The `Failed` event gets the `code` and the text of this exception."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -3816,11 +3818,11 @@ class Transfers:
         self.numbers = itertools.count(1)
         # Guarded by _lock:
         self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
-        self.room: Welcome | None = None  # the room that the client is in, or None; any thread may read it
+        self.room: Welcome | None = None  # the client's current room; any thread may read this without the lock
         self._is_over = False
 
     def start(self, transfer: Transfer) -> None:
-        """Queues a transfer, which begins as soon as a thread is free. If it cannot, a `Failed` event says why."""
+        """Queues a transfer; it begins when a thread is free. If it cannot start, a `Failed` event says why."""
         with self._lock:
             transfer.tell(is_waiting=True)
             problem = self._problem(transfer)
@@ -3875,7 +3877,7 @@ class Transfers:
             pool.shutdown(wait=False)
 
     def show_room(self, room: Welcome | None) -> None:
-        """Tells the transfers which room the client is in now, or None. Called by the client's reader."""
+        """Tells the transfers which room the client is in now (None: in no room). The client's reader calls this."""
         with self._lock:
             self.room = room
             self._changed.notify_all()
@@ -3889,7 +3891,7 @@ class Transfers:
             return self.room
 
     def wait(self, seconds: float) -> None:
-        """Waits up to `seconds` s until all transfers have ended; a slow disk may delay them. Call it after `end`."""
+        """Waits up to `seconds` s for all transfers to end; a slow disk may delay them. Call this after `end`."""
         with self._lock:
             futures = [future for _, future in self._transfers.values()]
         wait_for_futures(futures, seconds)
@@ -3907,10 +3909,10 @@ class Transfer:
         self._transfers = transfers
         self._client = transfers.client
         # Any thread:
-        self.problem = _CANCELLED  # why it ends if it is cancelled, as (code, reason)
+        self.problem = _CANCELLED  # why the transfer ends if it is cancelled, as (code, reason)
         self._cancelled = threading.Event()
         self._connection: Connection | None = None  # the newest
-        # Worker thread only, once it runs:
+        # Worker thread only, once the transfer runs:
         self._size = size
         self._done = 0  # bytes
         self._room: Welcome | None = None
@@ -3928,7 +3930,7 @@ class Transfer:
         return not self._cancelled.is_set()
 
     def tell(self, *, is_waiting: bool = False) -> None:
-        """Sends a `Progress` event, unless the last one was less than PROGRESS_EVERY s ago and the transfer goes on."""
+        """Sends a `Progress` event, at most one per PROGRESS_EVERY s unless the transfer waits or is complete."""
         now = time.monotonic()
         if is_waiting or now - self._told_at >= PROGRESS_EVERY or self._done == self._size:
             self._told_at = now
@@ -3954,11 +3956,11 @@ class Transfer:
         return Failed(self.number, self.filename, code, reason)
 
     def _carry(self) -> Uploaded | Saved:
-        """Transfers the file; returns the event of success. Raises TransferFailed, ValueError (a bad path), OSError."""
+        """Transfers the file; returns the final event. Raises TransferFailed, OSError, or ValueError for a bad path."""
         raise NotImplementedError
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
-        """Repeats `transfer_once` until it succeeds or too many attempts bring no progress. Raises as `_carry`."""
+        """Repeats `transfer_once` until it succeeds or too many attempts bring no progress. Raises as `_carry` does."""
         furthest = attempts = failures = 0
         while True:
             room = self._transfers.await_room(self)
@@ -3990,7 +3992,7 @@ class Transfer:
             self._connection = connection
             try:
                 dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
-            except (VisitEnded, ProtocolError):  # if this is final, it also ends the client's visit
+            except (VisitEnded, ProtocolError):  # a final refusal also ends the client's visit
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
 
@@ -4001,8 +4003,8 @@ class Transfer:
         except VisitEnded as ended:
             refused = ended.event
         code = refused.code if isinstance(refused, Refused) else "over"
-        if code == "unknown" and self._transfers.room is not self._room:  # the client has reconnected, or will
-            raise ConnectionLost(Trouble.WAIT)
+        if code == "unknown" and self._transfers.room is not self._room:
+            raise ConnectionLost(Trouble.WAIT)  # the client's own connection broke meanwhile: try again
         raise TransferFailed(code, refused.reason)
 
     def _await(self, connection: Connection, deadline: Deadline) -> Message:
@@ -4066,7 +4068,7 @@ class Sharing(Transfer):
 
 
 class Saving(Transfer):
-    """Downloads a file from the room: first to a file beside the target, which then replaces the target."""
+    """Downloads a file from the room into a new file beside the target, and then replaces the target with it."""
 
     is_upload = False
 
@@ -4107,7 +4109,7 @@ class Saving(Transfer):
 def receive_bytes(
     connection: Connection, size: int, digest: hashlib._Hash, deadline: Deadline
 ) -> Iterator[bytes | memoryview]:
-    """Yields the next `size` raw bytes in pieces, each valid until the next. For both sides. Raises ConnectionLost."""
+    """Yields `size` raw bytes in pieces, each valid until the next. Both sides use this. Raises ConnectionLost."""
     while size > 0:
         piece = connection.next_bytes(min(MAX_PIECE, size), deadline)
         digest.update(piece)
@@ -4128,7 +4130,7 @@ def path_on_disk(path: str) -> str:
 
 
 def replace_file(part: str, path: str) -> None:
-    """Calls os.replace. On Windows, retries for SCAN_TIME s if a scanner holds the file open. Raises OSError."""
+    """Calls os.replace. On Windows, retries for SCAN_TIME s: a virus scanner may hold the file. Raises OSError."""
     _outlast_scanner(functools.partial(os.replace, part, path))
 
 
@@ -4156,7 +4158,7 @@ def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
 
 
 def _state(disk: io.FileIO) -> tuple[int, int]:
-    """Returns the size and the time of the last change, to detect that another program writes to the file."""
+    """Returns the file's size and modification time, which show whether another program has changed the file."""
     status = os.fstat(disk.fileno())
     return status.st_size, status.st_mtime_ns
 
@@ -4167,20 +4169,20 @@ def _open_part(path: str) -> io.FileIO:
         part = f"{path}.{number}.part" if number > 1 else f"{path}.part"
         with contextlib.suppress(FileExistsError):
             return open(part, "xb", buffering=0)
-    raise AssertionError  # the loop never ends without a file
+    raise AssertionError  # unreachable: the loop is endless
 
 
 # ----------------------------------------------------------------------------------------- finding rooms and addresses
 
 
 class Answerer:
-    """Answers `find` on UDP, at the room's port number, so that others find the room. Has a server's finder thread.
+    """Answers `find` on the UDP port that has the room's port number, so that others can find the room.
 
-    It also sends `Reachable` whenever this computer's addresses change; the host's window then shows where to join.
+    Its finder thread also sends `Reachable` whenever this computer's addresses change, for the host's window to show.
     """
 
     def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events) -> None:
-        """Raises OSError if the system lacks descriptors or threads. Without a UDP socket, the room cannot be found."""
+        """Raises OSError if the system lacks descriptors or threads. If only UDP fails, others cannot find the room."""
         self._describe = describe
         self._events = events
         self._closing = threading.Event()
@@ -4240,7 +4242,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         # Finder thread only:
         self._sockets: dict[tuple[str, str], socket.socket] = {}  # way (see `ways_out`) -> the socket for its questions
         self._own_addresses: set[str] = set()
-        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> (room, last answer)
+        self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> (room, time of last answer)
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
         self._wake_up = WakeUp()
@@ -4305,7 +4307,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
                     self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
-        """Adds or updates a room. Anyone can send an answer, so it replaces only rooms of the sender's address."""
+        """Adds or updates a room. Anyone can send answers, so each replaces only rooms at its sender's address."""
         title = clean_name(message.title, MAX_TITLE)
         if message.protocol != PROTOCOL or not title:
             return
@@ -4315,7 +4317,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         room = FoundRoom(message.room, title, address, message.port, message.people, message.password)
         for other_key, (other, _) in list(self._rooms.items()):
             if other_key != key and (other.address, other.port) == (address, room.port):
-                del self._rooms[other_key]  # it was closed, and another room has its port now
+                del self._rooms[other_key]  # that room was closed, and this one has its port now
         self._rooms[key] = (room, time.monotonic())
         if len(self._rooms) > MAX_ROOMS:  # the address with the most rooms loses its newest one
             rows = collections.Counter(place for _, place in self._rooms)
@@ -4338,7 +4340,7 @@ def ways_out(own_addresses: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def question_pause(port: int, asking_for: float) -> float:
-    """Returns the seconds to wait before asking this port again, when the search began `asking_for` seconds ago."""
+    """Returns the seconds to wait before asking this port again if the search began `asking_for` seconds ago."""
     seconds = ASK_EVERY[0] if port == PORTS[0] else ASK_EVERY[1]
     slower = 2 if asking_for > ASK_LESS_AFTER else 1
     return seconds * slower * random.uniform(1 - JITTER, 1 + JITTER)
@@ -4369,8 +4371,8 @@ def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[s
             message = decode(data.rstrip(b"\n"), UDP)
         except BlockingIOError:
             return
-        except (OSError, ProtocolError):  # Windows: an earlier one found no listener (10054); too long (10040)
-            continue
+        except (OSError, ProtocolError):
+            continue  # invalid or, on Windows: too long (10040), or a datagram from here found no listener (10054)
         yield message, sender
 
 
@@ -4383,14 +4385,15 @@ def _send_to(sock: socket.socket, datagram: bytes, address: tuple[str, int]) -> 
 
 _VIRTUAL = ("docker", "br-", "virbr", "veth", "vbox", "vmnet", "vnic", "bridge", "lxcbr", "cali")
 _TUNNELS = ("tun", "tap", "utun", "wg", "zt", "ppp", "nordlynx", "tailscale")
-_LAST_NETWORKS = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "100.64.0.0/10")))  # no DHCP server; carriers, VPNs
+# Computers without a DHCP server use 169.254.0.0/16; Internet providers and VPNs use 100.64.0.0/10.
+_LAST_NETWORKS = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "100.64.0.0/10")))
 
 
 def local_addresses() -> list[str]:
     """Returns this computer's IPv4 addresses except loopback, best first. Any thread.
 
-    Addresses on tunnels, on virtual adapters and in _LAST_NETWORKS come last. Of the others, the one of the default
-    route is first. It may be on a tunnel: VPNs often take that route, and nobody in the classroom could join there.
+    Addresses on tunnels, on virtual adapters and in _LAST_NETWORKS come last. The address of the default route comes
+    first, unless it is one of these: VPNs often take that route, and nobody in the classroom could join through one.
     """
     adapters = _adapters()
     lasts = {address for name, address, is_tunnel in adapters if is_tunnel or name.startswith(_VIRTUAL + _TUNNELS)}
@@ -4404,7 +4407,7 @@ def local_addresses() -> list[str]:
 
 
 def _default_route_address() -> str | None:
-    """Returns the own address on the default route, or None. Connecting a UDP socket sends nothing."""
+    """Returns this computer's address on the default route, or None. Connecting a UDP socket sends nothing."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("192.0.2.1", 9))  # reserved for documentation: no computer has it (RFC 5737)
         return str(sock.getsockname()[0])
@@ -4427,7 +4430,7 @@ def _adapters() -> list[tuple[str, str, bool]]:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
                 request = struct.pack("256s", name.encode()[:15])
-                with contextlib.suppress(OSError):  # this adapter has no IPv4 address
+                with contextlib.suppress(OSError):  # raised if this adapter has no IPv4 address
                     address = socket.inet_ntoa(fcntl.ioctl(sock.fileno(), get_address, request)[20:24])
                     (flags,) = struct.unpack("H", fcntl.ioctl(sock.fileno(), get_flags, request)[16:18])
                     is_alone = fcntl.ioctl(sock.fileno(), get_mask, request)[20:24] == b"\xff" * 4
