@@ -1,8 +1,9 @@
 """The window of the chat: everything that people see, click and type. net.py does everything on the network.
 
-    python chat_gui.py                               shows the first page
-    python chat_gui.py --host [--password P]         opens a room at once
-    python chat_gui.py --join ADDRESS[:PORT]         joins that room at once;  both take --name NAME and --port PORT
+    python chat_gui.py                             shows the first page
+    python chat_gui.py --host                      opens a room at once
+    python chat_gui.py --join ADDRESS[:PORT]       joins that room at once
+    --name NAME, --password P and --port PORT      can follow --host and --join
 
 The file from top to bottom:
 
@@ -18,10 +19,10 @@ The file from top to bottom:
     command line   main
     words          every sentence that people read
 
-Almost everything here runs on the main thread, the only one that may use tkinter, and never waits for the network.
-Threads of net.py put events into a queue. `App.poll` takes a bounded number from it many times a second, so the window
-stays responsive however much arrives. The few threads that this file starts (to open and close a room, save the chat,
-and start a browser or a file manager) never use a widget.
+Almost everything here runs on the main thread, which is the only one that may use tkinter and which never waits for
+the network. Threads of net.py put events into a queue. `App.poll` takes a limited number of them many times a second,
+so the window stays responsive however many arrive. The few threads that this file starts (to open and close a room,
+save the chat, and start a browser or a file manager) never use a widget.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 
 def cannot_start(problem: str) -> NoReturn:
-    """Shows the problem and ends the program. The whole file parses under Python 3.8, so that old versions get here."""
+    """Shows the problem and ends the program. Even Python 3.8 can parse this file, so old versions get this far."""
     if sys.stderr is not None:  # None under pythonw, which has no console
         print(f"chat_gui.py {problem}", file=sys.stderr)
-    if sys.platform == "win32":  # after a double click, the console closes at once, so nobody could read it there
+    if sys.platform == "win32":  # after a double click, the console closes before anyone could read the problem
         with contextlib.suppress(Exception):  # without tkinter or a screen, there is no message box
             from tkinter import Tk, messagebox
 
@@ -65,7 +66,7 @@ def cannot_start(problem: str) -> NoReturn:
     sys.exit(1)
 
 
-if sys.version_info < (3, 10):  # noqa: UP036 - older versions show this
+if sys.version_info < (3, 10):  # noqa: UP036 - older versions do get here
     cannot_start(f"needs Python 3.10 or newer; this is {sys.version_info[0]}.{sys.version_info[1]}")
 
 try:
@@ -78,7 +79,7 @@ except ModuleNotFoundError as error:
 try:
     import tkinter as tk
     from tkinter import filedialog, font, ttk
-except ImportError as error:  # main tells the person
+except ImportError as error:  # main reports it
     tkinter_problem = str(error)
 else:
     tkinter_problem = ""
@@ -87,41 +88,41 @@ log = logging.getLogger("chat_gui")
 
 # ------------------------------------------------------------------------------------------------------------- limits
 
-POLL = 50  # ms from one poll to the next: too short to notice, and takes less than 1 % of a processor
-POLL_BUSY = 10  # ms from one poll to the next, during BUSY_TIME
-BUSY_TIME = 2.0  # s after an event during which the next one is likely
-POLL_SOON = 1  # ms, while more events are waiting; 0 would leave no time for drawing
+POLL = 50  # ms between polls: people do not notice it, and polling takes less than 1 % of a processor
+POLL_BUSY = 10  # ms between polls during BUSY_TIME
+BUSY_TIME = 2.0  # s after an event, while another one is likely
+POLL_SOON = 1  # ms between polls while more events are waiting; 0 would leave no time for drawing
 POLL_EVENTS = 400  # events in one poll, at most
 POLL_CHARACTERS = 4_000  # characters of text in one poll, at most; a single message may be longer
-POLL_TIME = 0.008  # s in one poll; after that, it handles no further event, so that keys are answered quickly
-LOG_LINES = 5_000  # lines kept in the window
-LOG_SLACK = 500  # further lines before the oldest are deleted, so that this happens seldom
-COMPOSER_LINES = 6  # lines; a longer text scrolls in the box
-MAX_PASTE = 50_000  # characters; more would only make the box slow, and a message may not exceed net.MAX_TEXT
-LONGEST_LINE = 1_000  # characters drawn before a line break: Tk lays out the whole line again after each change
+POLL_TIME = 0.008  # s after which a poll handles no further event, so that the window responds to keys quickly
+LOG_LINES = 5_000  # lines kept in the log
+LOG_SLACK = 500  # lines beyond LOG_LINES before the oldest are deleted, so that this happens seldom
+COMPOSER_LINES = 6  # the greatest height of the box for typing, in lines; longer text scrolls
+MAX_PASTE = 50_000  # characters pasted at most: more would slow the box down, and a message is limited to net.MAX_TEXT
+LONGEST_LINE = 1_000  # characters drawn in one line, then a break: Tk lays out the whole line again after each change
 LONGEST_RUN = 200  # wide characters without a break: about 250 crash Tk 9.1 on X11, and many make every version slow
 MOST_MARKS = 5  # combining marks drawn on one letter: some scripts need that many
-MOST_MARKED = 20  # links and mentions marked in one message: Tk is slow with many pieces on a line
-MOST_FOUND = 1_000  # matches marked at once, the newest: Tk is slow with more
+MOST_MARKED = 20  # links and mentions highlighted in one message: Tk is slow with many tagged pieces on a line
+MOST_FOUND = 1_000  # matches highlighted at once (the newest ones): Tk is slow with more
 MOST_EMOJI = 60  # symbols outside the basic plane drawn in one message (on X11)
 MOST_KINDS_OF_EMOJI = 12  # distinct symbols drawn in one message: X11 keeps few coloured glyphs ready to draw
-MOST_OF_A_NAME = 500  # the most characters drawn of a name, a title or a reason from the room
-PEOPLE_WIDTH = 20  # the list of people, in widths of a digit
+MOST_OF_A_NAME = 500  # characters drawn, at most, of a name, a title or a reason from the room
+PEOPLE_WIDTH = 20  # the width of the list of people, in widths of a digit
 NAME_WIDTH = 12  # the column of names in the log, in widths of a digit; longer names are shortened
 NARROW_NAME_WIDTH = 8  # the same column in a narrow window
 NARROW = 72  # widths of a digit; a narrower window shows the people on request, and has some buttons in the menu
 LOW = 36  # widths of a digit; a lower window shows only the header, the log and the composer
-NARROW_LOW = 50  # the same limit for a narrow window, which has more parts below each other
-MOST_WIDE = 60  # widths of a digit; the most that the first page and the join page use of the window's width
-SMALLEST = (46, 60)  # width and height of the window, in widths of a digit at 100 %
+NARROW_LOW = 50  # replaces LOW in a narrow window, which has more parts below each other
+MOST_WIDE = 60  # widths of a digit; the first page and the join page use no more of the window's width
+SMALLEST = (46, 60)  # the smallest width and height of the window, in widths of a digit at 100 %
 ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250)  # in %
 KEPT_MESSAGES = 100_000  # messages kept for saving, enough for a lesson in which everyone writes all the time
-KEPT_CHARACTERS = 20_000_000  # characters kept for saving, at most about 80 MB
+KEPT_CHARACTERS = 20_000_000  # characters kept for saving; they take up to about 80 MB
 MEASURE_TIME = 0.01  # s; names are measured in slices of this length, so that events are handled in between
 NOTHING_FOUND_AFTER = 10_000  # ms without a room before the join page says what else to try
-MOVED_AFTER = 20.0  # s without an answer at the old address before a room that answers at another one counts as moved
+MOVED_AFTER = 20.0  # s; if the old address is silent for this long, a room found at another one counts as moved
 TRANSFERS_SHOWN = 4  # rows; further transfers are only counted
-PROGRESS_WIDTH = 24  # the progress bar, in widths of a digit
+PROGRESS_WIDTH = 24  # the length of the progress bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which a button says "Copied"
 DRAWS_BY_X11 = sys.platform not in ("win32", "darwin")
 # These bits of an event's state mean Control, Alt or Command: the key types no letter. On Windows 0x8 is Num Lock.
@@ -130,7 +131,7 @@ ALT_GR = 0x20004  # Windows reports AltGr as Control and Alt together
 
 # --------------------------------------------------------------------------------------------------------------- text
 
-# These are left out: direction marks could reverse the text around them; Tk draws the others as boxes or not at all.
+# These are not drawn: direction marks could reverse the text around them; Tk draws the others as boxes or not at all.
 _NOT_DRAWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e007f]"
@@ -138,7 +139,7 @@ _NOT_DRAWN = re.compile(
 
 
 def drawable(text: str) -> str:
-    """Returns the text as the window draws it: without anything that could harm the window or the lines around it."""
+    """Returns the text as the window draws it: without anything that could harm the window or neighbouring lines."""
     if text.isascii() and text.isprintable() and len(text) <= LONGEST_LINE:  # the usual case
         return text
     return "".join(drawn_parts(text))
@@ -147,8 +148,8 @@ def drawable(text: str) -> str:
 def drawn_parts(text: str) -> list[str]:
     """Returns, for each character of the text, what is drawn for it: itself, a harmless replacement, or "".
 
-    Piles of combining marks would cover other lines. X11 needs seconds to draw many different emoji, and Tk needs
-    seconds to lay out very long lines.
+    Without limits, piles of combining marks would cover other lines, X11 would need seconds to draw many different
+    emoji, and Tk would need seconds to lay out very long lines.
     """
     parts = []
     column = marks = emoji = run = 0
@@ -195,7 +196,7 @@ def drawable_name(name: str) -> str:
 
 
 def clock(seconds: float, form: str = "%H:%M") -> str:
-    """Returns the local time of `seconds` (since 1970), "--:--" if the system cannot convert it."""
+    """Returns the local time of `seconds` (since 1970), or "--:--" if the system cannot convert it."""
     try:
         return time.strftime(form, time.localtime(seconds))
     except (ValueError, OverflowError, OSError):  # a year that this system does not support
@@ -219,7 +220,7 @@ def counted(number: int, one: str, several: str) -> str:
 
 
 def home_folder(*inside: str) -> str:
-    """Returns the person's home folder, or the one inside it if that exists. Without a home: the current folder."""
+    """Returns the home folder, or the folder `inside` it if that exists. Without a home, uses the current folder."""
     home = os.path.expanduser("~")
     if not os.path.isdir(home):
         home = os.getcwd()
@@ -228,13 +229,13 @@ def home_folder(*inside: str) -> str:
 
 
 def show_folder(folder: str) -> None:
-    """Opens the folder in the system's file manager. Raises OSError if there is none."""
+    """Opens the folder in the system's file manager. Raises OSError if that cannot be started."""
     if sys.platform == "win32":
         os.startfile(folder)
     else:
         command = ["open" if sys.platform == "darwin" else "xdg-open", folder]
         opener = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        # The file manager may outlive this window; the thread waits for it, so that it does not become a zombie.
+        # The file manager may outlive this window. The thread waits for its end, so that no zombie process remains.
         threading.Thread(target=opener.wait, name="folder opened", daemon=True).start()
 
 
@@ -250,7 +251,7 @@ _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 def link_at(match: re.Match[str]) -> str:
-    """Returns the link without punctuation at its end, such as a closing bracket that was not opened in it."""
+    """Returns the link without punctuation at its end; that includes a closing bracket that the link does not open."""
     link = match[0]
     while link and (link[-1] in _AFTER_LINK or link.count(link[-1]) > link.count(_BRACKETS.get(link[-1], link[-1]))):
         link = link[:-1]
@@ -258,15 +259,16 @@ def link_at(match: re.Match[str]) -> str:
 
 
 def tidy(text: str) -> str:
-    """Returns typed text as it is sent: without blank lines at the start and white space at the end; indents stay."""
+    """Returns typed text as it is sent: no blank lines at the start, no white space at the end; indents stay."""
     return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()
 
 
 def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
-    """Returns address and port of "192.168.1.20", "192.168.1.20:5253", "http://..." or "a-name", as people type them.
+    """Returns the typed address and port. People type "192.168.1.20", "192.168.1.20:5253", "http://..." or "a-name".
 
     Accepts other scripts' digits, a comma instead of a dot (number pads in much of Europe type one), blanks and
-    invisible characters. Without a port in the text, the port is `port`. Raises ValueError with words to show.
+    invisible characters. If the text names no port, returns `port`. Raises ValueError, with words to show, if there is
+    no address, or if the address or the port is invalid.
     """
     typed = net.visible_text(unicodedata.normalize("NFKC", text))
     if not typed:
@@ -281,7 +283,7 @@ def parse_address(text: str, port: int = net.PORT) -> tuple[str, int]:
     address = address.rstrip(".")
     if not re.fullmatch(r"[\w.-]{1,253}", address) or (re.fullmatch(r"[\d.]+", address) and not is_ipv4(address)):
         raise ValueError(Words.address_wrong.format(text=typed[:60]))
-    if is_ipv4(address):  # people read 010 as ten, but some resolvers read it as an octal eight
+    if is_ipv4(address):  # people read 010 as ten, but some resolvers read it as octal, which is eight
         address = ".".join(str(int(part)) for part in address.split("."))
     if digits:
         if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
@@ -301,7 +303,7 @@ def join_address(address: str, port: int) -> str:
 
 
 def room_says(reason: str) -> str:
-    """Marks a text as the room's, so that it does not look like the program's own words."""
+    """Marks a text as coming from the room, so that nobody takes it for the program's own words."""
     return Words.room_says.format(text=drawable_name(reason))
 
 
@@ -310,32 +312,32 @@ def room_says(reason: str) -> str:
 
 @dataclass(eq=False)
 class Message:
-    """One message in the log: something that a person said or shared, or a note of this program."""
+    """One message in the log: something that a person said or shared, or a note by this program."""
 
     seconds: float  # since 1970
-    text: str  # the original, not as drawn; for a file its description
+    text: str  # the original, not as drawn; for a file, its description
     who: int = 0  # the number of the person who said it; 0 for a note
     name: str = ""
-    number: int = 0  # of the room's event; 0 for none
+    number: int = 0  # the number of the room's event; 0 if there is none
     tags: tuple[str, ...] = ()
-    link: tuple[str, Callable[[], None]] | None = None  # the words at its end, and the action of a click on them
+    link: tuple[str, Callable[[], None]] | None = None  # words after the text, and what a click on them does
     is_deleted: bool = False
-    reason: str = ""  # why it was rejected
+    reason: str = ""  # why the message was rejected
     height: int = 0  # lines in the log, not counting breaks where Tk wraps the text
 
     def line(self, form: str = "%H:%M") -> str:
-        """Returns the message as it is copied and saved; indents further lines, so that it cannot look like two."""
+        """Returns the message as copied and saved. Indents further lines, so that one message cannot look like two."""
         text = self.text
         if self.who and self.is_deleted:
             name = Words.deleted_mark.format(name=self.name) if text else self.name
             text = f"{name}: {text or Words.deleted}"
         elif self.who:
             text = f"{self.name}: {text}"
-        return "\n    ".join(f"{clock(self.seconds, form)} {text}".splitlines())  # wherever an editor may break a line
+        return "\n    ".join(f"{clock(self.seconds, form)} {text}".splitlines())  # splits wherever an editor may
 
 
 class Transcript:
-    """Keeps messages for saving the chat: the newest ones, up to a number of messages and of characters."""
+    """Keeps the newest messages for saving the chat, up to a maximum number of messages and of characters."""
 
     def __init__(self, most_messages: int = KEPT_MESSAGES, most_characters: int = KEPT_CHARACTERS) -> None:
         self._most_messages = most_messages
@@ -346,7 +348,7 @@ class Transcript:
         self._forgotten = 0
 
     def begin(self) -> None:
-        """Starts another room, whose messages are numbered from the start again."""
+        """Prepares for another room, which numbers its messages from 1 again. Earlier messages stay."""
         self._numbered.clear()
 
     def add(self, message: Message) -> None:
@@ -358,16 +360,16 @@ class Transcript:
             self._forgotten += 1
             oldest = self._messages.popleft()
             self._characters -= len(oldest.text)
-            if self._numbered.get(oldest.number) is oldest:  # otherwise it is from an earlier room
+            if self._numbered.get(oldest.number) is oldest:  # not so for a note or a message of an earlier room
                 del self._numbered[oldest.number]
 
     def delete(self, number: int, *, keep_text: bool) -> Message | None:
-        """Marks a message as deleted and returns it; None if unknown or already deleted. The host keeps its text."""
+        """Marks a message as deleted and returns it, or returns None if it is unknown or already deleted."""
         message = self._numbered.get(number)
         if message is None or message.is_deleted:
             return None
         message.is_deleted = True
-        if not keep_text:
+        if not keep_text:  # only the host's window keeps it
             self._characters -= len(message.text)
             message.text = ""
         return message
@@ -382,18 +384,18 @@ class Transcript:
 
 
 def copied(messages: Iterable[Message]) -> str:
-    """Returns whole messages as the text that is copied."""
+    """Returns whole messages as the text to copy."""
     return "\n".join(message.line() for message in messages)
 
 
 def original_part(text: str, first: int, last: int) -> str:
-    """Returns the part of the original text that is drawn from character `first` up to but not including `last`."""
+    """Returns the original text of the characters `first` to `last` (exclusive) of the drawn text."""
     ends = list(itertools.accumulate(map(len, drawn_parts(text))))
     return text[bisect.bisect_right(ends, first) : bisect.bisect_left(ends, last) + 1] if last > first else ""
 
 
 def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]]) -> None:
-    """Writes the whole file or nothing, and puts (path, problem or "") into the queue. Runs in its own thread."""
+    """Writes the whole file or nothing, then puts (path, problem or "") into the queue. Runs in its own thread."""
     problem = part = ""
     try:
         target = net.path_on_disk(path)
@@ -423,14 +425,14 @@ LINE = "#d5d9e0"
 ACCENT = "#2457c5"
 SELECTION = "#cfdcf7"
 CURRENT = "#e9effb"
-HOST = "#cdebd3"  # background of the host's name: another person may have a name that looks the same
+HOST = "#cdebd3"  # background of the host's name: somebody else's name may look the same
 MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
 FLAT: dict[str, Any] = {"background": CARD, "foreground": INK, "borderwidth": 0, "highlightthickness": 0}
 FLAT.update(selectbackground=SELECTION, selectforeground=INK)
-# The contrast of each with white and with CURRENT is at least 4.6 : 1.
+# The colours of people's names. Each has a contrast of at least 4.6 : 1 with white and with CURRENT.
 NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")
 
 
@@ -440,7 +442,7 @@ def make_sharp() -> None:
         import ctypes
 
         with contextlib.suppress(AttributeError, OSError):  # older than Windows 8.1
-            ctypes.OleDLL("shcore").SetProcessDpiAwareness(1)  # for the whole system: Tk cannot adapt to each screen
+            ctypes.OleDLL("shcore").SetProcessDpiAwareness(1)  # 1: one scale for all screens; Tk cannot adapt to each
 
 
 class Looks:
@@ -471,7 +473,7 @@ class Looks:
         if self.is_x11:
             self.style.theme_use("clam")
             root.configure(background=PAGE)
-            for option, colour in (("foreground", INK), ("background", PAGE)):  # for dialogs on a dark desktop
+            for option, colour in (("foreground", INK), ("background", PAGE)):  # dialogs stay readable on dark desktops
                 root.option_add(f"*{option}", colour)
             self._style_x11()
         self.zoom(100)
@@ -498,7 +500,7 @@ class Looks:
             self._lay_out_entries(widget)
 
     def _style_x11(self) -> None:
-        """Restyles the theme `clam`, as Tk's own look on X11 is from the 1990s. Elsewhere Tk looks like the system."""
+        """Restyles the theme `clam`, because Tk's own look on X11 dates from the 1990s. Elsewhere, Tk looks native."""
         style, gap = self.style, self.gap
         flat = {"lightcolor": CARD, "darkcolor": CARD}
         style.configure(".", background=PAGE, foreground=INK, bordercolor=LINE, lightcolor=PAGE, darkcolor=PAGE)
@@ -523,14 +525,14 @@ class Looks:
         thumb = "#c3c9d4"
         hidden = [("disabled", CARD)]  # ttk disables a scrollbar when everything is visible
         style.configure("Vertical.TScrollbar", troughcolor=CARD, bordercolor=CARD, arrowsize=gap)
-        style.configure("Vertical.TScrollbar", gripcount=0, gripsize=0)  # the names in Tk 8.6 and in Tk 9
+        style.configure("Vertical.TScrollbar", gripcount=0, gripsize=0)  # the names of one option in Tk 8.6 and in Tk 9
         style.configure("Vertical.TScrollbar", background=thumb, lightcolor=thumb, darkcolor=thumb)
         style.map("Vertical.TScrollbar", background=hidden, lightcolor=hidden, darkcolor=hidden)
         part = ("Vertical.Scrollbar.thumb", {"expand": "1", "sticky": "nswe"})
         style.layout("Vertical.TScrollbar", [("Vertical.Scrollbar.trough", {"sticky": "ns", "children": [part]})])  # type: ignore[list-item]
 
     def key(self, words: str) -> str:
-        """Returns the words with the names that keys have on this system: macOS has Command instead of Ctrl."""
+        """Returns the words with this system's names for the keys: macOS has Command instead of Ctrl."""
         return words.replace("Ctrl", "Command") if self.is_mac else words
 
     def card(self, parent: tk.Misc) -> tk.Frame:
@@ -549,7 +551,7 @@ class Looks:
 
     @staticmethod
     def fill(card: tk.Frame, widget: tk.Text | ttk.Treeview) -> None:
-        """Puts the widget into the card; the card's border shows when the widget has the keyboard focus."""
+        """Puts the widget into the card, whose border changes colour while the widget has the keyboard focus."""
         widget.grid(row=0, column=0, sticky="nsew")
         widget.bind("<FocusIn>", lambda _: card.configure(highlightbackground=ACCENT), add=True)
         widget.bind("<FocusOut>", lambda _: card.configure(highlightbackground=LINE), add=True)
@@ -566,7 +568,7 @@ class Looks:
         made = ttk.Treeview(parent, columns=columns, show="", height=height, selectmode="browse")
         for key, row in (("<Home>", 0), ("<End>", -1)):
             made.bind(key, lambda _, row=row: choose_row(made, row))  # type: ignore[misc]
-        for key, row in (("<Down>", 0), ("<Up>", -1)):  # Tk's own keys only move from a row that has the focus
+        for key, row in (("<Down>", 0), ("<Up>", -1)):  # Tk's own bindings do nothing before a row has the focus
             made.bind(key, lambda _, row=row: None if made.focus() else choose_row(made, row))  # type: ignore[misc]
         return made
 
@@ -580,9 +582,10 @@ class Looks:
 
 
 def shortened(text: str, text_font: font.Font, width: int) -> str:
-    """Returns the text, with its middle left out if it is wider than `width` px: the number in "Ann 2" must stay.
+    """Returns the text; if it is wider than `width` px, an ellipsis replaces its middle.
 
-    Bisects, because measuring letters for the first time is slow.
+    Keeps the end, because of the number in names such as "Ann 2". Uses bisection, because measuring letters for the
+    first time is slow.
     """
     if text_font.measure(text) <= width:
         return text
@@ -598,14 +601,14 @@ def shortened(text: str, text_font: font.Font, width: int) -> str:
 
 
 def bind(widget: tk.Misc, events: Iterable[str], action: Callable[[Any], object]) -> None:
-    """Binds those events that this Tk has: Windows lacks some keys, Tk 9 some mouse buttons, Tk 8.6 the touchpad."""
+    """Binds the events that this Tk knows: Windows lacks some keys, Tk 9 some mouse buttons, and Tk 8.6 touchpads."""
     for event in events:
         with contextlib.suppress(tk.TclError):
             widget.bind(event, action, add=True)
 
 
 def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
-    """Binds both Enter keys to the action, instead of what Tk does with them."""
+    """Makes both Enter keys run the action instead of what Tk does with them."""
 
     def act(_: object) -> str:
         action()
@@ -678,11 +681,11 @@ def wheel_turn(event: tk.Event[tk.Misc]) -> int:
 
 
 def way_down(delta: int) -> int:
-    """Returns the vertical part of a touchpad's `delta`: its lower 16 bits, signed. The upper ones are horizontal."""
+    """Returns the vertical part of a touchpad's `delta`: its lower 16 bits, signed. The upper bits are horizontal."""
     return (delta & 0x7FFF) - (delta & 0x8000)
 
 
-Command = tuple[str, Callable[[], object]]  # an entry of a menu: its words and its action
+Command = tuple[str, Callable[[], object]]  # a menu entry: its words and its action
 
 
 def as_command(widget: ttk.Button) -> Command:
@@ -691,7 +694,7 @@ def as_command(widget: ttk.Button) -> Command:
 
 
 def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
-    """Creates a button that Enter presses as well as the space bar."""
+    """Creates a button that both Enter and the space bar press."""
     made = ttk.Button(parent, text=text, command=action, style=style)
     on_enter(made, made.invoke)
     return made
@@ -704,20 +707,20 @@ def wrapped(parent: tk.Misc, style: str = "TLabel", **options: Any) -> ttk.Label
     return label
 
 
-# With a layout whose letters are not Latin, shortcuts use the position of the key on a US keyboard. X11 reports the
-# position as a keycode (evdev's code + 8), Windows as a virtual key.
+# With a keyboard layout that has no Latin letters, shortcuts go by the position of the key on a US keyboard.
+# X11 reports the position as a keycode (evdev's code + 8), Windows as a virtual key.
 _X11_ROWS = {24: "qwertyuiop", 38: "asdfghjkl", 52: "zxcvbnm"}
 _X11_LETTERS = {first + place: letter for first, row in _X11_ROWS.items() for place, letter in enumerate(row)}
 
 
 def latin_letter(event: tk.Event[tk.Misc]) -> str:
-    """Returns "" or, if the layout has another letter there, the Latin letter at the position of the pressed key."""
+    """Returns the Latin letter at the pressed key's position if the layout has another letter there, otherwise ""."""
     keysym = event.keysym
     if len(keysym) == 1 and keysym.isascii():
         return ""
     if sys.platform == "win32":
         return chr(event.keycode).lower() if ord("A") <= event.keycode <= ord("Z") else ""
-    # X11 names letters of other scripts "Greek_psi" or "U10D0", but Latin letters with accents "odiaeresis" and so on.
+    # X11 names letters of other scripts like "Greek_psi" or "U10D0", but accented Latin letters like "odiaeresis".
     is_other_script = re.fullmatch("(?!dead_)[A-Za-z]+_.+|U[0-9A-Fa-f]{3,}", keysym)
     return _X11_LETTERS.get(event.keycode, "") if is_other_script and sys.platform != "darwin" else ""
 
@@ -726,10 +729,10 @@ _EDITING = {"a": "<<SelectAll>>", "c": "<<Copy>>", "v": "<<Paste>>", "x": "<<Cut
 
 
 def bind_shortcuts(root: tk.Tk, shortcuts: dict[str, Callable[[], str]]) -> None:
-    """Binds Control (Command on macOS) with a letter, in the whole window, with and without Caps Lock.
+    """Binds Control (Command on macOS) with each letter to its action, in the whole window, even with Caps Lock on.
 
-    Tk binds Ctrl+C and the like to Latin letters. With a Russian, Greek, Hebrew or Arabic layout, the position of the
-    key counts (not on macOS).
+    Tk itself binds Ctrl+C and the like, but only to Latin letters. With a Russian, Greek, Hebrew or Arabic layout,
+    those and the new shortcuts go by the position of the key (not on macOS).
     """
 
     def press_latin(event: tk.Event[tk.Misc]) -> str | None:
@@ -755,10 +758,10 @@ Chunks = list[object]  # text and tags in turn, as Tk's insert takes them
 
 
 class Log:
-    """Shows the messages, read-only. `flush` draws everything added since the last time, in one insert and one scroll.
+    """Shows the messages, read-only. `flush` draws everything added since its last call, in one insert and one scroll.
 
-    Each message takes `height` lines of the widget, so a line number leads to its message and back. The person's own
-    messages that the room has not confirmed yet are below all others, after the mark "own". `flush` draws that part
+    Each message takes `height` lines of the widget, so the heights tell which line shows which message. The person's
+    own messages that the room has not confirmed yet are below all others, after the mark "own". `flush` draws these
     again each time.
     """
 
@@ -771,14 +774,14 @@ class Log:
         self.scrollbar.configure(command=self.scroll)
         text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
         self.jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
-        self.jump.configure(takefocus=False)  # the button comes and goes, and Ctrl+End in the log does the same
+        self.jump.configure(takefocus=False)  # Tab skips it, as it comes and goes; Ctrl+End in the log does the same
         self.follows = True  # whether the log stays at its end; False after the reader has scrolled up
         self._asking = ""  # id of the scheduled call of _notice_end; "" for none
-        self._new = 0  # messages below what the reader sees
+        self._new = 0  # people's messages since the reader was last at the end
         self._drawn_messages: list[Message] = []  # oldest first
         self._added: list[Message] = []  # not drawn yet
         self._own_changed = False
-        self.on_their_way: dict[int, str] = {}  # id -> text
+        self.on_their_way: dict[int, str] = {}  # id -> text of a message that the room has not answered
         self._fitting = functools.lru_cache(LOG_LINES)(self._measure)
         self._handed_out = ""
         self._is_narrow = False
@@ -800,14 +803,14 @@ class Log:
             text.selection_handle(self._hand_out, selection="PRIMARY", type=kind)
 
     def fit(self, *, is_narrow: bool) -> None:
-        """Sets margins and columns for the current font. In a narrow window, the text goes on below the name."""
+        """Sets margins and columns for the current font. In a narrow window, long texts continue below the name."""
         looks, text = self._looks, self.text
         self._is_narrow = is_narrow
-        if self._asking:  # check now: only the reader's own scrolling may change `follows`, not the new layout
+        if self._asking:  # check before the layout changes: only the reader's own scrolling may change `follows`
             text.winfo_toplevel().after_cancel(self._asking)
             self._notice_end()
         self._fitting.cache_clear()
-        space = max(looks.gap, looks.text.measure(" "))  # a tab is at least as wide as a blank
+        space = max(looks.gap, looks.text.measure(" "))  # Tk makes no tab narrower than a blank
         time_width = looks.small.measure("00:00") + space
         column = time_width + (NARROW_NAME_WIDTH if is_narrow else NAME_WIDTH) * looks.digit + space
         indent = 2 * looks.gap if is_narrow else column
@@ -830,7 +833,7 @@ class Log:
         text.tag_raise("sel")
 
     def begin(self, welcome: net.Welcome) -> None:
-        """From now on, highlights the host's name and mentions: for Ann "@Ann", but not "@Anna" or "@Ann 2"."""
+        """Sets what to highlight: the host's name and mentions of this person ("@Ann", not "@Anna" or "@Ann 2")."""
         self._host = welcome.host or net.HOST
         self.mention = mention(welcome.name)
         self._marked = re.compile(f"{WEB_ADDRESS.pattern}|{self.mention.pattern}", re.IGNORECASE)
@@ -853,7 +856,7 @@ class Log:
         self._own_changed = True
 
     def remove_on_its_way(self, number: int) -> str | None:
-        """Removes one of the person's own messages, which the room has answered. Returns its text, if there is one."""
+        """Removes a message that is no longer on its way. Returns its text, or None if the number is unknown."""
         self._own_changed = True
         return self.on_their_way.pop(number, None)
 
@@ -863,7 +866,7 @@ class Log:
     def redraw(self, message: Message, *, is_gone: bool = False) -> None:
         """Draws a message again because it has changed, or removes it."""
         self.flush()
-        if message not in self._drawn_messages:  # too old to be drawn
+        if message not in self._drawn_messages:  # it was too old and is no longer in the widget
             return
         line = self._line_of(message)
         end = line + message.height
@@ -875,7 +878,7 @@ class Log:
             else:
                 self.text.delete(f"{line}.0", f"{end - 1}.end")
                 chunks = self._chunks(message)
-                chunks[0] = ""  # the line is there already
+                chunks[0] = ""  # the newline before the message is still there
                 self.text.insert(f"{line}.0", *chunks)  # type: ignore[arg-type]
             height = sum(each.height for each in self._drawn_messages)
             self.text.mark_set("own", f"{height}.end" if height else "1.0")
@@ -883,7 +886,7 @@ class Log:
         if self.follows:
             self.go_to_end()
 
-    # Drawing a message. The first chunk is always the newline that ends the previous message.
+    # Drawing a message. A message's first chunk is always the newline that ends the previous message.
 
     def _chunks(self, message: Message) -> Chunks:
         """Returns the chunks to insert for the message, and sets its height."""
@@ -909,7 +912,7 @@ class Log:
         """Returns the text as chunks, with web addresses marked as links and the person's own name as a mention."""
         if "://" not in text and "@" not in text:
             return [drawable(text), tags]
-        parts = drawn_parts(text)  # of the whole text, because a line break may be inside an address
+        parts = drawn_parts(text)  # of the whole text, because its drawn form may have a line break inside an address
         chunks: Chunks = []
         rest = 0
         for match in itertools.islice(self._marked.finditer(text), MOST_MARKED):
@@ -928,7 +931,7 @@ class Log:
     # Showing messages.
 
     def flush(self) -> None:
-        """Draws what was added since the last call."""
+        """Draws everything added since the last call."""
         if not self._added and not self._own_changed:
             return
         added, self._added = self._added, []
@@ -936,7 +939,7 @@ class Log:
             self.text.delete("own", "end-1c")
             chunks = [chunk for message in added for chunk in self._chunks(message)]
             if chunks:
-                if not self._drawn_messages:  # no empty line at the top
+                if not self._drawn_messages:  # the first message needs no newline before it
                     chunks[0] = ""
                 self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
                 self._drawn_messages += added
@@ -953,7 +956,7 @@ class Log:
             self.jump.place(relx=1, rely=1, x=-3 * self._looks.gap, y=-self._looks.gap, anchor="se")
 
     def _trim(self) -> None:
-        """Deletes the oldest lines beyond LOG_LINES; later, at twice as many, while the reader is scrolled up."""
+        """Deletes the oldest messages beyond LOG_LINES lines; waits for twice as many if the reader is scrolled up."""
         lines = int(self.text.index("end-1c").split(".")[0])
         if lines <= (LOG_LINES if self.follows else 2 * LOG_LINES) + LOG_SLACK:
             return
@@ -972,7 +975,7 @@ class Log:
         finally:
             self.text.configure(state="disabled")
 
-    # Following the end. Only the reader's own actions change `follows`; everything else leaves it alone.
+    # Following the end. Only the reader's own actions change `follows`.
 
     def go_to_end(self) -> None:
         self.follows = True
@@ -991,7 +994,7 @@ class Log:
         self._reader_scrolls()
 
     def _reader_scrolls(self) -> None:
-        """Schedules a check of whether the reader can see the end, after Tk has scrolled."""
+        """Checks, once Tk has scrolled, whether the reader can see the end."""
         if not self._asking:
             self._asking = self.text.winfo_toplevel().after_idle(self._notice_end)
 
@@ -1004,7 +1007,7 @@ class Log:
                 self.jump.place_forget()
 
     def _scrolled(self, first: float, last: float) -> None:
-        """Updates the scrollbar. A new size, line or font must not hide the end from a reader who follows it."""
+        """Updates the scrollbar. If the reader follows the end, keeps it visible when layout or text changes."""
         self.scrollbar.set(first, last)
         if self.follows and float(last) < 1.0:
             self.text.winfo_toplevel().after_idle(self._stay_at_end)
@@ -1033,7 +1036,7 @@ class Log:
         return self.message_at("chosen.first") if self.text.tag_ranges("chosen") else None
 
     def _step(self, step: int) -> str:
-        """Chooses the next message up or down. Enter then opens its link, and the Menu key shows its actions."""
+        """Chooses the message above (-1) or below (1). Enter then opens its link; the Menu key shows its actions."""
         if not self._drawn_messages:
             return "break"
         chosen = self.chosen()
@@ -1065,7 +1068,7 @@ class Log:
             show_page(original_part(message.text, *(len(self.text.get(begin, end)) for end in at)))
 
     def selected(self) -> str:
-        """Returns the selection as it is copied: the exact part of one message's text, or else whole messages."""
+        """Returns the text to copy: exactly the selected part of one message's text, or else whole messages."""
         text = self.text
         if not text.tag_ranges("sel"):
             return ""
@@ -1095,14 +1098,14 @@ class Log:
         return "break"
 
     def _hand_out(self, first: str, length: str) -> str:
-        """Returns a piece of the selection: on X11, a paste with the middle mouse button asks for piece after piece."""
+        """Returns a piece of the selection. On X11, a paste with the middle mouse button asks for it piece by piece."""
         if first == "0":
             self._handed_out = self.selected()
         return self._handed_out[int(first) : int(first) + int(length)]
 
 
 def mention(name: str) -> re.Pattern[str]:
-    """Returns a pattern for "@Ann", not "@Anna" or "@Ann 2"; Chinese or Japanese text may follow directly."""
+    """Returns a pattern that matches "@Ann" but not "@Anna" or "@Ann 2". Chinese or Japanese text may follow it."""
     follows = "" if re.search(r"[^\x00-\u2e7f]$", name) else r"(?![^\W\u2e80-\uffff])"
     return re.compile(rf"@{re.escape(drawable_name(name))}{follows}(?! ?\d)", re.IGNORECASE)
 
@@ -1113,7 +1116,7 @@ HINT_PLACE = {"x": 0, "rely": 0.5, "anchor": "w", "relwidth": 1}  # options of `
 class Composer:
     """The box for typing: Enter sends, Shift+Enter starts a new line. The box grows to COMPOSER_LINES, then it scrolls.
 
-    Only sending empties the box. `send` is called with the text, tidied and not too long.
+    Only sending empties the box. The given function `send` gets the text, tidied and not too long.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
@@ -1127,7 +1130,7 @@ class Composer:
         self.hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
         self.hint.configure(anchor="w", justify="left")
         self.hint.bind("<Button-1>", lambda _: self.text.focus_set())
-        for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # events for the box, which the hint covers
+        for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # passed on to the box, which the hint covers
             self.hint.bind(way, lambda event, way=way: self.text.event_generate(way, x=event.x, y=event.y))
         self.hint.place(HINT_PLACE)
         on_enter(self.text, self.send)
@@ -1141,14 +1144,14 @@ class Composer:
         return self.text.get("1.0", "end-1c")
 
     def send(self) -> None:
-        self.text.focus_set()  # if Enter or the space bar pressed Send, that button has the focus
+        self.text.focus_set()  # otherwise, a Send button that was pressed with a key would keep the focus
         text = tidy(net.clean_text(self.get()))
         if self.is_blocked or self._show_problem(text):
             return
         self.text.delete("1.0", "end")
         self.text.edit_reset()
         if text:
-            self._send(text)  # last, because "exit" may close the page and destroy the box
+            self._send(text)  # last, because sending "exit" may close the page and destroy the box
 
     @property
     def is_blocked(self) -> bool:
@@ -1162,14 +1165,14 @@ class Composer:
         self.text.focus_set()
 
     def block(self, reason: str) -> None:
-        """Blocks the box, which then shows the reason if it is empty; "" unblocks it. What was written stays."""
+        """Blocks the box ("" unblocks it) and shows the reason while the box is empty. Text in the box stays there."""
         colours = (PAGE, QUIET) if reason else (CARD, INK)
         self.text.configure(state="disabled" if reason else "normal", background=colours[0], foreground=colours[1])
         self.hint.configure(text=reason or Words.hint, background=colours[0])
         self._fit()
 
     def _show_problem(self, text: str) -> bool:
-        """Returns True if the text is too long, and shows by how much in a line below the box."""
+        """Returns True if the text is too long; a line below the box then shows by how much."""
         problem = ""
         if (characters := len(text) - net.MAX_TEXT) > 0:
             problem = counted(characters, *Words.too_long)
@@ -1188,7 +1191,7 @@ class Composer:
         return "break"
 
     def paste(self, selection: str) -> str:
-        """Inserts the CLIPBOARD or, on X11, PRIMARY, the text selected in any window. Every paste comes here."""
+        """Inserts CLIPBOARD or, on X11, PRIMARY (the text selected in any window). Every paste uses this method."""
         if not self.is_blocked:
             with contextlib.suppress(tk.TclError):  # the selection is empty or is not text
                 pasted: str = self.text.selection_get(selection=selection)  # type: ignore[no-untyped-call]
@@ -1334,7 +1337,7 @@ class FindBar:
             self.find()
 
     def find(self, *, backwards: bool = True) -> None:
-        """Marks all matches and shows the next one; a new search begins with the last."""
+        """Marks the matches and shows the next one upwards or downwards; a new search starts with the lowest match."""
         text, wanted = self._log.text, self.entry.get()
         is_first = not text.tag_ranges("found now")
         here = text.index("end" if is_first else "found now.first" if backwards else "found now.last")
@@ -1352,7 +1355,7 @@ class FindBar:
         self._log.see(f"{line}.{first}")
 
     def _places(self, wanted: str) -> list[tuple[int, int, int]]:
-        """Returns line, first and end column of each match. Tk 8.6's own search crashes on emoji if it ignores case."""
+        """Returns (line, start, end) of each match. Tk 8.6's own search would crash on emoji when ignoring case."""
         pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
         lines = _as_tk_counts(self._log.text.get("1.0", "end-1c")).split("\n")
         newest = (
@@ -1368,12 +1371,12 @@ class FindBar:
 
 
 def _as_tk_counts(text: str) -> str:
-    """Returns the text with two characters for each one outside the basic plane, as Tk counts before version 9."""
+    """Returns the text with two characters for each one outside the basic plane, as Tk before version 9 counts it."""
     return text if tk.TkVersion >= 9 else re.sub("[\U00010000-\U0010ffff]", "\\g<0>\0", text)
 
 
 class Keys:
-    """Explains the keyboard shortcuts, in front of the messages and the people."""
+    """Explains the keyboard shortcuts. While open, it covers the messages and the list of people."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, closed: Callable[[], None]) -> None:
         self._looks = looks
@@ -1415,10 +1418,10 @@ ShowCommands = Callable[[list[Command], "tk.Misc", tuple[int, int]], None]
 
 
 class People:
-    """The list of people in the room. The host also has buttons: for the selected person, and for everyone.
+    """The list of people in the room. The host also has buttons, for the selected person and for everyone.
 
-    Changes only those rows that need it. Measures each name once, in short slices between other events, because with a
-    thousand unusual names, measuring takes seconds. `control` runs an action on the host's own room.
+    Changes only the rows that need it. Measures each name once, in short slices between other events, because measuring
+    a thousand unusual names takes seconds. `control` runs an action on the host's own room; it is None for others.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, control: Control | None, show_commands: ShowCommands) -> None:
@@ -1583,7 +1586,7 @@ class People:
     # The host's actions.
 
     def _chosen(self) -> tuple[int, bool]:
-        """Returns the number of the selected person and whether they were removed; 0 for nobody or for oneself."""
+        """Returns the selected person's number and whether they were removed; (0, False) for nobody or for oneself."""
         for row in self.list.selection():
             if row != str(self._own):
                 return person_of(row)
@@ -1609,7 +1612,7 @@ class People:
         self.pause.configure(text=Words.resume if self._is_paused else Words.pause)
 
     def _show_menu(self, event: tk.Event[ttk.Treeview] | None) -> str:
-        """Shows the buttons' actions in a menu, at the mouse pointer or, after a key, below the selected person."""
+        """Shows the buttons' actions in a menu: at the mouse pointer or, after a key, below the selected person."""
         if event is not None:
             row = self.list.identify_row(event.y)
             if not row:  # below the last row
@@ -1631,7 +1634,7 @@ def person_of(row: str) -> tuple[int, bool]:
     return int(row.split()[-1]), row.startswith("removed")
 
 
-HIDDEN = "\u2022"  # drawn in place of each character
+HIDDEN = "\u2022"  # drawn in place of each character of a hidden password
 
 
 class PasswordBox:
