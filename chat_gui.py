@@ -1704,7 +1704,7 @@ class Scrolled:
         self.inner.bind("<Configure>", lambda _: self._place())
 
     def add(self, widget: tk.Widget, *, above: int = 0, below: int = 0, fill: bool = True) -> None:
-        """Adds the widget as the next one on the page, with this space (px) above and below it."""
+        """Adds the widget at the bottom of the page, with this many pixels of space above and below it."""
         widget.grid(column=0, sticky="ew" if fill else "w", pady=(above, below))
 
     def _place(self) -> None:
@@ -1716,20 +1716,20 @@ class Scrolled:
         canvas.itemconfigure(self._item, width=min(width, most))
         canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
         if (free < 0) != (self.scrollbar.winfo_manager() != ""):
-            # Not now: Tk may fail to show a new widget if the grid changes while Tk is laying it out.
+            # Do this when Tk is idle: if the grid changes while Tk lays out the grid, a new widget may stay invisible.
             self.frame.after_idle(self._show_scrollbar, free < 0)
 
     def _show_scrollbar(self, on: bool) -> None:
-        if self.frame.winfo_exists():  # the page may be closed by then
+        if self.frame.winfo_exists():  # the page may have been closed in the meantime
             show(self.scrollbar, on)
 
     def scroll(self, pixels: int) -> None:
-        """Scrolls down by this many pixels, up if negative."""
+        """Scrolls down by this many pixels, or up if the number is negative, unless the whole page is visible."""
         if self.scrollbar.winfo_ismapped():
             self.canvas.yview_moveto((self.canvas.canvasy(0) + pixels) / self.inner.winfo_height())
 
     def show(self, widget: tk.Misc) -> None:
-        """Scrolls to the widget, which has got the keyboard focus, if it is on this page and not visible."""
+        """Scrolls to a widget that has just got the keyboard focus, if it is on this page but not fully visible."""
         if not str(widget).startswith(f"{self.inner}."):
             return
         height = max(self.inner.winfo_height(), 1)
@@ -1743,7 +1743,7 @@ class Scrolled:
         self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
 
     def fit(self) -> None:
-        """Adapts the page to the current font; most of it adapts automatically."""
+        """Adapts the page to the current font. Most widgets adapt automatically; subclasses handle the others."""
 
     def flush(self) -> None:
         """Shows what has arrived since the last call."""
@@ -1753,7 +1753,7 @@ class Scrolled:
 
 
 class FirstPage(Scrolled):
-    """Asks for a name and an optional password; its two buttons host a room or lead to the join page."""
+    """Asks for a name and an optional password. Its two main buttons open a room and show the join page."""
 
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=True)
@@ -1826,17 +1826,17 @@ class FirstPage(Scrolled):
 
 
 def row_of(room: net.FoundRoom) -> str:
-    """Returns the id of the room's row. One room id at two addresses makes two rows: one may be an impostor's."""
+    """Returns the id of the room's row. A room id found at two addresses gets two rows: one room may be an impostor."""
     return f"{room.room} {room.address}"
 
 
 class JoinPage(Scrolled):
-    """Lists the rooms that were found, and has a box for an address. Join always joins the address in the box."""
+    """Lists the rooms that were found, and has a box for an address. The Join button always uses this address."""
 
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=False)
         self.rooms: tuple[net.FoundRoom, ...] = ()
-        self._offered = ""  # the password that was filled in for this address, and not typed
+        self._offered = ""  # the password that was filled in automatically for the address; "" for none
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
         looks, box, gap = app.looks, self.inner, app.looks.gap
@@ -1896,7 +1896,7 @@ class JoinPage(Scrolled):
         self.join.state(["disabled"])
 
     def ask_for_password(self) -> None:
-        """Puts the keyboard focus on the password, which is missing, wrong, or not wanted by the room."""
+        """Moves the keyboard focus to the password box: the password is missing or wrong, or the room has none."""
         edit(self.password.entry)
 
     def close(self) -> None:
@@ -1915,7 +1915,7 @@ class JoinPage(Scrolled):
             self.show_rooms(newest.rooms)
 
     def show_rooms(self, rooms: tuple[net.FoundRoom, ...]) -> None:
-        """Shows the rooms that answer now. The first to appear is selected, unless the person is typing or reading."""
+        """Shows the rooms that answer now. Selects the first one to appear, unless the person is typing or reading."""
         is_first = not self.rooms
         self.rooms = rooms
         shown = set(self.list.get_children())
@@ -1940,7 +1940,7 @@ class JoinPage(Scrolled):
         password = Words.has_password if room.password else ""
         title = drawable_name(room.title)
         if any(o is not room and (o.room == room.room or drawable_name(o.title) == title) for o in self.rooms):
-            title = f"{title} ({join_address(room.address, room.port)})"  # another room may copy this title or id
+            title = f"{title} ({join_address(room.address, room.port)})"  # one of the two may be an impostor
         return f" {title}", people, password
 
     def _tell_nothing_found(self) -> None:
@@ -1964,13 +1964,13 @@ class JoinPage(Scrolled):
                 self._offer_password()
 
     def _typed(self) -> None:
-        """Clears the selection if the person has typed another address."""
+        """Clears the selection in the list if the person has typed another address, and offers its password."""
         if self._chosen() is None and self.list.selection():
             self.list.selection_set()
         self._offer_password()
 
     def _offer_password(self) -> None:
-        """Offers the password that this address accepted before, and none for other addresses; keeps a typed one."""
+        """Fills in the password that this address accepted before, or empties the box; but keeps a typed password."""
         if self.password.get() not in ("", self._offered):
             return
         try:
@@ -1982,7 +1982,7 @@ class JoinPage(Scrolled):
 
     def _join_chosen(self) -> None:
         """Joins the room selected in the list."""
-        self._take_chosen()  # Tk sends <<TreeviewSelect>> only after keys that were already pressed
+        self._take_chosen()  # <<TreeviewSelect>> may still be in Tk's queue, behind this key press
         self._join()
 
     def _join(self) -> None:
@@ -2010,7 +2010,7 @@ class JoinPage(Scrolled):
 
 
 class Header:
-    """Shows, above the messages, where others can join and whether the room is encrypted, and has the buttons."""
+    """The part above the messages: the room's address, whether the room is encrypted, and buttons such as Leave."""
 
     def __init__(self, page: ChatPage, looks: Looks, session: Session, leave: Callable[[], None]) -> None:
         self._page = page
@@ -2033,7 +2033,7 @@ class Header:
         self.menu_button = button(right, Words.menu, page.show_menu)
         self.leave_button = button(right, Words.leave, leave)
         in_a_row(gap // 2, self.people_button, self.menu_button, self.leave_button)
-        self.menu_button.grid(padx=0)  # leave_button has the space, so that hiding it removes the space, too
+        self.menu_button.grid(padx=0)  # the gap belongs to leave_button, so that both disappear together
         self.leave_button.grid(padx=(gap // 2, 0))
         below = self._below = ttk.Frame(self.frame)
         place_hidden(below, row=2, column=0, columnspan=2, sticky="ew", pady=(gap // 2, 0))
@@ -2048,7 +2048,7 @@ class Header:
             show(each, password != "" and page.is_host)
 
     def fit(self) -> None:
-        """Adapts to the window's size: in a narrow one, buttons move below; in a low one, some move into the menu."""
+        """Adapts to the window: a narrow one has the buttons below the address, a low one has some in the menu."""
         is_narrow, is_low, is_host = self._page.layout.is_narrow, self._page.layout.is_low, self._page.is_host
         row, column = (1, 0) if is_narrow and not is_low else (0, 1)
         self._right.grid(row=row, column=column, sticky="w" if row else "ne", pady=(self._looks.gap // 2 * row, 0))
@@ -2063,7 +2063,7 @@ class Header:
         self.show_title()
 
     def commands(self) -> list[Command]:
-        """Returns the menu entries for the buttons that are hidden at the moment."""
+        """Returns menu entries that replace buttons hidden at the moment."""
         layout = self._page.layout
         commands: list[Command] = []
         if layout.is_narrow and self._page.is_host:
@@ -2075,7 +2075,7 @@ class Header:
         return commands
 
     def show_title(self) -> None:
-        """Shows the room's title and address; for the host, the address at which others can join."""
+        """Shows the room's title and address or, for the host, the address at which others can join."""
         looks, addresses = self._looks, self.addresses()
         if self._page.is_host:
             self.address.configure(text=addresses[0] if addresses else Words.no_address)
@@ -2093,15 +2093,15 @@ class Header:
         self.fit()
 
     def _copy(self, pressed: ttk.Button, text: str) -> None:
-        """Copies the text. The button says "Copied" for COPIED_TIME."""
+        """Copies the text. The pressed button then says "Copied" for COPIED_TIME."""
         copy(pressed, text)
         self._page.focus()
         words = Words.copy if pressed is self.copy else Words.copy_password
         pressed.configure(text=Words.copied)
-        root = pressed.winfo_toplevel()  # if the button is destroyed by then, its own `after` would fail
+        root = pressed.winfo_toplevel()  # `pressed.after` would fail if the button were destroyed before the time is up
         root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
 
-    # How others can join; for the host.
+    # For the host: how others can join.
 
     def addresses(self) -> list[str]:
         return [join_address(address, self._page.port) for address in self.reachable.addresses]
@@ -2126,7 +2126,7 @@ class Header:
 
 
 class Question:
-    """Asks for a decision inside the window, with a sentence and two buttons."""
+    """Asks for a decision with a sentence and two buttons, in the window itself instead of a dialog."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, no: Callable[[], None]) -> None:
         self._answer: Callable[[], object] = no
@@ -2145,7 +2145,7 @@ class Question:
         return self.frame.winfo_manager() != ""
 
     def ask(self, text: str, yes: str, no: str, answer: Callable[[], object]) -> None:
-        """Shows the question. `answer` is called if the person presses the button `yes`."""
+        """Shows the question. Calls `answer` if the person presses the button labelled `yes`."""
         self.text.configure(text=text)
         self.yes.configure(text=yes)
         self.no.configure(text=no)
@@ -2161,7 +2161,7 @@ class Question:
 
 
 class Layout:
-    """Arranges the parts of a room.
+    """Arranges the parts of a ChatPage.
 
     The list of people is beside the log or, in a narrow window, opens in front of it. A low window shows only what is
     needed to read and write.
@@ -2215,7 +2215,7 @@ class Layout:
         if not self.is_narrow:
             self.people_open = False
             frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(self._looks.gap, 0))
-        elif self.people_open:  # covers everything between the header and the status line
+        elif self.people_open:  # the list covers everything between the header and the status line
             frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
             frame.lift()
         else:
@@ -2231,20 +2231,20 @@ class Layout:
         show(status, not self.is_low or str(status.cget("style")) == "Wrong.TLabel")
 
     def uncover(self) -> None:
-        """Closes the list of keys and the list of people, which cover the log, the question and the composer."""
+        """Closes what covers other parts: the keyboard shortcuts and, in a narrow window, the list of people."""
         self._page.keys.hide()
         if self.people_open:
             self.toggle_people()
 
 
 class Files:
-    """Shares files, saves shared files and the chat: asks for the paths and reports the results."""
+    """Shares and saves files, and saves the chat: asks for the paths and reports the results."""
 
     def __init__(self, page: ChatPage, client: net.Client) -> None:
         self._page = page
         self._client = client
-        self._folder = ""  # where the last file was chosen or saved
-        self._saved: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # path and problem, or ""
+        self._folder = ""  # the folder of the file that was last chosen or saved
+        self._saved: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # (path, problem); problem is "" if saved
         self._is_closed = False
 
     def choose(self) -> None:
@@ -2260,7 +2260,7 @@ class Files:
             self._client.save(file, path)
 
     def save_chat(self) -> None:
-        """Asks for a path and saves the transcript there, in a thread, because disks may be slow."""
+        """Asks for a path and saves the transcript there, in a thread, because the disk may be slow."""
         title = self._page.title
         path = self._ask_where(Words.save_chat, net.clean_filename(f"{title} {time.strftime('%Y-%m-%d')}.txt"))
         if path:
@@ -2270,14 +2270,14 @@ class Files:
     def _ask_where(self, title: str, name: str) -> str:
         """Asks for a path to save to. Returns "" if the person cancels."""
         folder = self._folder or home_folder("Downloads")
-        name = re.sub(r"\A~", "_", name)  # Tk 8.6 takes a leading ~ for a home folder
+        name = re.sub(r"\A~", "_", name)  # Tk 8.6 would expand a leading ~ to a home folder
         path: str = self._ask(filedialog.asksaveasfilename, title=title, initialdir=folder, initialfile=name) or ""
         if path:
             self._folder = os.path.dirname(path)
         return path
 
     def _ask(self, dialog: Callable[..., Any], **options: str) -> Any:
-        """Shows a file dialog. Returns the choice, or () if the page was closed meanwhile and its dialog with it."""
+        """Shows a file dialog. Returns the choice, or () if the page was closed while the dialog was open."""
         try:
             return dialog(parent=self._page.frame, filetypes=[(Words.all_files, "*")], **options)
         except tk.TclError:
@@ -2346,7 +2346,7 @@ class Files:
 
 
 class Away:
-    """Without a connection, counts down to the next attempt, and offers to follow a room that has moved."""
+    """While there is no connection, counts down to the next attempt, and offers to follow a room to a new address."""
 
     def __init__(self, page: ChatPage, client: net.Client) -> None:
         self._page = page
@@ -2356,7 +2356,7 @@ class Away:
         self._finder: net.Finder | None = None
         self._found: net.Events = queue.Queue()
         self._rooms: tuple[net.FoundRoom, ...] = ()
-        self._here_until = 0.0  # monotonic s; when the room last answered at its old address, or the connection broke
+        self._here_until = 0.0  # monotonic s; when the connection broke or, if later, the old address last answered
 
     def begin(self) -> None:
         if not self._page.is_host:
@@ -2388,9 +2388,9 @@ class Away:
             page.question.ask(text, Words.move, Words.stay_here, lambda: page.follow(room))
 
     def _moved_room(self) -> net.FoundRoom | None:
-        """Returns the room at another address, once it has been silent at its old one for MOVED_AFTER; otherwise None.
+        """Returns the room found at another address if its old address has been silent for MOVED_AFTER, otherwise None.
 
-        A room that was joined by a host name needs no search: the name leads to its computer's current address.
+        A room that was joined by a host name needs no search: the name resolves to its computer's current address.
         """
         address, port = self._client.address, self._client.port
         if self._finder is None or not is_ipv4(address):
@@ -2425,10 +2425,10 @@ class ChatPage:
         self.title = drawable_name(welcome.title)
         self.stage = Stage.CONNECTING
         self.welcome = welcome
-        self._history_left = 0  # past events that are still to come
-        self._is_back = False  # whether the connection is back after a break, in the same room
+        self._history_left = 0  # past events that have not arrived yet
+        self._is_back = False  # whether the client has reconnected to the same room after a break
         self._is_muted = self._is_paused = False
-        self._had_company = False  # whether others have been here; if so, they know how to join
+        self._had_company = False  # whether anyone else has been here; until then, the notice explains how to join
         self._last_own = ""
         self._away = Away(self, client)
         looks = app.looks
@@ -2489,14 +2489,14 @@ class ChatPage:
     # The notice and the status line.
 
     def show_notice(self) -> None:
-        """Shows, between the log and the composer, how others can join and why writing is blocked."""
+        """Updates the notice between the log and the composer: how others can join, and why writing is blocked."""
         sentences = []
         if self.is_host and not self.layout.is_low:
             sentences = self.header.notices(had_company=self._had_company)
         if self._is_paused and self.is_host:
             sentences.append(Words.you_paused)
         elif self.composer.is_blocked and self.stage is not Stage.OVER and self.composer.get():
-            sentences.append(Words.muted if self._is_muted else Words.paused)  # an empty box shows this as its hint
+            sentences.append(Words.muted if self._is_muted else Words.paused)  # the hint in an empty box says the same
         self.notice.configure(text="\n".join(sentences))
         show(self.notice, sentences != [])
 
@@ -2526,7 +2526,7 @@ class ChatPage:
         return "break"
 
     def _write_instead(self, event: tk.Event[Any]) -> str | None:
-        """Puts what is typed in the log or the list of people into the composer."""
+        """If somebody types in the log or the list of people, inserts the character into the composer."""
         state = int(event.state)
         is_command = state & NO_LETTER and state & ALT_GR != ALT_GR
         if not event.char or not event.char.isprintable() or is_command or self.composer.is_blocked:
@@ -2535,43 +2535,43 @@ class ChatPage:
         return self.composer.insert(event.char)
 
     def _paste_instead(self) -> str:
-        """Puts what is pasted in the log into the composer."""
+        """If somebody pastes into the log, inserts the text into the composer."""
         if not self.composer.is_blocked:
             self.focus()
         return self.composer.paste("CLIPBOARD")
 
     def _write_again(self, message: Message, text: str) -> None:
-        """Moves a rejected message of this person from the log back into the composer."""
+        """Moves this person's rejected message from the log back into the composer, unless writing is blocked."""
         if self.stage is not Stage.OVER and not self.composer.is_blocked:
             self.log.remove(message)
             self.composer.give_back(text)
 
     def _cancel(self, transfer: int) -> None:
         self._client.cancel(transfer)
-        self.focus()  # the button will disappear, and the next key types a message
+        self.focus()  # the Cancel button will disappear, and what is typed next belongs in the composer
 
     def find(self) -> None:
         self.layout.uncover()
         self.find_bar.open()
 
     def escape(self) -> None:
-        """Closes the find bar, the question and what covers the log, and focuses the composer."""
+        """Closes the find bar, the question and anything that covers the log, and focuses the composer."""
         if self.find_bar.frame.winfo_ismapped():
             self.find_bar.close()
         self.stay()
 
     def stay(self) -> None:
-        """Answers the question with no, and focuses the composer."""
+        """Answers no if a question is open, and focuses the composer."""
         if self.question.is_open:
-            self._away.end()  # ends the search for a room that has moved, which is offered only once
+            self._away.end()  # stop the search: following a room that has moved is offered only once per break
             self.question.close()
         self.focus()
 
     # Leaving.
 
     def ask(self) -> bool:
-        """Asks before closing a room with others in it. Returns True if that is not needed, or was asked already."""
-        is_asked = self.question.frame.winfo_ismapped() and not self.layout.people_open  # a second try means yes
+        """Asks the host before closing a room with others in it. Returns True if the person may leave at once."""
+        is_asked = self.question.frame.winfo_ismapped() and not self.layout.people_open  # a second attempt means yes
         if not self.is_host or self._others() < 1 or self.stage is Stage.OVER or is_asked:
             return True
         self.frame.winfo_toplevel().deiconify()  # the taskbar can close a minimized window; the question must show
@@ -2604,7 +2604,7 @@ class ChatPage:
         app.show_commands(commands + self.header.commands(), at, (0, at.winfo_height()))
 
     def _show_message_menu(self, event: tk.Event[tk.Text] | None) -> str:
-        """Shows the menu for the message under the mouse or, after a key, for the chosen one."""
+        """Shows the menu for the message under the mouse or, after a key (`event` is None), for the chosen message."""
         messages = self.log
         message = messages.chosen() if event is None else messages.message_at(f"@{event.x},{event.y}")
         commands: list[Command] = []
@@ -2625,7 +2625,7 @@ class ChatPage:
         return "break"
 
     def _control(self, action: Callable[[net.Server], None]) -> None:
-        """Runs an action of the host on the room, unless the visit is over."""
+        """Applies the host's action to the room, unless the visit is over."""
         if self._server is not None and self.stage is not Stage.OVER:
             try:
                 action(self._server)
@@ -2635,7 +2635,7 @@ class ChatPage:
     # Events from the client.
 
     def handle(self, event: net.Event) -> None:
-        """Handles one event. The log, the people and the transfers show it after the next `flush`."""
+        """Handles one event. The log, the list of people and the transfers show its effect at the next `flush`."""
         if isinstance(event, net.Numbered):
             is_history = self._history_left > 0
             if is_history:
@@ -2678,7 +2678,7 @@ class ChatPage:
         elif isinstance(event, net.RoomFailed):
             self._note(Words.room_failed)
         elif isinstance(event, net.Found):
-            pass  # only a finder sends this, into its own queue
+            pass  # never comes here: a finder puts it into a queue of its own
         else:
             assert_never(event)
 
@@ -2695,7 +2695,7 @@ class ChatPage:
             if deleted is not None:
                 self.log.redraw(deleted)
         elif is_history:
-            pass  # the welcome already told who is here and whether the room is paused
+            pass  # the welcome already said who is here and whether the room is paused
         elif isinstance(event, net.Paused):
             self._is_paused = event.on
             self._note(Words.was_paused if event.on else Words.was_resumed)
@@ -2716,7 +2716,7 @@ class ChatPage:
 
     def _handle_welcome(self, welcome: net.Welcome) -> None:
         before, self.welcome = self.welcome, welcome
-        is_first = welcome is before  # the page was created with it
+        is_first = welcome is before  # the page was created with this same welcome
         self._is_back = not is_first and welcome.room == before.room
         if welcome.room != before.room:
             self.transcript.begin()
@@ -2740,14 +2740,14 @@ class ChatPage:
         self.say(Words.connected)
 
     def _tell_name(self, name: str) -> None:
-        """Notes the room and the person's name in it and, if that is not the name they wanted, why."""
+        """Notes the room and this person's name in it. If that is not the name they wanted, also notes why."""
         self._note(Words.you_are_in.format(room=self.title, name=drawable_name(name)))
         wanted = net.clean_name(self._app.name)
         if name != wanted:
             self._note(Words.renamed.format(wanted=drawable_name(wanted), name=drawable_name(name)))
 
     def _silence(self) -> None:
-        """Blocks or unblocks writing: the host may have muted this person or paused the room, or the visit is over."""
+        """Blocks writing if the host muted this person or paused the room, or the visit is over; else unblocks it."""
         reason = Words.muted if self._is_muted else Words.paused if self._is_paused and not self.is_host else ""
         if self.stage is Stage.OVER:
             reason = Words.over
@@ -2767,7 +2767,7 @@ class ChatPage:
         self._add(Message(time.time(), text))
 
     def _add_heard(self, message: Message, is_history: bool) -> None:
-        """Adds what somebody said or shared. Notifies a person who was in the room already, even if offline then."""
+        """Adds what somebody said or shared. Notifies this person if others sent it after the visit began."""
         self._add(message)
         if message.who != self.welcome.who and (self._is_back or not is_history):
             is_for_us = message.who == (self.welcome.host or net.HOST) or self.log.mention.search(message.text)
@@ -2807,7 +2807,7 @@ class ChatPage:
             self.focus()
 
     def flush(self) -> None:
-        """Shows everything that was handled since the last call."""
+        """Shows the effects of all events handled since the last call."""
         self.files.flush()
         self.log.flush()
         self.transfers.flush()
@@ -2836,7 +2836,7 @@ def retry_words(retry_at: float) -> str:
 
 
 def why_ended(event: net.Refused | net.Closed, where: str, *, was_in: bool) -> str:
-    """Returns why the visit to the room at `where` ended, or did not begin."""
+    """Returns why the visit to the room at `where` ended (`was_in`) or did not begin (not `was_in`)."""
     if isinstance(event, net.Refused):
         if event.code == "tls" and not net.CAN_ENCRYPT:
             return needs_new_python()
@@ -2851,7 +2851,7 @@ def why_ended(event: net.Refused | net.Closed, where: str, *, was_in: bool) -> s
 
 
 class Session:
-    """One visit to a room: the client, for a host also the room, and their events. Does not use any widget."""
+    """One visit to a room: the client, for a host also the server, and the queue of their events. Uses no widgets."""
 
     def __init__(self, password: str) -> None:
         self.password = password  # "" for none
@@ -2863,7 +2863,7 @@ class Session:
         self._opener: threading.Thread | None = None
 
     def open_room(self, title: str, host_name: str, port: int) -> None:
-        """Opens the room in a thread, because that may wait for a port. Puts the result into `opened`."""
+        """Starts a thread that opens the room, so that the window need not wait, and puts the result into `opened`."""
         self._opener = threading.Thread(target=self._open, args=[title, host_name, port], name="opening the room")
         self._opener.start()
 
@@ -2875,7 +2875,7 @@ class Session:
             self.opened.put(getattr(error, "strerror", None) or str(error))
 
     def end(self) -> None:
-        """Starts a thread that closes the client, then the room, so that the client's last words reach the room."""
+        """Starts a thread that closes the client before the room, so that what was said last is still delivered."""
         threading.Thread(target=self._close, name="closing the session").start()
 
     def _close(self) -> None:
@@ -2895,7 +2895,7 @@ Page = TypeVar("Page", "FirstPage", "JoinPage", "ChatPage")
 
 
 class App:
-    """The window. `host`, `join` and `leave` do what the buttons say; `close` ends everything."""
+    """The window. `host` and `join` begin a visit to a room, `leave` ends it; `close` also closes the window."""
 
     def __init__(self, root: tk.Tk, name: str = "", password: str = "") -> None:
         self.root = root
@@ -2903,12 +2903,12 @@ class App:
         if self.looks.is_x11:  # with LC_ALL=C, Tk would read file names as Latin-1
             root.tk.call("encoding", "system", "utf-8")
         self.name = net.clean_name(name) or login_name()
-        self.address = ""  # the one last joined, as people type it
+        self.address = ""  # the address last used to join, as people type it
         self.password = password  # last typed on the first page; "" for none
         self.passwords: dict[tuple[str, int], str] = {}  # address and port -> the password that let this person in
         self._trying = ("", net.PORT)  # address and port of the room that is being joined
-        self._waiting: tuple[str, float] | None = None  # why the room asks to wait, and until when (monotonic s)
-        self._secret = secrets.token_bytes(16)  # of this run; tokens made from it let a room recognize the same person
+        self._waiting: tuple[str, float] | None = None  # why joining must wait, and until when (monotonic s)
+        self._secret = secrets.token_bytes(16)  # new in each run; tokens made from it let a room recognize this person
         self.session: Session | None = None
         self.page: FirstPage | JoinPage | ChatPage = FirstPage(self)
         self._closed = False
@@ -2937,7 +2937,7 @@ class App:
             bind(root, [f"<{control}-{key}>"], lambda _, step=step: self.zoom(step))  # type: ignore[misc]
         for wheel in ("MouseWheel", "Button-4", "Button-5"):
             bind(root, [f"<{wheel}>"], lambda event: self._scroll(6 * self.looks.gap * wheel_turn(event)))
-            for where in ("Text", "Treeview", str(root)):  # otherwise the wheel would also scroll these
+            for where in ("Text", "Treeview", str(root)):  # Text and Treeview would otherwise scroll, too
                 with contextlib.suppress(tk.TclError):
                     root.bind_class(where, f"<{control}-{wheel}>", lambda event: self.zoom(-wheel_turn(event)))
         # A click does not focus the button, so the next letter goes into the message, and Space does not click again.
@@ -2949,10 +2949,10 @@ class App:
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         bind(root, ["<TouchpadScroll>"], lambda event: self._scroll(-way_down(event.delta)))  # new in Tk 9
         if self.looks.is_x11:
-            for key in ("<Control-a>", "<Control-Lock-A>"):  # Tk makes this Home; people expect it to select everything
+            for key in ("<Control-a>", "<Control-Lock-A>"):  # Tk makes these keys Home; people expect Select all
                 root.event_delete("<<LineStart>>", key)
                 root.event_add("<<SelectAll>>", key)
-            root.event_delete("<<Paste>>", "<Control-y>")  # Tk follows Emacs; people expect Redo
+            root.event_delete("<<Paste>>", "<Control-y>")  # Tk pastes, as Emacs does; people expect Redo
         root.event_add("<<Redo>>", f"<{control}-y>")
         root.bind_class("Text", f"<{control}-BackSpace>", self._delete_word)
         root.bind_class("TEntry", f"<{control}-BackSpace>", self._delete_word)
@@ -3027,7 +3027,7 @@ class App:
             self._in_room(ChatPage.escape)
 
     def _in_room(self, action: Callable[[ChatPage], object]) -> str:
-        in_dialog = self.root.tk.call("grab", "current", self.root)  # on X11, file dialogs are windows of this program
+        in_dialog = self.root.tk.call("grab", "current", self.root)  # on X11, a file dialog shares these key bindings
         if isinstance(self.page, ChatPage) and not in_dialog:
             action(self.page)
         return "break"
@@ -3035,7 +3035,7 @@ class App:
     # Menus.
 
     def show_commands(self, commands: Sequence[Command], widget: tk.Misc, at: tuple[int, int]) -> None:
-        """Shows a menu at this position in the widget."""
+        """Shows a menu of the commands at position `at` (x, y in pixels) in the widget."""
         menu = self.page.menu  # belongs to the page, so that both close together
         menu.delete(0, "end")
         for words, action in commands:
@@ -3044,7 +3044,7 @@ class App:
         menu.tk_popup(widget.winfo_rootx() + at[0], widget.winfo_rooty() + at[1])
 
     def _show_edit_menu(self, box: object, x: int = 0, y: int = 0) -> None:
-        """Shows a menu with Cut, Copy and Paste in boxes for text: many people know no other way."""
+        """Shows the menu of a text box, with Cut, Copy and Paste: many people know no other way to copy text."""
         if isinstance(box, tk.Text):
             is_open, is_hidden, is_selected = str(box.cget("state")) == "normal", False, bool(box.tag_ranges("sel"))
         elif isinstance(box, ttk.Entry):
@@ -3065,7 +3065,7 @@ class App:
     # Title, bell and focus.
 
     def notice(self, *, rings: bool) -> None:
-        """Counts a message in the title while the window has no focus. The first one with `rings` rings the bell."""
+        """If the window has no focus, counts a message in the title; rings the bell for the first one with `rings`."""
         if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the focus
             self._unread += 1
             self.show_title()
@@ -3074,7 +3074,7 @@ class App:
                 self.root.bell()
 
     def _scroll(self, pixels: int) -> None:
-        """Scrolls a page that is too long for the window, for the mouse wheel or a touchpad."""
+        """Handles the mouse wheel and the touchpad: scrolls a page that is too long for the window."""
         if isinstance(self.page, Scrolled):
             self.page.scroll(pixels)
 
@@ -3135,13 +3135,13 @@ class App:
     # Polling and events.
 
     def poll(self) -> None:
-        """Handles a bounded amount of what arrived. The next poll is sooner if there is more, or was a moment ago."""
+        """Handles a bounded number of events. The next poll comes sooner if more are waiting or some came just now."""
         more = False
         try:
             more = self._take_events()
         except Exception:
             log.exception("the poll failed")
-        finally:  # even after an error, the window goes on
+        finally:  # even after an error, polling continues
             if not self._closed:
                 wait = POLL_SOON if more else POLL_BUSY if time.monotonic() < self._busy_until else POLL
                 self._next_poll = self.root.after(wait, self.poll)
@@ -3194,7 +3194,7 @@ class App:
             if session.server is None and session.password:
                 self.passwords[self._trying] = session.password
                 if self.password == session.password:
-                    self.password = ""  # it was for that room, so it is not offered for others
+                    self.password = ""  # the password belongs to that room: do not offer it for others
             self._show(ChatPage(self, session, session.client, event)).handle(event)
         elif isinstance(event, net.Lost) and event.reason in Words.waiting:
             words = Words.waiting[event.reason].format(address=join_address(*self._trying))
@@ -3205,7 +3205,7 @@ class App:
             log.warning("unexpected before the welcome: %.300r", event)
 
     def _not_let_in(self, event: net.Lost | net.Refused | net.Closed) -> None:
-        """Shows on the join page why the first attempt failed. Everything that was typed there stays."""
+        """Shows on the join page why this person could not join. Keeps everything that was typed there."""
         where = join_address(*self._trying)
         if isinstance(event, net.Lost):
             message = self._cannot_join(event.reason).format(address=where)
@@ -3222,13 +3222,13 @@ class App:
         rooms = self.page.rooms if isinstance(self.page, JoinPage) else ()
         no_answer = trouble in (net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE)
         if no_answer and any((room.address, room.port) == self._trying for room in rooms):
-            return Words.firewall  # the list of found rooms has it, so its computer is there
+            return Words.firewall  # the room answers searches, so only the connection is blocked
         if trouble is net.Trouble.NO_ROUTE and sys.platform == "darwin":
             return Words.not_allowed
         return str(Words.cannot_join[trouble])
 
     def _report(self, *error: object) -> None:
-        """Logs an exception in a tkinter callback. Does not keep its traceback, which would keep widgets alive."""
+        """Logs an exception in a callback. tkinter's version also stores the traceback, which keeps widgets alive."""
         if error[0] is KeyboardInterrupt:  # Ctrl+C in the terminal, during a callback
             self.close()
             return
@@ -3238,7 +3238,7 @@ class App:
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Lets the type checker prove that no case is missing (typing has this from Python 3.11 on)."""
+    """Lets the type checker prove that no case is missing (`typing` has this function since Python 3.11)."""
     raise AssertionError(value)
 
 
@@ -3294,7 +3294,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the program. Returns the exit status: 1 without tkinter or a screen, otherwise 0."""
+    """Runs the program. Returns the exit status: 1 if tkinter or a screen is missing, otherwise 0."""
     arguments = parse_arguments(argv)
     if sys.stderr is not None:  # None under pythonw, which has no console
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
@@ -3319,7 +3319,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:  # Ctrl+C in the terminal
         app.close()
     del app, root
-    gc.collect()  # in this thread: if the one closing the session freed the last Tk objects, Tk would abort the program
+    gc.collect()  # frees the last Tk objects in this thread; if another thread freed them, Tk would abort the program
     return 0
 
 
