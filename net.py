@@ -150,16 +150,16 @@ PROTOCOL = 2
 PORT = 5252  # not registered for anything well known, and below every system's range for outgoing connections
 PORTS = range(PORT, PORT + 10)  # if PORT is taken, a room takes the next free one of these
 
-MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text, every character written as \uXXXX\uXXXX, has 48,000
+MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text takes 48,000 if each character is written as \uXXXX\uXXXX
 MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
-MAX_LINE_UNJOINED = 2_048  # bytes; a hello line with a password has about 600
+MAX_LINE_UNJOINED = 2_048  # bytes, until the other side is accepted; a hello line that starts encryption has about 600
 MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be fast, small enough to be fair
 SHORT_PIECE = 16 * 1024  # bytes; a shorter write takes about as long as one of this size
 TLS_RECORD = 16 * 1024  # bytes; the most that one record holds (RFC 8446, section 5.1)
-TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never gives their memory back
+TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never frees the memory that one such piece needs
 USUAL_OVERHEAD = 1 / 32  # the share of received bytes that TLS itself may use; with full records it uses 1 / 745
-MAX_OVERHEAD = 2 * TLS_RECORD  # bytes that TLS may use beyond that share, because a record may still be incomplete
-ROOM_RECEIVES = 16 * 1024  # bytes at a time; with fewer, threads would switch more often, see tests/bench/fanout.py
+MAX_OVERHEAD = 2 * TLS_RECORD  # bytes that TLS may use beyond USUAL_OVERHEAD, because the last record may be incomplete
+ROOM_RECEIVES = 16 * 1024  # bytes at a time; with fewer, threads would switch more often: see tests/bench/fanout.py
 CLIENT_RECEIVES = 64 * 1024  # bytes at a time
 
 MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one (RFC 8259, section 6)
@@ -175,73 +175,73 @@ MAX_FILENAME_BYTES = 200  # bytes in UTF-8; file systems allow 255, and ".part" 
 MAX_ROOM_ID = 64  # characters
 MAX_HISTORY = 10**6  # events that a room may keep
 MAX_TIME = 32_503_680_000  # the year 3000, in seconds since 1970
-ROOM_PEOPLE = 1_000  # the most that the protocol allows, including the host
+ROOM_PEOPLE = 1_000  # people in a room, including the host: the most that the protocol allows
 
 KEPT_EVENTS = 2_000  # events in the history
 KEPT_BYTES = 32 * 2**20  # bytes of encoded events in the history
-MAX_PRIVATE_LINES = 1_000  # lines that wait for one connection only; a computer with more has stopped reading
+MAX_PRIVATE_LINES = 1_000  # private lines that wait for a connection; a computer with more has stopped reading
 MAX_REMEMBERED = 10_000  # people, including those who left
-MAX_WAITING_EVENTS = 10_000  # in a client's queue; with more, its reader waits for the window
+MAX_WAITING_EVENTS = 10_000  # events in a client's queue; with more, the client's reader waits for the window
 
-MAX_PEOPLE = 250 if sys.platform == "win32" else ROOM_PEOPLE  # on Windows select takes 512 sockets
-SPARE_CONNECTIONS = 200 if sys.platform == "win32" else 300  # connections above the limit
+MAX_PEOPLE = 250 if sys.platform == "win32" else ROOM_PEOPLE  # on Windows, select takes at most 512 sockets
+SPARE_CONNECTIONS = 200 if sys.platform == "win32" else 300  # connections beyond one per person: unjoined, or for files
 RATE = 20.0  # units a person may use per second, and at once; `Units.pace` explains units
-UNIT_BYTES = 1_024  # bytes; a longer message costs another unit for each further UNIT_BYTES
+UNIT_BYTES = 1_024  # bytes that one unit covers: a message of 3 KiB costs 3 units
 RATE_PER_ADDRESS = 10  # an address may use this many times one person's rate
 NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then per second
-MAX_UNJOINED = 200  # connections; if a thousand ended at the same moment, their threads would delay everyone
-YOUNG = 0.5  # s; honest people join faster, so older unjoined connections are cut first when there are too many
+MAX_UNJOINED = 200  # unjoined connections; if a thousand ended at the same moment, their threads would delay everyone
+YOUNG = 0.5  # s; honest people join sooner, so unjoined connections older than this are cut first if there are too many
 CALLS_OF_ADDRESS = 40.0, 1.5  # connections from one address: at once, and then per second
-CALLS_OF_ALL = 600.0, 40.0  # the same, shared by all addresses that have used up their own
-CROWD = 40  # people; in a full room, the newest from an address with more is replaced by someone from elsewhere
+CALLS_OF_ALL = 600.0, 40.0  # connections shared by all addresses over their own limit: at once, and then per second
+CROWD = 40  # people; if an address has more, in a full room its newest person gives way to one from a new address
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then per second
-GUESSES_WHERE_KNOWN = 5.0, 1.0  # the same, while someone from that address is in the room
+GUESSES_WHERE_KNOWN = 5.0, 1.0  # wrong passwords from the address of someone in the room: at once, and then per second
 PROOFS = 5  # proofs that a client sends without getting one back; each lets an impostor test one password
-PROOF_WAIT = 60.0  # s between two proofs, once PROOFS of them had no answer
+PROOF_WAIT = 60.0  # s between two proofs, once the client has sent PROOFS without getting one back
 TELL_GUESSES = 20  # the host is warned once, after this many wrong passwords from all addresses together
-SPREAD_TIME = 600.0  # s after a muted or removed person left; until then, newcomers from there inherit that
+SPREAD_TIME = 600.0  # s for which new people at an address still inherit a ban after the banned person there has left
 TRANSFERS_PER_PERSON = 8  # files that one person may transfer at once
 
 MAX_FILE = 100 * 2**20  # bytes; the room states its own limit in the welcome
 MAX_STORE = 2**30  # bytes of all files of a room together
-MAX_FILES = 1_000  # of a room
+MAX_FILES = 1_000  # files in a room
 FILES_OF_OTHERS = 0.75, 800  # share of the store, and number of files, for everyone except the host together
 FILES_OF_ADDRESS = 0.25, 200  # share of the store, and number of files, for all people at one address
-STORED_IDS = 10_000  # ids remembered, so that an upload whose answer was lost is not stored twice
+STORED_IDS = 10_000  # ids of files that a room remembers, so that an upload whose answer was lost is not stored twice
 MAX_TRANSFERS = 100  # files of one client, including those that wait for their turn
 TRANSFERS_AT_ONCE = 4  # files of one client, in each direction
 TRANSFER_ATTEMPTS = 5  # attempts without progress before a transfer gives up
 
-TICK = 0.25 if sys.platform == "win32" else 1.0  # s; every thread looks at the clock at least this often
-ASK_AGAIN = 0.25  # s between two checks whether the result of a wait is still wanted
+TICK = 0.25 if sys.platform == "win32" else 1.0  # s; a reader in a room looks at the clock at least this often
+ASK_AGAIN = 0.25  # s between two checks of whether the result of a wait is still wanted
 WAKES = sys.platform != "win32"  # whether `abort` wakes a thread that waits for the socket; on Windows it does not
 PING_AFTER = 5.0  # s without sending anything, after which a ping is sent
 SILENCE = 15.0  # s without a complete line, after which a connection counts as lost: three pings are missing
 FIRST_MESSAGE = 10.0  # s from the connection to the first message
-FIRST_MESSAGE_SPREAD = 2.0  # s; a random part of it is added, so that a thousand silent connections do not end together
+FIRST_MESSAGE_SPREAD = 2.0  # s; a random time up to this is added to FIRST_MESSAGE: silent connections end one by one
 BACK_WITHIN = 15.0  # s in which a lost person can come back without being announced as lost
 PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
-MAX_REST = 0.02  # s that the sender rests after short pieces; nobody notices
+MAX_REST = 0.02  # s; the longest rest of the sender after short pieces, and of a reader after SRP; nobody notices
 SCAN_TIME = 2.0  # s for which a virus scanner may hold a file open on Windows
-LAST_WORDS = 1.0  # s that a closing connection has to deliver `refused` or `closed`
+LAST_WORDS = 1.0  # s within which a closing connection can deliver `refused` or `closed`
 FEW_PIECES = 8  # an honest line or handshake arrives in at most this many pieces
 REST = 0.01  # s of pause after an incomplete line, so that a flood of single bytes costs little
 LOOK_UP_TIME = 10.0  # s to resolve a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
-CLOSE_TIME = 1.5  # s that a close waits for running work; everything has ended within 2 s
+CLOSE_TIME = 1.5  # s that `close` allows for work in progress; everything has ended within 2 s
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last value repeats
 MAX_WAIT = 60.0  # s; the longest wait that a room may ask for
-WINDOW_CHECK = 0.02  # s between two checks of a queue that is full
+WINDOW_CHECK = 0.02  # s between two checks of a client's full queue
 ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
 MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title has about 900
-MAX_ROOMS = 100  # rooms in the list
+MAX_ROOMS = 100  # rooms in a finder's list
 ROOM_GONE_AFTER = 20.0  # s without an answer, after which a room is dropped from the list
 ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, and on the other nine
 ASK_LESS_AFTER = 10.0  # s after which the finder asks half as often
-JITTER = 0.2  # share by which these times vary at random, so that thirty computers do not ask in step
-DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # messages read at once, and s of rest after them; a flood costs little
+JITTER = 0.2  # share by which ASK_EVERY varies at random, so that thirty computers do not ask in step
+DATAGRAMS_AT_ONCE, DATAGRAMS_TIME = 50, 0.02  # datagrams read at once, and s of rest after them: a flood costs little
 TELL_EVERY = 0.25  # s; the list of rooms does not change more often than this
 ADDRESSES_EVERY = 5.0  # s between two checks of the computer's own addresses
 
@@ -252,7 +252,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class ProtocolError(Exception):
-    """The other side broke the rules. A `refused` message tells it `code`, the text and `seconds`."""
+    """The other side broke a rule or exceeded a limit. A room answers with `refused`: text, `code` and `seconds`."""
 
     def __init__(self, reason: str, code: str = "bad", seconds: int | None = None) -> None:
         super().__init__(reason)
@@ -288,7 +288,7 @@ class ConnectionLost(Exception):
 
 # ------------------------------------------------------------------------------------------------- messages, events
 
-# The types of the fields. `_FIELD_TYPES` limits what each of them accepts.
+# The types of the messages' fields. `_FIELD_TYPES` limits what each of them accepts.
 Number: TypeAlias = int  # the number of an event or a person, or a count of bytes or seconds
 SayId: TypeAlias = int
 EventCount: TypeAlias = int
@@ -312,7 +312,7 @@ People: TypeAlias = tuple[tuple[int, str], ...]  # numbers and names
 class Hello:
     """The first line in each direction. `tls` says that a client can encrypt, or that a room has a password.
 
-    A client that has a password sends `a`. Then the room answers with `b`, and TLS begins right after this line.
+    A client with a password sends `a`. If the room has one, it answers with `b`, and TLS begins right after that line.
     """
 
     protocol: Number
@@ -327,18 +327,18 @@ class Join:
     name: Name
     token: Token  # made once and kept secret
     room: RoomId | None  # the room that `after` is about
-    after: Number  # the last event seen
+    after: Number  # the number of the last event seen
 
 
 @dataclass(frozen=True)
 class Say:
     id: SayId
-    text: str  # limited only by the line's length: the room rejects a longer text, but keeps the connection
+    text: str  # limited only by the line's length: the room rejects a text that is too long, but keeps the connection
 
 
 @dataclass(frozen=True)
 class Ping:
-    """Shows that the sender is still there when it has nothing else to send."""
+    """Shows that this side is still there although it has nothing else to send."""
 
 
 @dataclass(frozen=True)
@@ -348,18 +348,18 @@ class Leave:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The person has joined. Then come `files` old files and `history` events; `missed` events are no longer kept."""
+    """The person has joined. Older files that are still available come next, and then the events of the history."""
 
     room: RoomId
     title: Title
     who: Number
-    name: Name  # as the room changed it: cleaned, and different from all others
+    name: Name  # the name that the room gives this person: cleaned, and different from all others
     host: Number | None  # None while the host is not in the room
     people: People
-    files: FileCount
-    missed: Number
-    history: EventCount
-    last_id: SayId  # the highest id that the room has answered for this person
+    files: FileCount  # how many `shared` lines come before the history
+    missed: Number  # how many events this person has not received and will not receive
+    history: EventCount  # how many events follow the files
+    last_id: SayId  # the highest id of this person's `say` lines that the room has answered
     muted: bool
     paused: bool
     max_file: Number  # bytes
@@ -373,7 +373,7 @@ class Said:
     name: Name
     id: SayId
     text: Text
-    taken_back: bool = False  # the host deleted it; the text is empty
+    taken_back: bool = False  # the host deleted the message; the text is empty
 
 
 @dataclass(frozen=True)
@@ -401,16 +401,16 @@ class Shared:
     time: Time
     who: Number
     name: Name
-    file: Token  # for `Client.save`
-    filename: Filename  # clean if the room keeps the rules: see `clean_filename`
+    file: Token  # the file's id
+    filename: Filename  # an honest room has cleaned it with `clean_filename`
     size: Number  # bytes
     sha256: Sha256
-    taken_back: bool = False  # the host deleted it; there is nothing to save
+    taken_back: bool = False  # the host deleted the file; there is nothing to save
 
 
 @dataclass(frozen=True)
 class Paused:
-    """While it is on, only the host writes and shares files."""
+    """The host paused the room (`on`) or resumed it. While it is paused, only the host may write and share files."""
 
     number: Number
     time: Time
@@ -423,7 +423,7 @@ class TakenBack:
 
     number: Number
     time: Time
-    which: Number  # the number of its event
+    which: Number  # the number of the deleted event
 
 
 @dataclass(frozen=True)
@@ -444,7 +444,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Refused:
-    """The room does not let this person in, or removes them, or refuses a file; the connection ends.
+    """The room does not let this person in, ends their visit, or refuses a file. Then the connection ends.
 
     The room's codes: bad, protocol, tls, full, wait, removed, unknown, size, space, hash, limit, muted, paused. The
     client's own, which no room may use: open, password, wrong, unproven, failed.
@@ -471,7 +471,7 @@ class Find:
 
 @dataclass(frozen=True)
 class RoomHere:
-    """The answer to `Find` (its type on the wire is "room"). The sender's address is the room's."""
+    """The answer to `Find` (its type on the wire is "room"). The room is at the address that the answer comes from."""
 
     protocol: Number
     room: RoomId
@@ -522,12 +522,12 @@ class RawBytes:
     size: Number
 
 
-# A client's own events.
+# Events that the client creates itself.
 
 
 @dataclass(frozen=True)
 class Sending:
-    """The client is sending this line. `Said`, `Rejected` or `Settled` with the same id reports the outcome."""
+    """The client sends this line when it can. `Said`, `Rejected` or `Settled` with the same id tells the outcome."""
 
     id: int
     text: str
@@ -535,7 +535,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class Settled:
-    """The room answered this line during a break, but no longer keeps the answer; it will not appear here."""
+    """The room answered this line, but the answer was lost in a break. The line will not appear in this client."""
 
     id: int
 
@@ -550,14 +550,14 @@ class Lost:
 
 @dataclass(frozen=True)
 class Progress:
-    """Tells how much of a file is transferred, until `Uploaded`, `Saved` or `Failed`. The first one comes at once."""
+    """Tells how far a transfer has come. The first one comes at once; `Uploaded`, `Saved` or `Failed` comes last."""
 
-    transfer: int  # the client's number for it: see `Client.cancel`
+    transfer: int  # the client's number for the transfer: see `Client.cancel`
     filename: str
     done: int  # bytes
-    size: int  # bytes; 0 until it is known
+    size: int  # bytes; 0 until the size is known
     is_upload: bool
-    is_waiting: bool  # it waits for its turn, or for a new connection
+    is_waiting: bool  # the transfer waits for its turn, or for a new connection
 
 
 @dataclass(frozen=True)
@@ -578,7 +578,7 @@ class Failed:
     """The transfer ended without success and left no partial file.
 
     Codes: those of `refused`, and cancelled, many (too many transfers), busy (already being saved), missing,
-    folder, permission, changed, disk_full, disk (`reason` is the system's), broken (too many breaks), reopened (the
+    folder, permission, changed, disk_full, disk (`reason` is from the system), broken (too many breaks), reopened (the
     room was opened again), over (the person left the room), failed (a fault of this program).
     """
 
@@ -588,7 +588,7 @@ class Failed:
     reason: str
 
 
-# A finder's own events.
+# Events of a finder.
 
 
 @dataclass(frozen=True)
@@ -608,7 +608,7 @@ class Found:
     rooms: tuple[FoundRoom, ...]
 
 
-# A server's own events, for the host alone.
+# Events of a server, for the host alone.
 
 
 @dataclass(frozen=True)
@@ -621,7 +621,7 @@ class Reachable:
 
 @dataclass(frozen=True)
 class WrongPassword:
-    """Says how many wrong passwords came from this address, or from all addresses together if it is ""."""
+    """Says how many wrong passwords came from `address`, or from all addresses together if `address` is ""."""
 
     address: str
     times: int
@@ -629,7 +629,7 @@ class WrongPassword:
 
 @dataclass(frozen=True)
 class Controls:
-    """Lists the people whom the host has muted and removed; sent whenever that changes."""
+    """Lists the people whom the host has muted and removed; sent whenever one of these lists changes."""
 
     muted: tuple[int, ...]  # numbers of people who are in the room
     removed: tuple[tuple[int, str], ...]  # numbers and names
@@ -666,21 +666,21 @@ def run_server(
     max_store: int = MAX_STORE,
     events: Events | None = None,
 ) -> Server:
-    """Opens a room and returns it, running. Close it with `close`, or use it as a context manager. Any thread.
+    """Opens a room and returns its running Server. Call `close` on it, or use it as a context manager. Any thread.
 
-    host        the address to listen on; "" is all of this computer's addresses
-    port        from 5252 to 5261: this port or the next free one of them; 0: any free port; others: only this port
+    host        the address to listen on; "" means all of this computer's addresses
+    port        5252 to 5261: this port or the next free one up to 5261; 0: any free port; others: only this port
     password    encrypts the room; needs Python 3.13 or newer
     rate        units a person may use at once, and per second; None (for benchmarks) removes all limits per person
                 and per address except the one on passwords
     history     events that are kept for latecomers and for people who come back
     limit       the highest number of people, not counting the host
-    max_file    bytes of one file
-    max_store   bytes of all files together
+    max_file    the largest size of one file, in bytes
+    max_store   the largest size of all files together, in bytes
     events      receives the events for the host alone: `Reachable`, `WrongPassword`, `Controls`, `RoomFailed`
 
-    Raises ValueError for a title, a host's name or a password that contains only invisible characters, for a number
-    out of its range, and for a password where this Python cannot encrypt; OSError if there is no port, or the system
+    Raises ValueError for a title, a host's name or a password without a visible character, for a number out of its
+    range, and for any password if this Python cannot encrypt. Raises OSError if no port is free, or if the system
     lacks descriptors or threads.
     """
     if not 0 <= port < 65536:
@@ -705,13 +705,13 @@ def run_client(
 ) -> Client:
     """Returns a client at once; it connects to the room at `address` in the background. Any thread.
 
-    password    the room's password; the client then joins only if the room proves that it has the same one
-    token       32 hex digits that identify a returning person; None makes a new one. The host's is `Server.token`
+    password    the room's password; the client then joins only if the room proves that it knows the same one
+    token       32 hex digits that identify a returning person; None makes a new one. The host's token is `Server.token`
     events      receives everything that happens until the client ends: `Welcome` after joining, `Lost` before each
-                new attempt, `Refused` or `Closed` when there will be none
+                new attempt, `Refused` or `Closed` if there will be no further attempt
 
-    Raises ValueError for an empty address or password, a port out of range, and a password where this Python cannot
-    encrypt; OSError if the system lacks descriptors or threads.
+    Raises ValueError for an empty address or password, for a port out of range, and for any password if this Python
+    cannot encrypt. Raises OSError if the system lacks descriptors or threads.
     """
     _check_address(address, port)
     _check_password(password)
@@ -719,10 +719,10 @@ def run_client(
 
 
 def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None) -> Finder:
-    """Looks for rooms until the Finder is closed; `Found` comes whenever the list changes. Any thread.
+    """Looks for rooms until the Finder is closed; `Found` comes whenever the list of rooms changes. Any thread.
 
     ways        pairs (own address to send from, address to ask); None asks everyone on the network of each adapter,
-                and this computer
+                and this computer itself
 
     Raises OSError if the system lacks descriptors or threads.
     """
@@ -730,18 +730,18 @@ def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None)
 
 
 def room_token(secret: str | bytes, address: str, port: int) -> str:
-    """Returns a person's token for one room, derived from a secret; no room learns another room's token. Any thread."""
+    """Derives a person's token for one room from a secret; no room learns another room's token. Any thread."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
 
 
 def get_local_ip() -> str:
-    """Returns the address at which other computers reach this one, or "127.0.0.1". Sends nothing. Any thread."""
+    """Returns the address at which others reach this computer, or "127.0.0.1" if none. Sends nothing. Any thread."""
     return (local_addresses() or [LOOPBACK])[0]
 
 
 def _check_address(address: str, port: int) -> None:
-    """Raises ValueError."""
+    """Raises ValueError for an empty address, or for a port out of range."""
     if not address.strip():
         raise ValueError("expected an address")
     if not 0 < port < 65536:
@@ -755,7 +755,7 @@ _OTHER_TYPE_NAMES = {"RawBytes": "sending", "RoomHere": "room"}
 
 
 def _types(*kinds: type[Message]) -> Types:
-    """Returns the classes by their type on the wire, the class's name in snake case: TakenBack is "taken_back"."""
+    """Returns each class under its type on the wire, which is its name in snake case ("taken_back" for TakenBack)."""
     names = (_OTHER_TYPE_NAMES.get(kind.__name__, kind.__name__) for kind in kinds)
     return dict(zip((re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names), kinds, strict=True))
 
@@ -771,7 +771,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def replace_surrogates(text: str) -> str:
-    """Replaces surrogates, which UTF-8 cannot encode; JSON's escapes (and Tk, on Windows) can contain them."""
+    """Replaces surrogates, which UTF-8 cannot encode; JSON's escapes, and text from Tk on Windows, can contain them."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
@@ -780,7 +780,7 @@ FieldReader = Callable[[object], Any]
 
 def _integer(most: int) -> FieldReader:
     def read(value: object) -> int:
-        if type(value) is not int or not 0 <= value <= most:  # `type`, because True is an int too
+        if type(value) is not int or not 0 <= value <= most:  # not isinstance, because True is an int, too
             raise TypeError
         return value
 
@@ -822,7 +822,7 @@ def _read_people(value: object) -> tuple[tuple[int, str], ...]:
 
 _json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-# The client's own codes. A room must not use them: it could imitate this program and ask for the password.
+# Codes that only the client uses. With them, a room could imitate this program and ask for the password.
 _OWN_CODES = (
     "open|password|wrong|unproven|failed|cancelled|many|busy|missing|folder|permission|changed|disk_full|disk|broken|"
     "reopened|over|unsent|unanswered"
@@ -853,14 +853,14 @@ _FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
 
 
 def _field_type(annotation: str) -> tuple[FieldReader, Callable[[Any], str]]:
-    """Returns the table's entry for this type; a type that ends in "| None" also accepts null."""
+    """Returns the entry of `_FIELD_TYPES` for this type; a type that ends in "| None" also accepts null."""
     name, _, is_optional = annotation.partition(" | ")
     read, write = _FIELD_TYPES[name]
     return ((lambda value: None if value is None else read(value)), _json_encode) if is_optional else (read, write)
 
 
-# For each kind of message: the field's name, its key on the wire, its default (or MISSING, which no value equals), and
-# how it is read and written.
+# For each kind of message, the list of its fields: name, key on the wire, default (or MISSING, which no value equals),
+# and the functions that read and write the value.
 _FIELDS = {
     kind: [
         (field.name, f'"{field.name}":', field.default, *_field_type(str(field.type)))
@@ -874,7 +874,7 @@ def encode(message: Message) -> bytes:
     """Returns the message as one line, without the fields that have their default value. Any thread."""
     kind = type(message)
     parts = [f'{{"type":"{_TYPE_NAMES[kind]}"']
-    for name, key, default, _, write in _FIELDS[kind]:  # this takes two thirds of the time of encoding a dictionary
+    for name, key, default, _, write in _FIELDS[kind]:  # this loop takes two thirds as long as encoding a dictionary
         value = getattr(message, name)
         if value != default:
             parts.append(key + write(value))
@@ -882,14 +882,14 @@ def encode(message: Message) -> bytes:
 
 
 def _parse_float(digits: str) -> float:
-    """Reads a number. Raises ValueError for NaN and Infinity, which are not JSON, and for numbers out of range."""
+    """Reads a number. Raises ValueError if it is too large for a float, or is NaN or Infinity, which are not JSON."""
     number = float(digits)
     if not math.isfinite(number):
         raise ValueError(f"{digits} is no number of JSON's")
     return number
 
 
-# `JSONDecoder.decode` would spend half of its time looking for spaces at both ends. Since 3.10.7, Python refuses
+# `raw_decode` takes half the time of `decode`, which also looks for spaces at both ends. Since 3.10.7, Python refuses
 # integers with more than 4,300 digits, which would take quadratic time.
 _json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).raw_decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -898,7 +898,7 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 def _is_too_deep(line: bytes) -> bool:
     """Returns True if brackets are nested more than MAX_DEPTH levels deep.
 
-    `decode` checks this first: Python's limit differs by version, and 3.13.18 crashes in threads with small stacks.
+    `decode` checks this first: Python's own limit differs by version, and 3.13.18 crashes in threads with small stacks.
     """
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         return False
@@ -915,7 +915,7 @@ class Unknown:
 
 
 def decode(line: bytes, types: Types) -> Message | Unknown:
-    """Reads one line (without its newline) as one of `types`. Raises ProtocolError. Any thread."""
+    """Decodes a line; returns Unknown for a type not in `types`. Raises ProtocolError for a bad line. Any thread."""
     if _is_too_deep(line):
         raise ProtocolError("this line has too many brackets within brackets")
     try:
@@ -951,10 +951,10 @@ def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
 
 
 class LineReader:
-    """Splits received bytes into lines, in whatever pieces they arrive. For one thread."""
+    """Splits received bytes into lines, whatever the size of the pieces in which they arrive. Not thread-safe."""
 
     def __init__(self, longest: int) -> None:
-        self.longest = longest  # bytes, newline included; may be changed between two lines
+        self.longest = longest  # bytes, newline included; the caller may change it between two lines
         self._lines: collections.deque[bytes] = collections.deque()
         self._rest = b""  # the beginning of a line whose end has not arrived
 
@@ -982,7 +982,7 @@ _INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u28
 _INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-# Between letters of these scripts, and between emoji, ZWJ and ZWNJ change how the word or the picture looks.
+# Between letters of these scripts, and between emoji, the joiners (ZWNJ and ZWJ) change how the text looks.
 _JOINED = "\u0600-\u08ff\u0900-\u0dff\u1780-\u17ff\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
 _JOINER = re.compile(f"(?<=[{_JOINED}])[\u200c\u200d](?=[{_JOINED}])")
 
@@ -1003,7 +1003,7 @@ def clean_name(name: str, longest: int = MAX_NAME) -> str:
     """Returns a name or title in NFKC, on one line and without invisible characters; it may become empty."""
     name = name[: 32 * longest]
     before = None
-    while name != before:  # removing a character may bring together what NFKC then combines
+    while name != before:  # removing a character may put two others side by side that NFKC combines
         before = name
         name = visible_text(unicodedata.normalize("NFKC", name))
     return visible_text(name[:longest])  # after the cut, the last character may be a space or a joiner
@@ -1016,7 +1016,7 @@ _LOOKALIKES = (
     "вbьbпnєeҽeүyҮYѵvѴVπnσoμuϳjͿJᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz"
 )
 _TO_LATIN = str.maketrans(_LOOKALIKES[::2], _LOOKALIKES[1::2])
-for _first in (0x1F150, 0x1F170, 0x1F1E6):  # letters in black circles and squares, and the letters of flags
+for _first in (0x1F150, 0x1F170, 0x1F1E6):  # letters in black circles and squares, and regional indicators (flags)
     _TO_LATIN.update({_first + place: ord("A") + place for place in range(26)})
 _DIGITS_TO_LATIN = str.maketrans("01|", "oll")
 
@@ -1024,8 +1024,8 @@ _DIGITS_TO_LATIN = str.maketrans("01|", "oll")
 def skeleton(name: str) -> str:
     """Returns a simplified form of a name; names with the same skeleton look alike.
 
-    Ignores case, accents, signs, spaces, brackets and digits; Cyrillic and Greek letters count as the Latin ones that
-    they look like, and I as l. This is a small version of Unicode's UTS #39.
+    It ignores case, accents, signs, spaces, brackets and digits; Cyrillic and Greek letters count as the Latin letters
+    that they look like, and I counts as l. This is a small version of Unicode's UTS #39.
     """
 
     def is_kept(character: str) -> bool:
@@ -1037,13 +1037,13 @@ def skeleton(name: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Returns the text without control characters (except tab and newline) and without surrogates."""
+    """Returns the text without control characters except tab and newline; replaces other line ends and surrogates."""
     if text.isprintable():  # true for most texts, and ten times as fast as the rest
         return text
     return _CONTROL.sub("", _LINE_ENDS.sub("\n", replace_surrogates(text)))
 
 
-# Windows reserves these names of devices, with any file name extension.
+# Windows reserves these names of devices, with or without a file name extension.
 _RESERVED_NAME = re.compile(
     r"(con|prn|aux|nul|(conin|conout|clock)\$|(com|lpt)[0-9\xb9\xb2\xb3])\s*(\..*)?", re.IGNORECASE
 )
@@ -1064,7 +1064,7 @@ def clean_filename(name: str) -> str:
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
-    """Returns (code, reason) if the room rejects this cleaned text, else None. Client and room use the same rule."""
+    """Returns (code, reason) if the room rejects this cleaned text, else None. Client and room both call this."""
     if len(text) > MAX_TEXT:
         return "long", f"A message has at most {MAX_TEXT:,} characters; this one has {len(text):,}."
     lines = text.count("\n") + 1
@@ -1080,8 +1080,8 @@ def text_problem(text: str) -> tuple[str, str] | None:
 # Pre-shared keys need Python 3.13; from 3.15 on, HAS_PSK_TLS13 says whether they work in TLS 1.3.
 CAN_ENCRYPT = bool(getattr(ssl, "HAS_PSK", False) and getattr(ssl, "HAS_PSK_TLS13", True))
 
-_PASSWORD_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"  # without those that look alike
-_PASSWORD_LENGTH = 6  # characters, 29 bits; that is enough, because each guess costs a connection
+_PASSWORD_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"  # without characters that look alike
+_PASSWORD_LENGTH = 6  # characters, which make 29 bits; that is enough, because each guess costs a connection
 _PSK_IDENTITY = "chat-room"
 _WRONG_PASSWORD = {"BINDER_DOES_NOT_VERIFY", "SSLV3_ALERT_ILLEGAL_PARAMETER", "TLSV1_ALERT_DECRYPT_ERROR"}
 
@@ -1095,7 +1095,7 @@ def suggest_password() -> str:
 
 
 def clean_password(password: str) -> str:
-    """Returns the password in NFC; if it looks like a suggested one, without dashes and spaces and in lower case."""
+    """Returns the password in NFC, or without dashes and spaces and in lower case if it looks like a suggested one."""
     bare = re.sub(r"[\s-]", "", password).lower()
     if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
         return bare
@@ -1103,13 +1103,13 @@ def clean_password(password: str) -> str:
 
 
 def is_weak_password(password: str) -> bool:
-    """Returns True if the password is short, only digits or only letters, and so easy to guess."""
+    """Returns True if the password is easy to guess: too short, only digits, or only letters."""
     clean = clean_password(password)
     return len(clean) < _PASSWORD_LENGTH or clean.isdigit() or clean.isalpha()
 
 
 def _check_password(password: str | None) -> None:
-    """Raises ValueError for a password that contains only invisible characters, or that this Python cannot use."""
+    """Raises ValueError for a password without a visible character, or for any if this Python cannot encrypt."""
     if password is not None and not CAN_ENCRYPT:
         version = ".".join(map(str, sys.version_info[:2]))
         raise ValueError(f"this computer has Python {version}; a room password needs 3.13 or newer")
@@ -1119,7 +1119,7 @@ def _check_password(password: str | None) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _table_of_powers(base: int, prime: int) -> list[list[int]]:
-    """Returns, for each hex digit of an exponent of 256 bits, the lowest first, the 16 powers that it may stand for."""
+    """Returns 16 powers for each hex digit of a 256-bit exponent, lowest digit first: one per value of the digit."""
     table = []
     for _ in range(256 // 4):
         powers = [1]
@@ -1133,8 +1133,8 @@ def _table_of_powers(base: int, prime: int) -> list[list[int]]:
 def fixed_base_power(base: int, exponent: int, prime: int) -> int:
     """Returns base ** exponent % prime for an exponent of up to 256 bits, in a third of the time that `pow` takes.
 
-    For a base that is used often: see "fixed-base windowing" in the Handbook of Applied Cryptography, 14.6.3. The first
-    call for a base takes about 10 ms longer.
+    This suits bases used often: see "fixed-base windowing" in the Handbook of Applied Cryptography, 14.6.3. The
+    first call for a base takes about 10 ms longer.
     """
     result = 1
     for powers in _table_of_powers(base, prime):
@@ -1146,12 +1146,12 @@ def fixed_base_power(base: int, exponent: int, prime: int) -> int:
 class Srp:
     """SRP-6a, a password-authenticated key exchange (RFC 2945; RFC 5054 for padding, k and u). Any thread.
 
-    prime, generator   the group
+    prime, generator   define the group
     hash_name          a name that hashlib knows
-    identity           the user name of the RFCs
+    identity           what the RFCs call the user name
 
-    The letters are the RFCs': x is derived from the password, v from x; a and b are secret, A and B public; S is the
-    shared secret. `pow` holds the GIL: about 2 ms for A and B, 6 ms for S in the 2048-bit group.
+    The letters come from the RFCs: x is derived from the password, v from x; a and b are secret, A and B public; S is
+    the shared secret. `pow` holds the GIL: with the 2048-bit group, about 2 ms for A or B, and 6 ms for S.
     """
 
     def __init__(self, prime: int, generator: int, hash_name: str, identity: str) -> None:
@@ -1171,7 +1171,7 @@ class Srp:
         return self._hash(salt, inner)
 
     def power(self, exponent: int) -> int:
-        """Returns the generator to this power: v for x, A for a."""
+        """Returns generator ** exponent % prime: v if the exponent is x, A if it is a."""
         return pow(self.generator, exponent, self.prime)
 
     def public_b(self, v: int, b: int) -> int:
@@ -1187,9 +1187,9 @@ class Srp:
     def client_secret(self, a: int, x: int, public_a: int, public_b: int) -> int:
         """Returns S for the client. Raises ValueError as `u` does.
 
-        The time that `pow` takes depends on its exponent. A random multiple of prime - 1 does not change the result
-        (Fermat's little theorem), but varies the time, so that it reveals nothing about x. In the second exponent,
-        the random a has the same effect.
+        The time that `pow` takes depends on its exponent. Adding a random multiple of prime - 1 to x does not change
+        the result (Fermat's little theorem), but varies the time, so the time reveals nothing about x. In the second
+        exponent, the random a has the same effect.
         """
         u = self.u(public_a, public_b)
         blinded = x + secrets.randbits(64) * (self.prime - 1)
@@ -1216,13 +1216,13 @@ def private_exponent() -> int:
 
 
 def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
-    """Returns the key of one connection. It depends on both hello lines, so changing one makes the handshake fail."""
+    """Returns the key of one connection. It depends on both hello lines: if either is changed, the handshake fails."""
     shared = hashlib.new("sha256", SRP.pad(secret)).digest()
     return hmac.digest(shared, client_hello + b"\n" + room_hello + b"\n", "sha256")
 
 
 class HandshakeError(Exception):
-    """The other side has not proved that it knows the password. The caller must still send it `alert`."""
+    """The other side has not proved that it knows the password. The caller must still send `alert` to that side."""
 
     def __init__(self, reason: str, alert: bytes) -> None:
         super().__init__(reason)
@@ -1233,11 +1233,12 @@ class HandshakeError(Exception):
 class Tls:
     """Encrypts and decrypts bytes in memory with TLS, without a socket.
 
-    OpenSSL allows only one call at a time for one connection, but its reader and its sender are two threads. One lock guards all calls; no thread waits for the network while it holds the lock. Any thread.
+    OpenSSL allows only one call at a time for each connection, but two threads use it: the reader and the sender. So a
+    lock guards all calls; no thread waits for the network while it holds the lock. Any thread.
     """
 
     def __init__(self, key: Callable[[], bytes], is_room: bool) -> None:
-        """key: returns the pre-shared key; the handshake calls it when it needs the key."""
+        """key: a function that returns the pre-shared key; the handshake calls it when it needs the key."""
         self._lock = threading.Lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -1245,16 +1246,16 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if sys.version_info >= (3, 13):
             if is_room:
-                context.num_tickets = 0  # with them, a client that closes early would lose data
+                context.num_tickets = 0  # with session tickets, a client that closes early would lose data
                 context.set_psk_server_callback(lambda identity: key() if identity == _PSK_IDENTITY else b"")
             else:
-                # verify_mode stays CERT_REQUIRED, and no authority is loaded: no certificate is accepted.
+                # verify_mode stays CERT_REQUIRED, and no authority is loaded, so no certificate is accepted.
                 context.check_hostname = False
                 context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=is_room)
 
     def handshake_step(self, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """Returns (True if the handshake is complete, the bytes to send). Raises HandshakeError."""
+        """Returns (whether the handshake is complete, the bytes to send). Raises HandshakeError if it fails."""
         with self._lock:
             self._incoming.write(received)
             try:
@@ -1268,7 +1269,7 @@ class Tls:
             return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
-        """Returns all of it as TLS records. Raises ssl.SSLError after a forged record has arrived."""
+        """Returns all of `plain` as TLS records. Raises ssl.SSLError once a forged record has arrived."""
         pieces = []
         with self._lock:
             for start in range(0, len(plain), TLS_PIECE):
@@ -1277,7 +1278,7 @@ class Tls:
         return b"".join(pieces)
 
     def decrypt(self, received: bytes | memoryview) -> bytes:
-        """Returns what can be decrypted so far. Raises ConnectionLost for a forged record or after the end of TLS."""
+        """Decrypts what it can. Raises ConnectionLost for a forged record, too many key updates, or the end of TLS."""
         pieces = []
         with self._lock:
             self._incoming.write(received)
@@ -1290,7 +1291,7 @@ class Tls:
                 pass
             except ssl.SSLError as error:
                 raise ConnectionLost from error
-            if self._outgoing.pending > TLS_PIECE:  # it keeps asking for new keys and reads no answer
+            if self._outgoing.pending > TLS_PIECE:  # the other side keeps asking for new keys, and our answers pile up
                 raise ConnectionLost
         return b"".join(pieces)
 
@@ -1299,11 +1300,11 @@ class Tls:
 
 
 class Deadline:
-    """Limits the time of a job; all steps of the job share one Deadline. For one thread.
+    """Limits the time of a job; all steps of the job share one Deadline. Not thread-safe.
 
-    seconds     until the time is up
-    trouble     the reason in the ConnectionLost that `left` raises after that
-    is_wanted   returns whether the result is still wanted; None if only an `abort` ends the wait
+    seconds     from the start, or from the last `restart`, until the time is up
+    trouble     the reason in the ConnectionLost that `left` raises
+    is_wanted   returns whether the result is still wanted; None if only an `abort` can end the wait early
     clock       returns monotonic seconds
     """
 
@@ -1325,7 +1326,7 @@ class Deadline:
         self._end = self._clock() + self._seconds
 
     def left(self) -> float:
-        """Returns the seconds to wait until the next call. Raises ConnectionLost if the time is up or nobody waits."""
+        """Returns how long the caller may wait. Raises ConnectionLost if the time is up or `is_wanted` says no."""
         left = self._end - self._clock()
         if left <= 0 or (self._is_wanted is not None and not self._is_wanted()):
             raise ConnectionLost(self._trouble)
@@ -1337,7 +1338,7 @@ class Deadline:
 class RateLimit:
     """Allows each key `at_once` units, and then `per_second` units per second (a token bucket). Any thread.
 
-    A key is a person's number or an address. With `math.inf` units per second, there is no limit.
+    A key is, for example, a person's number or an address. With `math.inf` units per second, there is no limit.
     """
 
     def __init__(self, at_once: float, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -1346,25 +1347,25 @@ class RateLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._full_at: dict[Hashable, float] = {}  # when all units of a key will be available again
-        self._many = 1_000  # keys; above this number, keys whose units are all available are removed
+        self._many = 1_000  # above this number of keys, those whose units are all available are removed
 
     def wait(self, key: Hashable, units: float = 1.0) -> float:
-        """Returns the seconds until `units` units will be available, or 0 if they are. Takes none."""
+        """Returns the seconds until `units` units will be available, or 0 if they are available now. Takes none."""
         if self._per_second == math.inf:
             return 0.0
         taken_until = max(self._full_at.get(key, 0.0) - self._clock(), 0.0)
         wait = taken_until + (units - self._at_once) / self._per_second
-        return wait if wait > 1e-6 else 0.0  # a microsecond is rounding
+        return wait if wait > 1e-6 else 0.0  # less than a microsecond is a rounding error
 
     def take(self, key: Hashable, units: float = 1.0) -> float:
-        """Takes the units, even if that creates a debt; returns the seconds until the debt is paid (0: none)."""
+        """Takes the units, even if that creates a debt; returns the seconds until it is paid, or 0 if there is none."""
         with self._lock:
             wait = self.wait(key, units)
             self._add(key, units)
             return wait
 
     def try_take(self, key: Hashable, units: float = 1.0) -> float:
-        """Takes the units and returns 0; or takes none and returns the seconds until they will be available."""
+        """Takes the units if they are available, and returns 0; otherwise only returns the seconds until they are."""
         with self._lock:
             wait = self.wait(key, units)
             if wait == 0:
@@ -1377,7 +1378,7 @@ class RateLimit:
             self._add(key, -units)
 
     def _add(self, key: Hashable, units: float) -> None:
-        """Adds to the units taken; the caller holds the lock."""
+        """Counts units as taken, or as given back if the number is negative. The caller must hold the lock."""
         now = self._clock()
         self._full_at[key] = max(self._full_at.get(key, now), now) + units / self._per_second
         if len(self._full_at) > self._many:
