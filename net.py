@@ -264,7 +264,7 @@ class Trouble(enum.Enum):
     """Says why there is no connection at the moment; the window words its message accordingly."""
 
     UNKNOWN_NAME = "the name does not resolve to an address"
-    NO_NETWORK = "this computer has no way to that address"
+    NO_NETWORK = "this computer cannot reach that address"
     NO_ROUTE = "the system says that there is no route to that computer"
     NO_ANSWER = "nothing answers at that address"
     NOBODY_LISTENS = "that computer answers, but no room is open on that port"
@@ -274,7 +274,7 @@ class Trouble(enum.Enum):
     UNPROVEN = "the other side could not prove that it knows the password"
     GAP = "an event is missing"
     FULL = "the room is full"
-    WAIT = "the room asks to wait"
+    WAIT = "the room asks this computer to wait"
 
 
 class ConnectionLost(Exception):
@@ -1524,7 +1524,7 @@ class Connection:
             pieces += 1
             if pieces > FEW_PIECES:
                 time.sleep(REST)
-            self._lines.feed(self._receive_thrifty(deadline, self._receive_size))
+            self._lines.feed(self._receive_unpaced(deadline, self._receive_size))
         return line
 
     def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
@@ -1533,7 +1533,7 @@ class Connection:
             self._buffer = memoryview(bytearray(MAX_PIECE))
         data: bytes | memoryview = self._lines.take_all()
         while not data:
-            data = self._receive_thrifty(deadline, most)
+            data = self._receive_unpaced(deadline, most)
             if not data:
                 time.sleep(REST)
         deadline.restart()
@@ -1541,7 +1541,7 @@ class Connection:
             self._lines.feed(data[most:])
         return data[:most]
 
-    def _receive_thrifty(self, deadline: Deadline, most: int) -> bytes | memoryview:
+    def _receive_unpaced(self, deadline: Deadline, most: int) -> bytes | memoryview:
         """Receives where no limit per person applies: in file transfers, and before joining. Raises ConnectionLost."""
         data = self._receive_plain(deadline.left(), most)
         if self.overhead > MAX_OVERHEAD:  # the other side sends endless TLS key updates, or records of one byte
@@ -2925,8 +2925,8 @@ class Server(contextlib.AbstractContextManager["Server"]):
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
         with self._room_lock:  # the reader is registered before it starts, so that `close` finds it
             # There may be twice as many readers as connections: a reader can outlive its connection by BACK_WITHIN s.
-            has_room = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
-            is_welcome = has_room and self._connections.add(connection)
+            has_place = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
+            is_welcome = has_place and self._connections.add(connection)
             if is_welcome:
                 self._readers[reader] = connection
         if is_welcome:
