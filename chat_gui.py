@@ -111,7 +111,7 @@ PEOPLE_WIDTH = 20  # the width of the list of people, in widths of a digit
 NAME_WIDTH = 12  # the column of names in the log, in widths of a digit; longer names are shortened
 NARROW_NAME_WIDTH = 8  # the same column in a narrow window
 NARROW = 72  # widths of a digit; a narrower window shows the people on request, and has some buttons in the menu
-LOW = 36  # widths of a digit; a lower window shows only the header, the log and the composer
+LOW = 36  # widths of a digit; a window with less height shows only what is needed to read and write
 NARROW_LOW = 50  # replaces LOW in a narrow window, which has more parts below each other
 MOST_WIDE = 60  # widths of a digit; the first page and the join page use no more of the window's width
 SMALLEST = (46, 60)  # the smallest width and height of the window, in widths of a digit at 100 %
@@ -956,7 +956,7 @@ class Log:
             self.jump.place(relx=1, rely=1, x=-3 * self._looks.gap, y=-self._looks.gap, anchor="se")
 
     def _trim(self) -> None:
-        """Deletes the oldest messages beyond LOG_LINES lines; waits for twice as many if the reader is scrolled up."""
+        """Deletes the oldest messages if the log exceeds LOG_LINES, or twice that while its end is out of view."""
         lines = int(self.text.index("end-1c").split(".")[0])
         if lines <= (LOG_LINES if self.follows else 2 * LOG_LINES) + LOG_SLACK:
             return
@@ -984,12 +984,12 @@ class Log:
         self.text.see("end")
 
     def scroll(self, *to: object) -> None:
-        """Scrolls for the reader; takes the arguments that Tk's scrollbars pass."""
+        """Scrolls because the reader asked for it; takes the arguments that Tk's scrollbars pass."""
         self.text.yview(*to)
         self._reader_scrolls()
 
     def see(self, index: str) -> None:
-        """Scrolls to this index for the reader."""
+        """Scrolls to this index because the reader asked for it."""
         self.text.see(index)
         self._reader_scrolls()
 
@@ -1569,7 +1569,6 @@ class People:
         self._fitting.clear()
         for who, name in self.names.items():
             self._show_words(str(who), name)
-        self._show_removed()
         self._changed = True
 
     def flush(self) -> bool:
@@ -2727,7 +2726,7 @@ class ChatPage:
             if welcome.title == before.title:
                 self._note(Words.reopened.format(room=self.title))
         if is_first or (welcome.title, welcome.name) != (before.title, before.name):
-            self._tell_name(welcome.name)
+            self._tell_name(welcome)
         if welcome.missed:
             self._note(counted(welcome.missed, *Words.missed))
         self.log.begin(welcome)
@@ -2740,12 +2739,12 @@ class ChatPage:
             self._forget_question()
         self.say(Words.connected)
 
-    def _tell_name(self, name: str) -> None:
-        """Notes the room and this person's name in it. If that is not the name they wanted, also notes why."""
-        self._note(Words.you_are_in.format(room=self.title, name=drawable_name(name)))
-        wanted = net.clean_name(self._app.name)
-        if name != wanted:
-            self._note(Words.renamed.format(wanted=drawable_name(wanted), name=drawable_name(name)))
+    def _tell_name(self, welcome: net.Welcome) -> None:
+        """Notes the room and this person's name in it. If the name that they wanted is taken, also notes that."""
+        name, wanted = drawable_name(welcome.name), drawable_name(net.clean_name(self._app.name))
+        self._note(Words.you_are_in.format(room=self.title, name=name))
+        if name != wanted and not welcome.muted:  # the room calls muted newcomers "Guest"
+            self._note(Words.renamed.format(wanted=wanted, name=name))
 
     def _silence(self) -> None:
         """Blocks writing if the host muted this person or paused the room, or the visit is over; else unblocks it."""
@@ -3445,7 +3444,7 @@ class Words:
     you_paused = "You paused the room: only you can write."
     was_paused = "The host paused the room."
     was_resumed = "Everyone can write again."
-    not_known = "The room no longer has this person or message."
+    not_known = "The room no longer knows this person or message."
     over = "You are no longer in this room."
     muted_mark = "{name} (muted)"
     removed_mark = "{name} (removed)"
@@ -3458,7 +3457,7 @@ class Words:
     copy_password = "Copy it"
     copy_address = "Copy address"
     guessed = "Someone at {address} entered a wrong password {number:,} times and must wait now."
-    guessed_everywhere = "In all, wrong passwords were entered {number:,} times."
+    guessed_everywhere = "All computers together entered wrong passwords {number:,} times. Someone may be guessing it."
     room_failed = "This computer had to close the room. Please open it again."
     leave = "Leave"
     people = "People ({number:,})"
@@ -3499,7 +3498,7 @@ class Words:
         "empty": "The message is empty.",
         "long": "The message is too long.",
         "unsent": "There was no connection to the room.",
-        "unanswered": "The connection ended before the room answered. Ask the others whether they have it.",
+        "unanswered": "The connection ended before the room answered. Ask the others whether they can see it.",
         "unknown": "The room did not accept it. The reason was lost with the connection.",
     }
     choose_files = "Share files with everyone"
@@ -3556,20 +3555,23 @@ class Words:
 
     connected = "Connected"
     failed = "Something went wrong in this program. It will try to continue."
-    _unproven = "The computer at {address} could not prove that it knows the password. It may not be the real room."
+    _unproven = (
+        "The computer at {address} could not prove that it knows the password. It may not be the real room. Ask the "
+        "host."
+    )
     cannot_join: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Check the spelling, or type the "
         "numbers that the host's window shows.",
         net.Trouble.NO_NETWORK: "This computer can't reach {address}. Is this computer connected to the network?",
-        net.Trouble.NO_ROUTE: "The computer at {address} can't be reached. Either the address is wrong, or it is "
-        "switched off, or this Wi-Fi keeps computers apart.",
+        net.Trouble.NO_ROUTE: "The computer at {address} can't be reached. Either the address is wrong, or that "
+        "computer is switched off, or this Wi-Fi keeps computers apart.",
         net.Trouble.NO_ANSWER: "Nothing answers at {address}. Either the address is wrong, or a firewall on that "
         "computer is in the way, or this Wi-Fi keeps computers apart.",
         net.Trouble.NOBODY_LISTENS: "The computer at {address} is there, but no room is open on it. Has the host "
         "opened the room yet?",
         net.Trouble.NOT_A_ROOM: "Something answers at {address}, but it is not a chat room. Check the address.",
         net.Trouble.GONE: "{address} ended the connection at once. Please try again.",
-        net.Trouble.SILENT: "{address} accepts the connection but does not answer. Is it a chat room?",
+        net.Trouble.SILENT: "{address} accepts the connection but does not answer. Check the address.",
         net.Trouble.UNPROVEN: _unproven,
         net.Trouble.GAP: "Something was lost on the way from {address}. Please try again.",
     }
@@ -3591,7 +3593,7 @@ class Words:
         net.Trouble.GAP: "Something was lost on the way from {address}.",
     }
     not_allowed = (
-        "macOS can't reach {address}. Either the address is wrong, or this program may not use the local network: "
+        "macOS can't reach {address}. Either the address is wrong, or macOS does not let this program use the network: "
         "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and restart this "
         "program."
     )
@@ -3613,7 +3615,7 @@ class Words:
         "wrong": "This password does not fit the room that answered. Check it; if it is right, ask the host: something "
         "else may be answering.",
         "unproven": _unproven,
-        "open": "The room at {address} has no password and is not encrypted. To join it anyway, empty the password "
+        "open": "The room at {address} has no password and is not encrypted. To join it anyway, clear the password "
         "box.",
         "full": "The room at {address} is full.",
         "failed": "Something went wrong in this program. Please join again.",

@@ -179,7 +179,7 @@ ROOM_PEOPLE = 1_000  # people in a room, including the host: the most that the p
 
 KEPT_EVENTS = 2_000  # events in the history
 KEPT_BYTES = 32 * 2**20  # bytes of encoded events in the history
-MAX_PRIVATE_LINES = 1_000  # private lines that wait for a connection; a computer with more has stopped reading
+MAX_PRIVATE_LINES = 1_000  # private lines queued for one connection; a computer with more has stopped reading
 MAX_REMEMBERED = 10_000  # people, including those who left
 MAX_WAITING_EVENTS = 10_000  # events in a client's queue; with more, the client's reader waits for the window
 
@@ -261,7 +261,7 @@ class ProtocolError(Exception):
 
 
 class Trouble(enum.Enum):
-    """Says why there is no connection at the moment; the window words its message accordingly."""
+    """Says why there is no connection at the moment. The window shows a message for each."""
 
     UNKNOWN_NAME = "the name does not resolve to an address"
     NO_NETWORK = "this computer cannot reach that address"
@@ -395,7 +395,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Shared:
-    """A file is available."""
+    """Somebody shared a file. It is available unless `taken_back` is True."""
 
     number: Number
     time: Time
@@ -435,7 +435,10 @@ class Muted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """This `say` will not appear. Codes: muted, paused, empty, long; from the client: unsent, unanswered, unknown."""
+    """The room did not publish this `say`, except perhaps if the code is "unanswered".
+
+    Codes: muted, paused, empty, long; from the client: unsent, unanswered, unknown.
+    """
 
     id: SayId
     code: Code
@@ -1414,7 +1417,7 @@ class Feed:
         self.private_lines: collections.deque[tuple[int, bytes]] = collections.deque()
 
     def open(self, cursor: int) -> None:
-        """Marks the connection as joined. It will get the events that start with number `cursor`."""
+        """Marks the connection as joined. It will get all events from number `cursor` on."""
         self.life = Life.OPEN
         self.cursor = cursor
 
@@ -2128,7 +2131,7 @@ class Room:
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
-                    if self._is_hosts(free):  # shortened for the number, the name looks like the host's: give up
+                    if self._is_hosts(free):  # it does when shortened, or when digits are read as letters: give up
                         break
                     return free
         raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
@@ -2399,7 +2402,7 @@ class Files:
         try:
             with self._lock:
                 for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
-                    self._files.remove(older)  # an earlier attempt that broke; its reader will notice that
+                    self._files.remove(older)  # an earlier attempt; its next `write` or `finish` raises ProtocolError
                 self._check_limits(owner, upload.size)
                 self._files.append(file)
         except ProtocolError:
@@ -3166,7 +3169,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _raise_descriptor_limit(wanted: int) -> int:
-    """Raises the descriptor limit (usually 256 or 1,024) to `wanted` if it can; returns how many of them it gets."""
+    """Raises the limit of descriptors (usually 256 or 1,024) to `wanted` if possible. Returns how many are usable."""
     if sys.platform == "win32":
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
