@@ -260,7 +260,7 @@ def test_a_return_tells_what_was_missed_and_a_new_room_its_title_and_the_name_th
     assert ann.log().endswith("You are in Chess club as Ann 2.\nAnn is taken. You appear as Ann 2.")
     assert ann.chat.header.title.cget("text") == "Chess club"
     assert ann.root.title() == "Chess club - Classroom chat"
-    feed(ann, ann.welcome(title="Chess club 2", name="Guest 1", muted=True))
+    feed(ann, ann.welcome(room="fourth", title="Chess club 2", name="Guest 1", muted=True))
     assert ann.log().endswith("You are in Chess club 2 as Guest 1."), "the room calls every muted newcomer Guest"
 
 
