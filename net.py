@@ -151,19 +151,19 @@ PORT = 5252  # not registered for anything well known, and below every system's 
 PORTS = range(PORT, PORT + 10)  # if PORT is taken, a room takes the next free one of these
 
 MAX_LINE_TO_ROOM = 64 * 1024  # bytes; the longest text takes 48,000 if each character is written as \uXXXX\uXXXX
-MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people has about 140,000
+MAX_LINE_FROM_ROOM = 256 * 1024  # bytes; a welcome with 1,000 people can have about 140,000
 MAX_LINE_UNJOINED = 2_048  # bytes, until the other side is accepted; a hello line that starts encryption has about 600
-MAX_PIECE = 256 * 1024  # bytes joined for one write: large enough to be fast, small enough to be fair
+MAX_PIECE = 256 * 1024  # bytes in one write or one piece of a file: large enough to be fast, small enough to be fair
 SHORT_PIECE = 16 * 1024  # bytes; a shorter write takes about as long as one of this size
 TLS_RECORD = 16 * 1024  # bytes; the most that one record holds (RFC 8446, section 5.1)
-TLS_PIECE = 64 * 1024  # bytes encrypted at once; OpenSSL never frees the memory that one such piece needs
+TLS_PIECE = 64 * 1024  # bytes encrypted at once; a connection keeps the memory for one such piece until it ends
 USUAL_OVERHEAD = 1 / 32  # the share of received bytes that TLS itself may use; with full records it uses 1 / 745
 MAX_OVERHEAD = 2 * TLS_RECORD  # bytes that TLS may use beyond USUAL_OVERHEAD, because the last record may be incomplete
-ROOM_RECEIVES = 16 * 1024  # bytes at a time; with fewer, threads would switch more often: see tests/bench/fanout.py
-CLIENT_RECEIVES = 64 * 1024  # bytes at a time
+ROOM_RECEIVES = 16 * 1024  # bytes at a time, except for files; fewer mean more thread switches: tests/bench/fanout.py
+CLIENT_RECEIVES = 64 * 1024  # bytes at a time, except for files
 
-MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers up to this one (RFC 8259, section 6)
-MAX_SAY_ID = 2**52  # the highest id on the wire; a client's first id is at most half of it
+MAX_INTEGER = 2**53  # JSON readers everywhere agree on integers below this one (RFC 8259, section 6)
+MAX_SAY_ID = 2**52  # the highest id of a `say`; the first one, from the client's clock, is at most half of it
 MAX_DEPTH = 32  # levels of nested brackets in a line; a welcome has 3
 MAX_NAME = 32  # characters
 MAX_TITLE = 60  # characters
@@ -173,14 +173,14 @@ MAX_REASON = 200  # characters
 MAX_FILENAME = 120  # characters
 MAX_FILENAME_BYTES = 200  # bytes in UTF-8; file systems allow 255, and ".part" is added
 MAX_ROOM_ID = 64  # characters
-MAX_HISTORY = 10**6  # events that a room may keep
+MAX_HISTORY = 10**6  # events; a room can promise a newcomer at most this many
 MAX_TIME = 32_503_680_000  # the year 3000, in seconds since 1970
 ROOM_PEOPLE = 1_000  # people in a room, including the host: the most that the protocol allows
 
-KEPT_EVENTS = 2_000  # events in the history
+KEPT_EVENTS = 2_000  # events; a newcomer gets at most this many, and the room keeps up to a quarter more: see `History`
 KEPT_BYTES = 32 * 2**20  # bytes of encoded events in the history
-MAX_PRIVATE_LINES = 1_000  # private lines queued for one connection; a computer with more has stopped reading
-MAX_REMEMBERED = 10_000  # people, including those who left
+MAX_PRIVATE_LINES = 1_000  # private lines queued for one connection; a computer that needs more has stopped reading
+MAX_REMEMBERED = 10_000  # people whom a room remembers, whether they are in it or have left
 MAX_WAITING_EVENTS = 10_000  # events in a client's queue; with more, the client's reader waits for the window
 
 MAX_PEOPLE = 250 if sys.platform == "win32" else ROOM_PEOPLE  # on Windows, select takes at most 512 sockets
@@ -190,23 +190,23 @@ UNIT_BYTES = 1_024  # bytes that one unit covers: a message of 3 KiB costs 3 uni
 RATE_PER_ADDRESS = 10  # an address may use this many times one person's rate
 NEWCOMERS = 40.0, 1.0  # new people from one address: at once, and then per second
 MAX_UNJOINED = 200  # unjoined connections; if a thousand ended at the same moment, their threads would delay everyone
-YOUNG = 0.5  # s; honest people join sooner, so unjoined connections older than this are cut first if there are too many
+YOUNG = 0.5  # s; honest people join sooner, so of too many unjoined connections, ones older than this usually go first
 CALLS_OF_ADDRESS = 40.0, 1.5  # connections from one address: at once, and then per second
-CALLS_OF_ALL = 600.0, 40.0  # connections shared by all addresses over their own limit: at once, and then per second
-CROWD = 40  # people; if an address has more, in a full room its newest person gives way to one from a new address
+CALLS_OF_ALL = 600.0, 40.0  # connections over their address's limit, all addresses together: at once, then per second
+CROWD = 40  # people; in a full room, a person from a new address replaces the newest person of an address with more
 GUESSES = 5.0, 0.1  # wrong passwords from one address: at once, and then per second
 GUESSES_WHERE_KNOWN = 5.0, 1.0  # wrong passwords from the address of someone in the room: at once, and then per second
 PROOFS = 5  # proofs that a client sends without getting one back; each lets an impostor test one password
 PROOF_WAIT = 60.0  # s between two proofs, once the client has sent PROOFS without getting one back
-TELL_GUESSES = 20  # the host is warned once, after this many wrong passwords from all addresses together
-SPREAD_TIME = 600.0  # s for which new people at an address still inherit a ban after the banned person there has left
+TELL_GUESSES = 20  # wrong passwords from all addresses together, after which the host gets one warning about them all
+SPREAD_TIME = 600.0  # s after a banned person leaves, in which new people from the same address still inherit the ban
 TRANSFERS_PER_PERSON = 8  # files that one person may transfer at once
 
-MAX_FILE = 100 * 2**20  # bytes; the room states its own limit in the welcome
-MAX_STORE = 2**30  # bytes of all files of a room together
+MAX_FILE = 100 * 2**20  # bytes of one file, by default; the welcome states the room's limit
+MAX_STORE = 2**30  # bytes of all files of a room together, by default
 MAX_FILES = 1_000  # files in a room
-FILES_OF_OTHERS = 0.75, 800  # share of the store, and number of files, for everyone except the host together
-FILES_OF_ADDRESS = 0.25, 200  # share of the store, and number of files, for all people at one address
+FILES_OF_OTHERS = 0.75, 800  # share of the store, and number of files, for all people together, except the host
+FILES_OF_ADDRESS = 0.25, 200  # share of the store, and number of files, for all people at one address, except the host
 STORED_IDS = 10_000  # ids of files that a room remembers, so that an upload whose answer was lost is not stored twice
 MAX_TRANSFERS = 100  # files of one client, including those that wait for their turn
 TRANSFERS_AT_ONCE = 4  # files of one client, in each direction
@@ -216,26 +216,26 @@ TICK = 0.25 if sys.platform == "win32" else 1.0  # s; a reader in a room looks a
 ASK_AGAIN = 0.25  # s between two checks of whether the result of a wait is still wanted
 WAKES = sys.platform != "win32"  # whether `abort` wakes a thread that waits for the socket; on Windows it does not
 PING_AFTER = 5.0  # s without sending anything, after which a ping is sent
-SILENCE = 15.0  # s without a complete line, after which a connection counts as lost: three pings are missing
-FIRST_MESSAGE = 10.0  # s from the connection to the first message
-FIRST_MESSAGE_SPREAD = 2.0  # s; a random time up to this is added to FIRST_MESSAGE: silent connections end one by one
+SILENCE = 15.0  # s without a complete line, or progress of a file, until a connection is lost: three pings are missing
+FIRST_MESSAGE = 10.0  # s to the first message, from the connection or from the last bytes sent in the TLS handshake
+FIRST_MESSAGE_SPREAD = 2.0  # s; a room adds up to this to FIRST_MESSAGE at random, so silent connections end one by one
 BACK_WITHIN = 15.0  # s in which a lost person can come back without being announced as lost
-PROGRESS_EVERY = 0.1  # s between two `Progress` events of a transfer
-MAX_REST = 0.02  # s; the longest rest of the sender after short pieces, and of a reader after SRP; nobody notices
+PROGRESS_EVERY = 0.1  # s; a running transfer sends at most one `Progress` event in this time, and one more at the end
+MAX_REST = 0.02  # s; the longest rest of the sender after short pieces, and of a reader after SRP: too short to notice
 SCAN_TIME = 2.0  # s for which a virus scanner may hold a file open on Windows
 LAST_WORDS = 1.0  # s within which a closing connection can deliver `refused` or `closed`
-FEW_PIECES = 8  # an honest line or handshake arrives in at most this many pieces
-REST = 0.01  # s of pause after an incomplete line, so that a flood of single bytes costs little
+FEW_PIECES = 8  # an honest line or handshake usually arrives in at most this many pieces; after more, the reader rests
+REST = 0.01  # s of pause after an incomplete line or a short piece, so that a flood of single bytes costs little
 LOOK_UP_TIME = 10.0  # s to resolve a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
 CLOSE_TIME = 1.5  # s that `close` allows for work in progress; everything has ended within 2 s
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last value repeats
-MAX_WAIT = 60.0  # s; the longest wait that a room may ask for
+MAX_WAIT = 60.0  # s; if a room asks for a longer wait, the client waits only this long
 WINDOW_CHECK = 0.02  # s between two checks of a client's full queue
 ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
-MAX_DATAGRAM = 2_048  # bytes; an answer with the longest title has about 900
+MAX_DATAGRAM = 2_048  # bytes; an answer has at most about 900, even if its title is written as \uXXXX\uXXXX
 MAX_ROOMS = 100  # rooms in a finder's list
 ROOM_GONE_AFTER = 20.0  # s without an answer, after which a room is dropped from the list
 ASK_EVERY = (2.0, 6.0)  # s between questions: on the first port, and on the other nine
@@ -252,7 +252,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class ProtocolError(Exception):
-    """The other side broke a rule or exceeded a limit. A room answers with `refused`: text, `code` and `seconds`."""
+    """The other side broke a rule, or the room refuses a request. `refused` carries the text, `code` and `seconds`."""
 
     def __init__(self, reason: str, code: str = "bad", seconds: int | None = None) -> None:
         super().__init__(reason)
@@ -289,7 +289,7 @@ class ConnectionLost(Exception):
 # ------------------------------------------------------------------------------------------------- messages, events
 
 # The types of the messages' fields. `_FIELD_TYPES` limits what each of them accepts.
-Number: TypeAlias = int  # the number of an event or a person, or a count of bytes or seconds
+Number: TypeAlias = int  # the number of an event, person, port or protocol; a count of bytes, seconds or missed events
 SayId: TypeAlias = int
 EventCount: TypeAlias = int
 FileCount: TypeAlias = int
@@ -310,9 +310,10 @@ People: TypeAlias = tuple[tuple[int, str], ...]  # numbers and names
 
 @dataclass(frozen=True)
 class Hello:
-    """The first line in each direction. `tls` says that a client can encrypt, or that a room has a password.
+    """The first line in each direction. `tls` says whether the client can encrypt, or whether the room has a password.
 
-    A client with a password sends `a`. If the room has one, it answers with `b`, and TLS begins right after that line.
+    A client that has a password sends `a`. If the room has a password, too, it answers with `b`, and TLS begins right
+    after that line.
     """
 
     protocol: Number
@@ -435,9 +436,9 @@ class Muted:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The room did not publish this `say`, except perhaps if the code is "unanswered".
+    """The room did not publish this `say`, or the client cannot know whether it did (code "unanswered").
 
-    Codes: muted, paused, empty, long; from the client: unsent, unanswered, unknown.
+    Codes: muted, paused, empty, long; from the client alone: unsent, unanswered, unknown.
     """
 
     id: SayId
@@ -447,10 +448,10 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Refused:
-    """The room does not let this person in, ends their visit, or refuses a file. Then the connection ends.
+    """This person cannot join, their visit ends, or the room refuses a file. Then the connection ends.
 
     The room's codes: bad, protocol, tls, full, wait, removed, unknown, size, space, hash, limit, muted, paused. The
-    client's own, which no room may use: open, password, wrong, unproven, failed.
+    client's own codes, which no room may use: open, password, wrong, unproven, failed.
     """
 
     code: Code
@@ -460,9 +461,9 @@ class Refused:
 
 @dataclass(frozen=True)
 class Closed:
-    """The room closed, or it removed this person. The client does not reconnect. `reason` is the room's text."""
+    """The room closed, removed this person, or let them join from somewhere else. The client does not reconnect."""
 
-    reason: Reason
+    reason: Reason  # the room's text
 
 
 @dataclass(frozen=True)
@@ -486,7 +487,7 @@ class RoomHere:
 
 @dataclass(frozen=True)
 class Upload:
-    """Announces a file on this connection. After a break, the client repeats the upload from the first byte."""
+    """Announces the file that this connection carries. The client repeats a broken upload from the first byte."""
 
     token: Token
     file: Token  # the id, chosen by the client
@@ -515,7 +516,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Stored:
-    """The room has the whole file with the right hash, and has announced it to everyone."""
+    """The room has stored the whole file with the right hash, and has announced it to everyone."""
 
 
 @dataclass(frozen=True)
@@ -530,7 +531,7 @@ class RawBytes:
 
 @dataclass(frozen=True)
 class Sending:
-    """The client sends this line when it can. `Said`, `Rejected` or `Settled` with the same id tells the outcome."""
+    """`Client.say` was called; this is its text, cleaned. `Said`, `Rejected` or `Settled` with the same id follows."""
 
     id: int
     text: str
@@ -553,7 +554,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Progress:
-    """Tells how far a transfer has come. The first one comes at once; `Uploaded`, `Saved` or `Failed` comes last."""
+    """Tells how far a transfer has come. The first comes at once; `Uploaded`, `Saved` or `Failed` follows the last."""
 
     transfer: int  # the client's number for the transfer: see `Client.cancel`
     filename: str
@@ -565,7 +566,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """The room has the whole file and announces it to everyone with `Shared`."""
+    """The room has stored the whole file. `Shared` announces it to everyone."""
 
     transfer: int
 
@@ -582,7 +583,7 @@ class Failed:
 
     Codes: those of `refused`, and cancelled, many (too many transfers), busy (already being saved), missing,
     folder, permission, changed, disk_full, disk (`reason` is from the system), broken (too many breaks), reopened (the
-    room was opened again), over (the person left the room), failed (a fault of this program).
+    room was opened again), over (the visit has ended), failed (a fault of this program).
     """
 
     transfer: int
@@ -632,7 +633,7 @@ class WrongPassword:
 
 @dataclass(frozen=True)
 class Controls:
-    """Lists the people whom the host has muted and removed; sent whenever one of these lists changes."""
+    """Lists the people who are muted, and those who are removed; comes whenever one of these lists changes."""
 
     muted: tuple[int, ...]  # numbers of people who are in the room
     removed: tuple[tuple[int, str], ...]  # numbers and names
@@ -672,19 +673,20 @@ def run_server(
     """Opens a room and returns its running Server. Call `close` on it, or use it as a context manager. Any thread.
 
     host        the address to listen on; "" means all of this computer's addresses
-    port        5252 to 5261: this port or the next free one up to 5261; 0: any free port; others: only this port
+    port        5252 to 5261: this port or the next free one up to 5261 (any free port if the system reserves these);
+                0: any free port; others: only this port
     password    encrypts the room; needs Python 3.13 or newer
     rate        units a person may use at once, and per second; None (for benchmarks) removes all limits per person
                 and per address except the one on passwords
     history     events that are kept for latecomers and for people who come back
-    limit       the highest number of people, not counting the host
+    limit       the highest number of people, not counting the host; 1,000 counts as 999
     max_file    the largest size of one file, in bytes
-    max_store   the largest size of all files together, in bytes
+    max_store   the largest total size of all files, in bytes
     events      receives the events for the host alone: `Reachable`, `WrongPassword`, `Controls`, `RoomFailed`
 
     Raises ValueError for a title, a host's name or a password without a visible character, for a number out of its
-    range, and for any password if this Python cannot encrypt. Raises OSError if no port is free, or if the system
-    lacks descriptors or threads.
+    range, and for any password if this Python cannot encrypt. Raises OSError if no port is free, if `host` is not an
+    address of this computer, or if the system lacks descriptors or threads.
     """
     if not 0 <= port < 65536:
         raise ValueError(f"expected a port from 0 to 65535, not {port}")
@@ -711,10 +713,10 @@ def run_client(
     password    the room's password; the client then joins only if the room proves that it knows the same one
     token       32 hex digits that identify a returning person; None makes a new one. The host's token is `Server.token`
     events      receives everything that happens until the client ends: `Welcome` after joining, `Lost` before each
-                new attempt, `Refused` or `Closed` if there will be no further attempt
+                new attempt, `Refused` or `Closed` at the end, unless `Client.close` ended the visit
 
-    Raises ValueError for an empty address or password, for a port out of range, and for any password if this Python
-    cannot encrypt. Raises OSError if the system lacks descriptors or threads.
+    Raises ValueError for an empty address, a port out of range or a password without a visible character, and for any
+    password if this Python cannot encrypt. Raises OSError if the system lacks descriptors or threads.
     """
     _check_address(address, port)
     _check_password(password)
@@ -733,13 +735,13 @@ def find_rooms(events: Events, *, ways: Sequence[tuple[str, str]] | None = None)
 
 
 def room_token(secret: str | bytes, address: str, port: int) -> str:
-    """Derives a person's token for one room from a secret; no room learns another room's token. Any thread."""
+    """Derives a person's token for one address and port from a secret that the token does not reveal. Any thread."""
     key = secret.encode() if isinstance(secret, str) else secret
     return hmac.new(key, f"{address.strip().lower()}:{port}".encode(), "sha256").hexdigest()[:32]
 
 
 def get_local_ip() -> str:
-    """Returns the address at which others reach this computer, or "127.0.0.1" if none. Sends nothing. Any thread."""
+    """Returns the address at which others probably reach this computer, else "127.0.0.1". Sends nothing. Any thread."""
     return (local_addresses() or [LOOPBACK])[0]
 
 
@@ -758,7 +760,7 @@ _OTHER_TYPE_NAMES = {"RawBytes": "sending", "RoomHere": "room"}
 
 
 def _types(*kinds: type[Message]) -> Types:
-    """Returns each class under its type on the wire, which is its name in snake case ("taken_back" for TakenBack)."""
+    """Maps types on the wire to classes. A type is the class's name in snake case, except for `_OTHER_TYPE_NAMES`."""
     names = (_OTHER_TYPE_NAMES.get(kind.__name__, kind.__name__) for kind in kinds)
     return dict(zip((re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names), kinds, strict=True))
 
@@ -791,7 +793,7 @@ def _integer(most: int) -> FieldReader:
 
 
 def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader:
-    """Returns a reader of strings that match the pattern and have at most `most` characters and `lines` lines."""
+    """Returns a FieldReader for strings that match the pattern and have at most `most` characters and `lines` lines."""
     allowed = re.compile(pattern) if pattern else None
 
     def read(value: object) -> str:
@@ -825,13 +827,13 @@ def _read_people(value: object) -> tuple[tuple[int, str], ...]:
 
 _json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-# Codes that only the client uses. With them, a room could imitate this program and ask for the password.
+# Codes that only the client uses. If a room could use them, it could imitate this program and ask for the password.
 _OWN_CODES = (
     "open|password|wrong|unproven|failed|cancelled|many|busy|missing|folder|permission|changed|disk_full|disk|broken|"
     "reopened|over|unsent|unanswered"
 )
 
-# How a field is read and written, by the type that its dataclass gives it. This is the table that limits every field.
+# For each type of field, the functions that read and write a value. This is the table that limits every field.
 _FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
     "Number": (_integer(MAX_INTEGER), repr),
     "SayId": (_integer(MAX_SAY_ID), repr),
@@ -893,7 +895,7 @@ def _parse_float(digits: str) -> float:
 
 
 # `raw_decode` takes half the time of `decode`, which also looks for spaces at both ends. Since 3.10.7, Python refuses
-# integers with more than 4,300 digits, which would take quadratic time.
+# integers with more than 4,300 digits, because converting them takes quadratic time.
 _json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).raw_decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -912,7 +914,7 @@ def _is_too_deep(line: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A message of a type that this version does not know; it may have a number. It never becomes an event."""
+    """A message of an unknown or unexpected type, with its event number, if any. It never becomes an event."""
 
     number: int | None
 
@@ -966,7 +968,7 @@ class LineReader:
         self._lines.extend(lines)
 
     def next(self) -> bytes | None:
-        """Returns the next whole line without its newline, or None. Raises ProtocolError if a line is too long."""
+        """Returns the next line without newline; None if it is incomplete. Raises ProtocolError if it is too long."""
         line = self._lines.popleft() if self._lines else None
         if len(self._rest if line is None else line) >= self.longest:
             raise ProtocolError(f"a line is longer than {self.longest} bytes")
@@ -980,7 +982,7 @@ class LineReader:
         return taken
 
 
-# These characters are invisible, although Unicode classifies them as letters, marks or symbols.
+# These characters are invisible, although Unicode classifies nearly all of them as letters, marks or symbols.
 _INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\U0001d159"}
 _INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -1003,7 +1005,7 @@ def visible_text(text: str) -> str:
 
 
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
-    """Returns a name or title in NFKC, on one line and without invisible characters; it may become empty."""
+    """Returns a name or title in NFKC on one line, cut to `longest`, without invisible characters; it may be empty."""
     name = name[: 32 * longest]
     before = None
     while name != before:  # removing a character may put two others side by side that NFKC combines
@@ -1012,7 +1014,7 @@ def clean_name(name: str, longest: int = MAX_NAME) -> str:
     return visible_text(name[:longest])  # after the cut, the last character may be a space or a joiner
 
 
-# Cyrillic, Greek and barred letters, each followed by the Latin letter that it looks like.
+# Cyrillic, Greek and unusual Latin letters, each followed by the common Latin letter that it looks like.
 _LOOKALIKES = (
     "АAВBЕEКKМMНHОOРPСCТTУYХXІIЈJЅSӀIԀDԚQԜWаaвbеeкkмmнhоoрpсcтtуyхxгrіiјjѕsһhӏlԁdԛqԝw"
     "ΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXαaβbγyεeηnιiκkνvοoρpτtυuχxωwłlŁLøoØOđdĐDıiɑaɡg"
@@ -1025,10 +1027,10 @@ _DIGITS_TO_LATIN = str.maketrans("01|", "oll")
 
 
 def skeleton(name: str) -> str:
-    """Returns a simplified form of a name; names with the same skeleton look alike.
+    """Returns a simplified form of a name; names with the same skeleton are easy to confuse.
 
-    It ignores case, accents, signs, spaces, brackets and digits; Cyrillic and Greek letters count as the Latin letters
-    that they look like, and I counts as l. This is a small version of Unicode's UTS #39.
+    The skeleton has no accents, spaces, digits, punctuation or symbols, and no capital letters. Cyrillic and Greek
+    letters become the Latin letters that they look like, and i becomes l. This is a small version of Unicode's UTS #39.
     """
 
     def is_kept(character: str) -> bool:
@@ -1041,7 +1043,7 @@ def skeleton(name: str) -> str:
 
 def clean_text(text: str) -> str:
     """Returns the text without control characters except tab and newline; replaces other line ends and surrogates."""
-    if text.isprintable():  # true for most texts, and ten times as fast as the rest
+    if text.isprintable():  # true for most texts, and ten times as fast as the replacements below
         return text
     return _CONTROL.sub("", _LINE_ENDS.sub("\n", replace_surrogates(text)))
 
@@ -1098,7 +1100,7 @@ def suggest_password() -> str:
 
 
 def clean_password(password: str) -> str:
-    """Returns the password in NFC, or without dashes and spaces and in lower case if it looks like a suggested one."""
+    """Returns the password in NFC; if it looks like a suggested one, in lower case and without dashes and spaces."""
     bare = re.sub(r"[\s-]", "", password).lower()
     if len(bare) == _PASSWORD_LENGTH and set(bare) <= set(_PASSWORD_LETTERS):
         return bare
@@ -1154,7 +1156,7 @@ class Srp:
     identity           what the RFCs call the user name
 
     The letters come from the RFCs: x is derived from the password, v from x; a and b are secret, A and B public; S is
-    the shared secret. `pow` holds the GIL: with the 2048-bit group, about 2 ms for A or B, and 6 ms for S.
+    the shared secret. `pow` holds the GIL; with the 2048-bit group, A or B takes up to about 2 ms, and S up to 6 ms.
     """
 
     def __init__(self, prime: int, generator: int, hash_name: str, identity: str) -> None:
@@ -1191,8 +1193,8 @@ class Srp:
         """Returns S for the client. Raises ValueError as `u` does.
 
         The time that `pow` takes depends on its exponent. Adding a random multiple of prime - 1 to x does not change
-        the result (Fermat's little theorem), but varies the time, so the time reveals nothing about x. In the second
-        exponent, the random a has the same effect.
+        the result (Fermat's little theorem), but varies the time, so the time reveals nothing about x. In the other
+        exponent, a + u * x, the random a has the same effect.
         """
         u = self.u(public_a, public_b)
         blinded = x + secrets.randbits(64) * (self.prime - 1)
@@ -1329,7 +1331,7 @@ class Deadline:
         self._end = self._clock() + self._seconds
 
     def left(self) -> float:
-        """Returns how long the caller may wait. Raises ConnectionLost if the time is up or `is_wanted` says no."""
+        """Returns how long one wait may last, in s. Raises ConnectionLost if time is up or `is_wanted` says no."""
         left = self._end - self._clock()
         if left <= 0 or (self._is_wanted is not None and not self._is_wanted()):
             raise ConnectionLost(self._trouble)
