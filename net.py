@@ -1407,7 +1407,7 @@ END_OF_FEED = b""  # takes the place of a line and means that nothing more will 
 
 
 class Feed:
-    """Holds what is still to be sent over a connection: a cursor into the history and private lines. It uses no socket.
+    """Holds what a connection still gets: private lines, and a cursor into the history. It uses no socket.
 
     The lock of the Server or Client that owns the feed guards it.
     """
@@ -1424,16 +1424,16 @@ class Feed:
         self.cursor = cursor
 
     def tell(self, line: bytes, after: int = 0) -> None:
-        """If the feed is open, queues a line for this connection only, to be sent after all events below `after`."""
+        """If the feed is open, queues a line to follow all events below `after`; closes the feed if too many wait."""
         if self.life is not Life.OPEN:
             return
         if len(self.private_lines) < MAX_PRIVATE_LINES:
             self.private_lines.append((after, line))
-        else:  # the client sends but does not receive; when it reconnects, `last_id` says which lines were answered
+        else:  # the client has stopped reading; when it reconnects, the welcome says which lines were answered
             self.close()
 
     def end(self, after: int, last_words: Message | None) -> None:
-        """Ends an open feed: it still gets the events below number `after`, then any last words, then nothing more."""
+        """Ends an open feed: it gets all events below `after`, the private lines due by then, and any last words."""
         if self.life is Life.OPEN:
             self.private_lines = collections.deque(line for line in self.private_lines if line[0] <= after)
             if last_words is not None:
@@ -1447,7 +1447,7 @@ class Feed:
         self.life = Life.CLOSED
 
     def pop_private_lines(self) -> bytes | None:
-        """Removes and returns the private lines due now, joined. None: no line is due; END_OF_FEED: the feed ends."""
+        """Removes and returns all private lines due now, joined. None: none is due; END_OF_FEED: the feed is closed."""
         lines: list[bytes] = []
         while self.private_lines and self.private_lines[0][0] <= self.cursor:
             if self.private_lines[0][1] == END_OF_FEED:
@@ -1459,19 +1459,21 @@ class Feed:
         return b"".join(lines) if lines else None
 
 
-# Waits for one socket. Unlike epoll, poll needs no descriptor of its own; unlike select, it accepts those above 1,023.
+# For one socket, poll is best: unlike epoll, it needs no descriptor; unlike select, it takes descriptors above 1,023.
 _OneSocketSelector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Connection:
     """A socket that carries lines or a file, together with its feed.
 
-    A connection that carries a file, or has not joined yet, belongs to its reader thread alone. A joined one has two
-    threads: a reader, the only one that receives, and a sender, the only one that writes. Neither waits for the other,
-    except in `linger`. If the reader releases the connection, the sender closes the socket; otherwise the reader closes
-    it. Any other thread may only `abort` it. After `start_tls`, everything that is sent is encrypted.
+    A connection that carries a file, or has not joined yet, belongs to one thread alone: its reader or, for a transfer
+    of a client, the worker. A joined one has two threads: a reader, the only one that receives, and a sender, the only
+    one that writes. The sender never waits for the reader; the reader waits for the sender only in `linger`. If the
+    reader releases the connection, the sender closes the socket; otherwise the reader closes it. Any other thread may
+    only `abort` it. After `start_tls`, everything that is sent is encrypted.
 
-    Methods raise ConnectionLost if the connection ends or takes too long, and ProtocolError if a line is too long.
+    The reader's methods raise ConnectionLost if the connection ends or takes too long, and ProtocolError if a line is
+    too long. The constructor raises OSError if the connection has already ended.
     """
 
     def __init__(self, sock: socket.socket, receive_size: int) -> None:
@@ -1490,14 +1492,14 @@ class Connection:
         self._readable = _OneSocketSelector()
         self._readable.register(sock, selectors.EVENT_READ)
         self._buffer = memoryview(b"")  # reused for all pieces of a file, which saves time
-        self._heard_at = time.monotonic()  # monotonic s; when the last complete line arrived
+        self._heard_at = time.monotonic()  # monotonic s; when `next_lines` last had a line; `did_not_read` moves it on
         # Sender thread only:
         self._unsent = b""
         # Any thread:
         self._tls: Tls | None = None  # set before the connection joins, and never changed again
         self._all_written = threading.Event()  # set once the last words are written or writing has become impossible
         self._sent_at = time.monotonic()
-        self._open_lock = threading.Lock()  # keeps `abort` from using a closed descriptor that a new socket may have
+        self._open_lock = threading.Lock()  # `abort` must not use a closed descriptor: a new socket may have it
 
     # Reader thread: receiving.
 
@@ -1506,7 +1508,7 @@ class Connection:
         self._lines.longest = longest_line
 
     def next_lines(self, wait: float) -> list[bytes]:
-        """Returns all complete lines; receives at most once, within `wait` s. Raises ProtocolError, ConnectionLost."""
+        """Returns all complete lines. If there are none yet, first receives once, within `wait` s; may return []."""
         line = self._lines.next()
         if line is None and (data := self._receive_plain(wait, self._receive_size)):
             self._lines.feed(data)
@@ -1547,7 +1549,7 @@ class Connection:
         return data[:most]
 
     def _receive_unpaced(self, deadline: Deadline, most: int) -> bytes | memoryview:
-        """Receives where no limit per person applies: in file transfers, and before joining. Raises ConnectionLost."""
+        """Receives where `Units.pace` does not apply: in transfers, and before joining. Raises ConnectionLost."""
         data = self._receive_plain(deadline.left(), most)
         if self.overhead > MAX_OVERHEAD:  # the other side sends endless TLS key updates, or records of one byte
             raise ConnectionLost
@@ -1585,7 +1587,7 @@ class Connection:
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
 
     def check_open(self) -> None:
-        """Raises ConnectionLost if the other side has closed the connection, or if `abort` was called."""
+        """Raises ConnectionLost if the other side or `abort` has ended the connection, and no unread bytes are left."""
         try:
             is_closed = self.socket.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:  # open, and nothing has arrived
@@ -1629,7 +1631,7 @@ class Connection:
         """Does not count the last `seconds` as silence, because the reader deliberately did not receive during them."""
         self._heard_at += seconds
 
-    # Reader thread: a file, or a connection that has not joined.
+    # Reader thread: writing without the Sender (a file, or a connection that has not joined), and the end.
 
     def keep_buffer_small(self) -> None:
         """Makes the send buffer small before a file is sent, so that almost all bytes counted as sent have arrived.
@@ -1672,7 +1674,7 @@ class Connection:
         self.linger()
 
     def linger(self) -> None:
-        """Discards input for up to LAST_WORDS s, because closing with unread bytes could destroy the last words."""
+        """Discards input for up to LAST_WORDS s while last words go out: closing with unread input could lose them."""
         end = time.monotonic() + LAST_WORDS
         with contextlib.suppress(ConnectionLost):
             while (left := end - time.monotonic()) > 0:
@@ -1733,7 +1735,7 @@ class Connection:
 
 
 class WakeUp:
-    """A selector that any thread can wake: `set` sends a byte through a socketpair, unless one is already there."""
+    """A selector that any thread can wake: `set` sends a byte through a socketpair, unless an unread one is in it."""
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()  # only for the waiting thread
@@ -1836,7 +1838,7 @@ class Sender:
                 self._write_until_stopped()
             except Exception:
                 log.exception("the sender failed again")
-                while not self._stopping:  # it no longer writes, so the connections end
+                while not self._stopping:  # it only closes connections now, as their readers release them
                     self._close_released()
                     time.sleep(MAX_REST)
         self._close_released()
@@ -1857,8 +1859,8 @@ class Sender:
     def _write(self) -> bool:
         """Writes the next pieces; returns True if there were any.
 
-        After short pieces, the sender rests for as long as writing them took, so that the next pieces contain more
-        lines. This is Nagle's idea (RFC 896) for a whole room: 900 people who join at once cause far fewer writes.
+        After short pieces, the sender rests as long as they took (at most MAX_REST s), so that the next pieces contain
+        more lines. This is Nagle's idea (RFC 896) for a whole room: 900 people who join at once cause far fewer writes.
         """
         start = time.perf_counter()
         writes = self._next_writes()
@@ -1945,7 +1947,7 @@ class Person:
     name: str
     address: str  # of the newest connection; LOOPBACK if it came from this computer
     present: bool = False  # in the list of people, where a lost person stays for BACK_WITHIN s
-    feed: Feed | None = None  # of the one connection whose messages count; None: they have no connection
+    feed: Feed | None = None  # of the one connection whose messages count; None: the person has no connection
     visits: int = 0  # how many times the person has joined
     last_id: int = 0  # the highest id of a `say` that the room has answered
     muted: Ban | None = None
@@ -2017,7 +2019,7 @@ class Room:
     def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
         """Returns what this feed gets next, and advances its cursor. END_OF_FEED: the feed ends; None: nothing for now.
 
-        All calls of one round share `pieces`, so that a piece is joined only once for all feeds with the same cursor.
+        All calls for one round of writing share `pieces`, so that feeds with the same cursor share one joined piece.
         """
         history = self.history
         goal = history.next
@@ -2085,7 +2087,7 @@ class Room:
         return person
 
     def _ban_at(self, address: str, ban_of: Callable[[Person], Ban | None]) -> Ban | None:
-        """Returns the ban of this address, if a person who has it is present or left within the last SPREAD_TIME s."""
+        """Returns a ban on this address if anyone it bans is present or left in the last SPREAD_TIME s, else None."""
         if self._has_bans:
             for person in self._people.values():
                 ban = ban_of(person)
@@ -2111,7 +2113,7 @@ class Room:
         self._people_changed()
 
     def _make_place(self, address: str) -> None:
-        """If the room is full, sends away the newest person of a crowded address, or raises ProtocolError."""
+        """If the room is full, sends away the newest person of a crowd. Raises ProtocolError if nobody may go."""
         others = [person for person in self._people.values() if person.present and person.who != HOST]
         if len(others) < min(self._limit, ROOM_PEOPLE - 1):  # ROOM_PEOPLE includes the host
             return
@@ -2123,7 +2125,7 @@ class Room:
         self._send_away(newest, "lost", Refused("full", "The room is full.", int(BACK_WITHIN)))
 
     def _free_name(self, person: Person, name: str) -> str:
-        """Returns the name, with a number if it is taken. Raises ProtocolError if it is empty or like the host's."""
+        """Returns a free name, numbered if necessary. Raises ProtocolError if `name` is empty or like the host's."""
         if person.muted is not None:  # muted people must not use their names to send messages
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
@@ -2133,7 +2135,7 @@ class Room:
                 suffix = "" if number == 1 and person.muted is None else f" {number}"
                 free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
                 if free.casefold() not in self._taken:
-                    if self._is_hosts(free):  # it does when shortened, or when digits are read as letters: give up
+                    if self._is_hosts(free):  # the cut or the number made the name look like the host's: give up
                         break
                     return free
         raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
@@ -2170,7 +2172,7 @@ class Room:
 
     def lose(self, person: Person, feed: Feed) -> bool:
         """Notes that this feed's connection is gone. Returns True if the person has no other and may come back."""
-        if person.feed is not feed:  # they left, or have joined again on another connection
+        if person.feed is not feed:  # the person left, was sent away, or has joined again on another connection
             return False
         person.feed = None
         return True
@@ -2194,7 +2196,7 @@ class Room:
             self._take_from_list(person, reason)
 
     def _take_from_list(self, person: Person, reason: str) -> None:
-        """Takes a person off the list, and tells everyone. The room remembers them, as the last person who left."""
+        """Takes a person off the list, and tells everyone. Moves them to the end of `_people`, as they left last."""
         person.present = False
         self._taken.discard(person.name.casefold())
         person.left_at = self._clock()
@@ -2205,7 +2207,7 @@ class Room:
     # What people do.
 
     def say(self, person: Person, feed: Feed, number: int, text: str, problem: tuple[str, str] | None) -> None:
-        """Broadcasts or rejects a cleaned text; ignores an old id. `text_problem` returned `problem` for this text."""
+        """Broadcasts or rejects cleaned text; ignores an old feed or id. `problem` is what `text_problem` returned."""
         if person.feed is not feed or number <= person.last_id:  # from an old connection, or already answered
             return
         person.last_id = number
@@ -2280,18 +2282,18 @@ class Room:
         raise ValueError(f"expected the number of somebody other than the host, not {who}")
 
     def _spreads_to(self, person: Person, is_equal: Callable[[Person], bool]) -> str | None:
-        """Returns the person's address if `is_equal` is true of all others present from this address, else None."""
+        """Returns the person's address if `is_equal` is true of all other people present from it, else None."""
         neighbours = (p for p in self._people.values() if p.present and p.address == person.address and p is not person)
         return person.address if all(map(is_equal, neighbours)) else None
 
     def pause(self, on: bool) -> None:
-        """Lets only the host write (on), or everyone again (off)."""
+        """Pauses the room (on), so that only the host may write and share files, or resumes it (off)."""
         if on != self._paused:
             self._paused = on
             self.broadcast(Paused(self.history.next, self._time(), on))
 
     def delete(self, number: int) -> str | None:
-        """Deletes a message or file for everyone; returns the file's id or None. Raises ValueError for other events."""
+        """Deletes a message or file; returns a file's id or None. Raises ValueError for other events, if still kept."""
         if not 0 < number < self.history.next:
             raise ValueError(f"there is no event {number}")
         line = self.history.get(number)
@@ -2346,7 +2348,7 @@ class StoredFile:
         self._lock = threading.Lock()  # held for one seek and read, or for one write, because several threads read
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Appends a piece. Raises OSError if the disk fails, ProtocolError if the file was deleted to make space."""
+        """Appends a piece. Raises OSError if the disk fails, ProtocolError if the file was deleted meanwhile."""
         with self._lock:
             if self._disk.closed:
                 raise ProtocolError(_NO_SPACE, "space")
@@ -2381,14 +2383,14 @@ class Files:
     """Keeps the files of a room, and limits how much space they take. Any thread may use it."""
 
     def __init__(self, max_file: int, max_store: int, max_files: int, per_address: bool = True) -> None:
-        """max_files: each file needs a descriptor; per_address: whether the files of each address are limited, too."""
+        """max_files: the most files, as each needs a descriptor; per_address: whether to limit each address, too."""
         self._max_file = max_file
         self._max_store = max_store
         self._max_files = max_files
         self._per_address = per_address
         self._lock = threading.Lock()
         # Guarded by _lock:
-        self._files: list[StoredFile] = []  # the newest comes last
+        self._files: list[StoredFile] = []  # whole files and unfinished uploads; the newest comes last
         self._ids: dict[str, StoredFile | None] = {}  # file id -> file, or None if deleted; up to STORED_IDS
 
     def is_stored(self, file_id: str) -> bool:
@@ -2429,7 +2431,7 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Returns True if `more` bytes would exceed the store or this owner's share. The caller holds _lock."""
+        """Returns True if `more` bytes exceed the store or (except the host's) FILES_OF_OTHERS. Caller holds _lock."""
         of_host = sum(file.received for file in self._files if file.owner == HOST)
         of_others = sum(file.received for file in self._files) - of_host
         is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
@@ -2526,7 +2528,7 @@ class Units:
     def pace(
         self, connection: Connection, person: Person, messages: list[Message], received: int
     ) -> Iterator[list[Message]]:
-        """Yields the received messages when the limits allow: all at once, or one by one for a person over a limit.
+        """Yields the messages as the limits allow: all at once, or one by one if the person or address is over a limit.
 
         A message costs one unit, which includes one KiB. Each further KiB received costs another unit, even if it
         carries no message (a TLS key update, for example).
@@ -2555,7 +2557,7 @@ class Units:
         self._wait(connection, person, 1)
 
     def _wait(self, connection: Connection, person: Person, units: float) -> None:
-        """Takes the units, and waits until neither the person nor the address is in debt. Raises ConnectionLost."""
+        """Takes the units; waits until no debt is left, the feed ends or the room closes. Raises ConnectionLost."""
         end = time.monotonic() + self.charge(person, units)
         while (left := end - time.monotonic()) > 0 and not self._closing.wait(min(left, TICK)):
             connection.did_not_read(min(left, TICK))
@@ -2575,8 +2577,8 @@ class Guesses:
         self._events = events
         self._strangers = RateLimit(*GUESSES)
         self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
-        self._queues: dict[str, threading.Lock] = {}  # address -> lock that lets only one of its threads wait for _lock
-        self._lock = threading.Lock()  # held while a proof is checked, so that the next check sees the result
+        self._queues: dict[str, threading.Lock] = {}  # address -> lock: only one thread per address waits for _lock
+        self._lock = threading.Lock()  # held while computing, so that a check of a proof sees all earlier results
         self._wrong: collections.Counter[str] = collections.Counter()  # address -> wrong passwords; guarded by _lock
 
     def wait(self, address: str) -> float:
@@ -2597,7 +2599,7 @@ class Guesses:
 
     @contextlib.contextmanager
     def computing(self, address: str) -> Iterator[None]:
-        """Lets one thread at a time compute and then rest for as long as that took, because `pow` holds the GIL.
+        """Lets one thread at a time compute, then rest for as long (at most MAX_REST s), because `pow` holds the GIL.
 
         Only one thread of each address waits for `_lock`, so that many connections from one address do not delay the
         other addresses. Raises ConnectionLost if the room is closing.
@@ -2613,7 +2615,7 @@ class Guesses:
 
     def _count(self, address: str) -> None:
         """Counts a wrong password, and tells the host if there are many. The caller holds _lock."""
-        self._strangers.try_take(address)  # `take` would create a debt while `_neighbours` allows more guesses
+        self._strangers.try_take(address)  # `take` would run up a debt here while `_neighbours` still allows guesses
         self._neighbours.try_take(address)
         self._wrong[address] += 1
         if self.wait(address) > 0:
@@ -2652,7 +2654,7 @@ class Admission:
             raise _wait_error("Too many new people came from this address", wait)
 
     def uncount_newcomer(self, address: str) -> None:
-        """In a room with a password, takes back what the hello counted, because this person is not new."""
+        """In a room with a password, corrects the count of `_begin_tls`, which counted this known person as new."""
         if self.has_password:
             self._newcomers.put_back(address)
 
@@ -2678,13 +2680,13 @@ class Admission:
         return first
 
     def _begin_tls(self, connection: Connection, line: bytes, public_a: int, deadline: Deadline) -> None:
-        """Starts TLS if the limits allow it. Raises ProtocolError if they do not, and ConnectionLost if TLS fails."""
+        """Answers the hello and starts TLS. Raises ConnectionLost, or ProtocolError for a limit or bad `public_a`."""
         if (wait := self._guesses.wait(connection.address)) > 0:
             raise _wait_error("Too many wrong passwords from this computer", wait)
         self.check_newcomer(connection.address, counts=True)
         b = private_exponent()
         with self._guesses.computing(connection.address):
-            connection.check_open()  # spares the computation for a client that is already gone
+            connection.check_open()  # nothing needs computing for a client that is already gone
             public_b = SRP.public_b(self._verifier, b)
         try:
             SRP.u(public_a, public_b)
@@ -2751,13 +2753,13 @@ class Connections:
         self.joined.add(connection)
 
     def begin_transfer(self, connection: Connection, who: int, first: Upload | Download) -> None:
-        """Counts the connection as a transfer. Raises ProtocolError if there are too many, ConnectionLost if cut."""
+        """Registers a transfer. Raises ProtocolError if the person has too many, ConnectionLost if this one was cut."""
         if connection not in self.unjoined:
             raise ConnectionLost
         theirs = self.transfers_of(who)
         for older, file in theirs:
             if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
-                self.forget(older)  # an earlier attempt; its reader has not noticed yet that it broke
+                self.forget(older)  # an earlier attempt, whose reader has not noticed the break yet
                 older.abort()
                 break
         else:
