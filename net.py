@@ -2781,13 +2781,13 @@ class Server(contextlib.AbstractContextManager["Server"]):
     """Runs a room's sockets and threads. `run_server` creates it; `id`, `title`, `port` and `token` never change.
 
     `token` is the host's token. Only the Server calls the methods of its Room, and always while it holds `_room_lock`
-    (except for `is_host`). It holds the lock only briefly, never while it receives or sends bytes, or stores a file.
+    (except for `is_host`). It holds the lock only briefly, never while it sends, receives, or reads or writes a file.
     """
 
     def __init__(
         self, room: Room, host: str, port: int, password: str | None, rate: float | None, limit: int, max_store: int
     ) -> None:
-        """Opens the sockets and starts the threads. On failure, closes and stops them all again and raises OSError."""
+        """Opens the sockets and starts the threads. If that fails, closes and stops them again, and raises OSError."""
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
@@ -2833,7 +2833,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._sender.wake()
 
     def close(self, reason: str = "The host closed the room.") -> None:
-        """Tells everyone the reason and ends all threads within 2 s. Any other thread may call it, even twice."""
+        """Tells everyone why, and ends the room's threads within 2 s. Any other thread may call it, even twice."""
         self._end_everything(reason)
         self._answerer.close()
         self._accept_thread.join()
@@ -2850,7 +2850,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self._files.close()
 
     def _end_everything(self, reason: str) -> None:
-        """Sends last words to everyone in the room, and cuts all other connections."""
+        """Stops accepting connections, queues last words for everyone in the room, and aborts all other connections."""
         with self._changing_room() as room:
             self._closing.set()
             for connection in self._connections.joined:
@@ -2867,10 +2867,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._events.put(RoomFailed())
             threading.Thread(target=self.close, name=f"closing {self.port}").start()
 
-    # The host's controls. Any thread except the room's own may call these; no message from the network does.
+    # The host's controls. Any thread except the room's own may call these; no message from the network triggers them.
 
     def mute(self, who: int, on: bool) -> None:
-        """Mutes or unmutes a person. Raises ValueError for the host, and for a number that nobody has."""
+        """Mutes a person (on) or unmutes them (off). Raises ValueError for the host, and for an unknown number."""
         with self._changing_room() as room:
             room.mute(who, on)
 
@@ -2886,12 +2886,15 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._files.delete(file)
 
     def pause(self, on: bool) -> None:
-        """Lets only the host write (on), or everyone again (off)."""
+        """Pauses the room, so that only the host may write and share files (on), or resumes it (off)."""
         with self._changing_room() as room:
             room.pause(on)
 
     def delete(self, number: int) -> None:
-        """Deletes a message or a file for everyone. This cannot be undone. Raises ValueError for any other event."""
+        """Deletes a message or a file for everyone. This cannot be undone.
+
+        Raises ValueError for the number of anything else, unless it is too old for the room to check.
+        """
         with self._changing_room() as room:
             file = room.delete(number)
         if file is not None:
@@ -2907,7 +2910,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     sock, (address, _) = self._listener.accept()
                 except (BlockingIOError, ConnectionError):  # the other side is gone already, or the room is closing
                     continue
-                except OSError as error:  # no descriptors left; the people in the room are not affected
+                except OSError as error:  # usually, no descriptors are left; the people in the room are not affected
                     log.warning("cannot accept a connection: %s", error)
                     self._closing.wait(ACCEPT_PAUSE)
                     continue
@@ -2931,7 +2934,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             raise
         reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
         with self._room_lock:  # the reader is registered before it starts, so that `close` finds it
-            # There may be twice as many readers as connections: a reader can outlive its connection by BACK_WITHIN s.
+            # The limit on readers is twice that on connections: a reader can outlive its connection by BACK_WITHIN s.
             has_place = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
             is_welcome = has_place and self._connections.add(connection)
             if is_welcome:
@@ -2940,7 +2943,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             try:
                 reader.start()
                 return
-            except (RuntimeError, MemoryError) as error:  # no threads left; the people in the room are not affected
+            except (RuntimeError, MemoryError) as error:  # no thread or memory left; nobody in the room is affected
                 log.warning("cannot start a reader: %s", error)
                 with self._room_lock:
                     del self._readers[reader]
@@ -2950,12 +2953,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Reader threads: a connection comes in.
 
     def handle_client(self, connection: Connection) -> None:
-        """Runs a reader thread: exchanges hello lines, then serves a person or a transfer until the connection ends."""
+        """Runs in a reader thread: exchanges hello lines, serves a person or a transfer, then calls `_see_off`."""
         person: Person | None = None
         try:
             own_addresses = (connection.own_address, *self._answerer.addresses)
             if connection.address in own_addresses and not _is_loopback(connection.address):
-                connection.address = LOOPBACK  # this computer counts as one address: host and pupils may share it
+                connection.address = LOOPBACK  # this computer counts as loopback, whichever of its addresses it uses
             first = self._admission.receive_first(connection)
             if isinstance(first, Join):
                 person = self._admit(connection, first)
@@ -2978,7 +2981,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             return self._room.has_address(address)
 
     def _admit(self, connection: Connection, join: Join) -> Person:
-        """Lets a person join. Raises ProtocolError if they may not, ConnectionLost if the connection was cut."""
+        """Lets a person join. Raises ProtocolError if they may not, ConnectionLost if the room cut the connection."""
         with self._room_lock:
             known = self._room.person(join.token)
         if self._room.is_host(join.token):
@@ -2986,15 +2989,15 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 raise ProtocolError("The host joins from the room's own computer.", "unknown")
         elif known is not None:
             self._units.take_one(connection, known)  # someone who returns pays one unit
-        with self._changing_room() as room:  # the join happens in one step
+        with self._changing_room() as room:  # one hold of the lock: nothing changes between the checks and the join
             if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
-            is_counted = self._admission.has_password  # a room with a password counts newcomers at the hello
+            is_counted = self._admission.has_password  # with a password, `_begin_tls` has counted this person as new
             if is_newcomer and not is_counted:
                 self._admission.check_newcomer(connection.address, counts=False)
             person = room.join(join, connection.address, connection.feed)
-            if is_newcomer and not is_counted:  # only now, so that a refused join does not count
+            if is_newcomer and not is_counted:  # counted only now, so that a refused join does not count
                 self._admission.check_newcomer(connection.address, counts=True)
             elif not is_newcomer:
                 self._admission.uncount_newcomer(connection.address)
@@ -3041,7 +3044,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Reader threads: an upload or a download.
 
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
-        """Serves an upload or a download. Raises ProtocolError if the room refuses it, or ConnectionLost."""
+        """Serves an upload or a download. Raises ConnectionLost, or ProtocolError if the room refuses it."""
         with self._room_lock:
             person = self._room.person(first.token)
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
@@ -3073,7 +3076,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     sha256 = self._files.receive(connection, file)
                     with self._changing_room() as room:
                         room.check_may_write(person)
-                        if self._files.finish(file, upload.file):  # the file is stored before it is announced
+                        if self._files.finish(file, upload.file):  # the file is available before it is announced
                             room.share(person, upload, clean_filename(upload.filename), sha256)
                 finally:
                     if not file.is_whole:
@@ -3123,7 +3126,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     # Sender thread.
 
     def _next_writes(self) -> Writes:
-        """Returns the next piece for each joined connection, all chosen under one hold of the room lock."""
+        """Returns the next pieces, at most one for each joined connection, chosen under one hold of the room lock."""
         writes: Writes = []
         pieces: Pieces = {}
         with self._room_lock:
@@ -3173,7 +3176,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _raise_descriptor_limit(wanted: int) -> int:
-    """Raises the limit of descriptors (usually 256 or 1,024) to `wanted` if possible. Returns how many are usable."""
+    """Raises the limit on descriptors (usually 256 or 1,024) toward `wanted`; returns the limit, capped at `wanted`."""
     if sys.platform == "win32":
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -3193,8 +3196,8 @@ _TAKEN = {errno.EADDRINUSE, errno.EACCES}  # Windows reports EACCES (10013) for 
 def listen(host: str, port: int) -> socket.socket:
     """Returns a listening socket on `port` or, if that is taken and in PORTS, on the next free port of that range.
 
-    If none of several ports is free, and the system reserves the last one, the socket gets any free port. Otherwise
-    raises OSError.
+    If several ports are tried in vain, and the system reserves the last of them, `listen` takes any free port. In all
+    other cases of failure, it raises OSError.
     """
     ports = range(port, PORTS.stop if port in PORTS else port + 1)
     is_reserved = False
@@ -3213,7 +3216,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _listen_on(host: str, port: int) -> socket.socket:
-    """Returns a non-blocking socket that listens on exactly this port. Raises OSError."""
+    """Returns a non-blocking socket that listens on this port, or on any free one if `port` is 0. Raises OSError."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         # SO_REUSEADDR would let two rooms share a port on Windows; elsewhere it makes bind ignore closed connections.
@@ -3257,7 +3260,7 @@ class VisitEnded(Exception):
 
 
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
-    """Decodes a line. Raises ProtocolError; ConnectionLost if the room refuses for now; VisitEnded if for good."""
+    """Decodes a line. A bad one raises ProtocolError, a temporary refusal ConnectionLost, a final one VisitEnded."""
     message = decode(line, types)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
@@ -3267,22 +3270,22 @@ def read_reply(line: bytes, types: Types) -> Message | Unknown:
 
 
 class Dialer:
-    """Connects to a room: resolves its address, opens a socket, exchanges hello lines and begins TLS. Any thread.
+    """Connects to a room: resolves its address, opens a socket, exchanges hello lines and may begin TLS. Any thread.
 
-    While a method waits, it calls `is_wanted` every ASK_AGAIN s, and raises ConnectionLost if that returns False.
+    While a method waits, it calls the caller's `is_wanted` every ASK_AGAIN s, and raises ConnectionLost if it says no.
     """
 
     def __init__(self, address: str, port: int, password: str | None) -> None:
         self.address, self.port = address, port
         self.password = password
         self._lock = threading.Lock()
-        # Guarded by _lock, because the threads of transfers use this Dialer too:
+        # Changed only under _lock, because the threads of transfers use this Dialer, too:
         self._is_proven = False  # True once the room has proved that it knows the password
         self._proofs = 0  # proofs sent since the room last proved itself
         self._next_proof_at = 0.0  # monotonic s; applies once `_proofs` has reached PROOFS
 
     def moved(self, address: str, port: int) -> Dialer:
-        """Returns a copy of this Dialer for another address; the copy starts with the same counts of proofs."""
+        """Returns a copy of this Dialer for another address; the copy starts with the same record of proofs."""
         dialer = copy.copy(self)
         dialer.address, dialer.port = address, port
         return dialer
@@ -3396,19 +3399,19 @@ class Dialer:
 
 
 class Outbox:
-    """Keeps the lines that the room has not answered yet, so that the room takes each exactly once. It uses no socket.
+    """Keeps the lines that the room has not answered yet, so that none is lost or published twice. It uses no socket.
 
-    All lines belong to one room. After a break, the client first receives the events that it missed. Then `catch_up`
+    All lines belong to one room. After a break, the client first receives the room's newer events. Then `catch_up`
     settles the lines that the room had received, and the client sends the others. The Client's lock guards the Outbox.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """clock: returns seconds since 1970. The first id is that time in ms, so earlier clients used lower ones."""
+        """clock: returns seconds since 1970. The first id is the time in ms, so later clients use higher ids."""
         self._clock = clock
         self._next_id = self._first_id()
-        self._room: str | None = None  # the id of the room to which these lines belong
+        self._room: str | None = None  # the id of the room that gets the lines; None before the first welcome
         self._lines: dict[int, bytes] = {}  # id -> encoded `say`
-        self._unsent: collections.deque[int] = collections.deque()  # ids not yet sent on this connection
+        self._unsent: collections.deque[int] = collections.deque()  # ids not yet sent on the current connection
         self._sent_up_to = 0  # the highest id sent so far, on any connection to this room
         self.is_open = False  # True while lines may be sent: from `catch_up` until `close`
 
@@ -3420,7 +3423,7 @@ class Outbox:
 
     @property
     def has_unsent(self) -> bool:
-        """Returns True if lines are waiting to be sent, now or after `catch_up`."""
+        """Returns True if lines wait to be sent. Until `catch_up` is called, all lines without an answer count."""
         return bool(self._unsent) if self.is_open else bool(self._lines)
 
     def next_id(self) -> int:
@@ -3441,7 +3444,7 @@ class Outbox:
         self._lines.pop(number, None)
 
     def enter(self, room: str, last_id: int) -> list[Rejected]:
-        """Prepares for the room that sent a welcome. If it is not the same as before, returns all lines as rejected."""
+        """Prepares for the room that sent a welcome. Returns all lines as rejected if they belong to another room."""
         returned = []
         if self._room not in (None, room):
             returned = self.give_up()
@@ -3459,7 +3462,7 @@ class Outbox:
             del self._lines[number]
             if number > self._sent_up_to:  # another client with our token used this id
                 answers.append(Rejected(number, *_NOT_SENT))
-            elif has_missed:  # its `said` is probably among the missed events
+            elif has_missed:  # its `said` is probably among the events that this client will never get
                 answers.append(Settled(number))
             else:
                 answers.append(Rejected(number, "unknown", "The room did not take this. The reason was lost."))
@@ -3494,8 +3497,8 @@ class Outbox:
 class Client(contextlib.AbstractContextManager["Client"]):
     """Keeps one person in a room, and reconnects after each break. `run_client` creates it.
 
-    Any thread may call `say`, `share`, `save`, `cancel`, `move` and `close`. These methods return at once; events
-    report the outcome.
+    Any thread may call `say`, `share`, `save`, `cancel`, `move` and `close`. These methods return at once. Events
+    report the outcome; `join` waits for that of `close`.
     """
 
     def __init__(
@@ -3507,7 +3510,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # notified by `close` and `move`
-        # Guarded by _lock:
+        # Guarded by _lock (but any thread may read `token` and `dialer` without it):
         self.token = token
         self.dialer = Dialer(address, port, password)
         self._outbox = Outbox()
@@ -3518,13 +3521,13 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._failures = 1  # failures in a row; starts at 1, so that a failed first attempt is not repeated at once
         self._free_try_at = 0.0  # monotonic s; if the connection breaks after this, the first new attempt comes at once
         self._welcome: Welcome | None = None  # the newest
-        self._last = 0  # number of the newest event received; after a break, the room continues after it
+        self._last = 0  # number of the newest event received or missed; after a break, the room continues after it
         self._history_after = 0  # number of the last event before the history that follows the welcome
         self._files_to_come = 0  # `shared` lines that must still arrive before the history
         self._has_missed = False  # True if any welcome since the last catch-up reported missed events
         self._people: set[int] = set()  # numbers of the people in the room
 
-        # Written by `close`, read by any thread:
+        # Only `close` changes these two; any thread reads them:
         self._closing = threading.Event()
         self._end = math.inf  # monotonic s; when a closing client stops waiting for the room
         self.transfers = Transfers(self)
@@ -3569,7 +3572,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.transfers.cancel(transfer)
 
     def move(self, address: str, port: int) -> None:
-        """Connects to the same room at another address. Raises ValueError as `run_client` does.
+        """Connects to the same room at another address. Raises ValueError for an empty address or a port out of range.
 
         With a password, the room must prove that it knows the password, so the visit continues. Without one, an
         impostor could answer, so the client uses a new token and rejects all lines that have no answer yet.
@@ -3602,7 +3605,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     # Reader thread: connecting and joining.
 
     def receive_messages(self) -> None:
-        """Runs the reader thread: connects, and reconnects after each break, until the visit is over."""
+        """Runs in the reader thread: connects, and reconnects after each break, until the visit is over."""
         last_event: Refused | Closed | None = None
         try:
             while self._visit():
@@ -3623,7 +3626,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.stop()
 
     def _visit(self) -> bool:
-        """Connects once and, after the connection fails or ends, waits. Returns True if the client should try again."""
+        """Connects once; after a failure or a break, waits. Returns True to try again. Raises VisitEnded."""
         with self._lock:
             dialer = self.dialer
         try:
@@ -3675,7 +3678,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         dialer.exchange_hellos(connection, deadline)
         with self._lock:
             token = self.token
-            if self.dialer is not dialer:  # the room moved; the old address must not learn the new token
+            if self.dialer is not dialer:  # `move` was called; the old address must not learn the new token
                 raise ConnectionLost
         connection.send_unjoined(Join(self._name, token, before.room if before else None, self._last))
         while isinstance(welcome := read_reply(connection.wait_for_line(deadline), FROM_ROOM), Unknown):
@@ -3747,7 +3750,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._last = number
         if isinstance(message, Joined):
             self._people.add(message.who)
-            # The welcome lists the people who are in the room now; the history may name others who have already left.
+            # Until the client has caught up, the history may name people who have already left, so allow twice as many.
             most = ROOM_PEOPLE if self._outbox.is_open else 2 * ROOM_PEOPLE
             if len(self._people) > most:
                 raise ProtocolError(f"more than {ROOM_PEOPLE} people are in the room")
@@ -3761,7 +3764,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._catch_up(welcome)
 
     def _catch_up(self, welcome: Welcome) -> None:
-        """Once all missed events are here, settles the lines that the room received; the others may then be sent."""
+        """Once the whole history has arrived, settles the lines that the room received; the others may then be sent."""
         if self._outbox.is_open or self._files_to_come > 0 or self._last < self._history_after + welcome.history:
             return
         with self._lock:
@@ -3826,7 +3829,7 @@ class Transfers:
         self.numbers = itertools.count(1)
         # Guarded by _lock:
         self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
-        self.room: Welcome | None = None  # the client's current room; any thread may read this without the lock
+        self.room: Welcome | None = None  # welcome of the current room, if any; any thread may read it without the lock
         self._is_over = False
 
     def start(self, transfer: Transfer) -> None:
@@ -3954,7 +3957,7 @@ class Transfer:
             return self._carry()
         except TransferFailed as failure:
             code, reason = failure.code, str(failure)
-        except ValueError as error:  # the path is not valid anywhere, for example because it contains NUL
+        except ValueError as error:  # the path is invalid, for example because it contains NUL
             code, reason = "missing", str(error)
         except OSError as error:
             code, reason = _DISK_TROUBLES.get(error.errno or 0, "disk"), error.strerror or str(error)
@@ -4000,12 +4003,12 @@ class Transfer:
             self._connection = connection
             try:
                 dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
-            except (VisitEnded, ProtocolError):  # a final refusal also ends the client's visit
+            except (VisitEnded, ProtocolError):  # try again: a final refusal also ends the client's visit and transfers
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
 
     def _read_reply(self, line: bytes) -> Message | Unknown:
-        """Decodes a reply. Raises ProtocolError, TransferFailed, or ConnectionLost if another attempt may help."""
+        """Decodes a reply. Raises ProtocolError, TransferFailed for a final refusal, or ConnectionLost for others."""
         try:
             return read_reply(line, FILE_FROM_ROOM)
         except VisitEnded as ended:
@@ -4131,7 +4134,7 @@ def receive_bytes(
 def path_on_disk(path: str) -> str:
     """Returns the path in a form that `open` encodes as UTF-8. Raises ValueError if that is impossible.
 
-    File names on the disk are UTF-8, but with LC_ALL=C and without its UTF-8 mode, Python would encode them as ASCII.
+    File names on the disk are in UTF-8, but in the C locale without UTF-8 mode, Python would encode them as ASCII.
     """
     path = os.fspath(path)
     return path if sys.platform == "win32" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
@@ -4184,9 +4187,9 @@ def _open_part(path: str) -> io.FileIO:
 
 
 class Answerer:
-    """Answers `find` on the UDP port that has the room's port number, so that others can find the room.
+    """Answers `find` on the UDP port with the same number as the room's TCP port, so that others can find the room.
 
-    Its finder thread also sends `Reachable` whenever this computer's addresses change, for the host's window to show.
+    Its finder thread also reports `Reachable`, at the start and whenever this computer's addresses change.
     """
 
     def __init__(self, host: str, port: int, describe: Callable[[], RoomHere], events: Events) -> None:
@@ -4242,12 +4245,12 @@ class Answerer:
 
 
 class Finder(contextlib.AbstractContextManager["Finder"]):
-    """Asks for rooms on all networks of this computer until it is closed. `find_rooms` creates it."""
+    """Asks for rooms until `close` is called, and keeps a list of those that answer. `find_rooms` creates it."""
 
     def __init__(self, events: Events, ways: Sequence[tuple[str, str]] | None) -> None:
         self._events = events
         self._ways = ways
-        # Finder thread only:
+        # Only the finder thread uses the next four:
         self._sockets: dict[tuple[str, str], socket.socket] = {}  # way (see `ways_out`) -> the socket for its questions
         self._own_addresses: set[str] = set()
         self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> (room, time of last answer)
@@ -4295,7 +4298,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         self._wake_up.close()
 
     def _open_ways(self) -> None:
-        """Opens a socket for each new way out, and closes those of adapters that are gone."""
+        """Opens a socket for each new way out, and closes the sockets of ways that are gone."""
         own = local_addresses()
         self._own_addresses = set(own)
         ways = ways_out(own) if self._ways is None else self._ways
@@ -4315,7 +4318,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
                     self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
-        """Adds or updates a room. Anyone can send answers, so each replaces only rooms at its sender's address."""
+        """Adds or updates a room. Anyone can send answers, so an answer replaces only rooms at its sender's address."""
         title = clean_name(message.title, MAX_TITLE)
         if message.protocol != PROTOCOL or not title:
             return
@@ -4380,7 +4383,7 @@ def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[s
         except BlockingIOError:
             return
         except (OSError, ProtocolError):
-            continue  # invalid or, on Windows: too long (10040), or a datagram from here found no listener (10054)
+            continue  # invalid or, on Windows, too long (10040); 10054 means that one of ours found no listener
         yield message, sender
 
 
@@ -4423,7 +4426,7 @@ def _default_route_address() -> str | None:
 
 
 def _adapters() -> list[tuple[str, str, bool]]:
-    """Returns (name, address, whether it is a tunnel) for each adapter; on Windows, only addresses are known."""
+    """Returns (name, address, whether it looks like a tunnel) per adapter; on Windows, only addresses are known."""
     if sys.platform == "win32":
         try:
             return [("", address, False) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
