@@ -1677,7 +1677,7 @@ def needs_new_python() -> str:
 
 
 class Scrolled:
-    """A page that scrolls if the window is too small for it, and keeps the widget with the keyboard focus visible.
+    """A page that can scroll if the window is too small for it. It scrolls to each widget that gets the keyboard focus.
 
     Subclasses put their widgets into `inner`, in one column; one of them is the label `message`.
     """
@@ -1704,7 +1704,7 @@ class Scrolled:
         self.inner.bind("<Configure>", lambda _: self._place())
 
     def add(self, widget: tk.Widget, *, above: int = 0, below: int = 0, fill: bool = True) -> None:
-        """Adds the widget at the bottom of the page, with this many pixels of space above and below it."""
+        """Adds the widget at the bottom of the page; `above` and `below` are the pixels of space above and below it."""
         widget.grid(column=0, sticky="ew" if fill else "w", pady=(above, below))
 
     def _place(self) -> None:
@@ -1716,7 +1716,7 @@ class Scrolled:
         canvas.itemconfigure(self._item, width=min(width, most))
         canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
         if (free < 0) != (self.scrollbar.winfo_manager() != ""):
-            # Do this when Tk is idle: if the grid changes while Tk lays out the grid, a new widget may stay invisible.
+            # Wait until Tk is idle: a widget added to the grid while Tk is laying out that grid may stay invisible.
             self.frame.after_idle(self._show_scrollbar, free < 0)
 
     def _show_scrollbar(self, on: bool) -> None:
@@ -1743,17 +1743,17 @@ class Scrolled:
         self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
 
     def fit(self) -> None:
-        """Adapts the page to the current font. Most widgets adapt automatically; subclasses handle the others."""
+        """Adapts the page to the current font. Most widgets adapt automatically; subclasses handle the others here."""
 
     def flush(self) -> None:
-        """Shows what has arrived since the last call."""
+        """Each poll ends by calling this. Subclasses that get events override it to show them."""
 
     def close(self) -> None:
         self.frame.destroy()
 
 
 class FirstPage(Scrolled):
-    """Asks for a name and an optional password. Its two main buttons open a room and show the join page."""
+    """Asks for a name and an optional password. One main button opens a room, the other shows the join page."""
 
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=True)
@@ -1896,7 +1896,7 @@ class JoinPage(Scrolled):
         self.join.state(["disabled"])
 
     def ask_for_password(self) -> None:
-        """Moves the keyboard focus to the password box: the password is missing or wrong, or the room has none."""
+        """Focuses the password box and selects its text, because the password is missing, wrong or unwanted."""
         edit(self.password.entry)
 
     def close(self) -> None:
@@ -1915,7 +1915,7 @@ class JoinPage(Scrolled):
             self.show_rooms(newest.rooms)
 
     def show_rooms(self, rooms: tuple[net.FoundRoom, ...]) -> None:
-        """Shows the rooms that answer now. Selects the first one to appear, unless the person is typing or reading."""
+        """Shows the rooms that answer. If none did before, selects the first unless the person is typing or reading."""
         is_first = not self.rooms
         self.rooms = rooms
         shown = set(self.list.get_children())
@@ -1940,7 +1940,7 @@ class JoinPage(Scrolled):
         password = Words.has_password if room.password else ""
         title = drawable_name(room.title)
         if any(o is not room and (o.room == room.room or drawable_name(o.title) == title) for o in self.rooms):
-            title = f"{title} ({join_address(room.address, room.port)})"  # one of the two may be an impostor
+            title = f"{title} ({join_address(room.address, room.port)})"  # an impostor may copy an id or a title
         return f" {title}", people, password
 
     def _tell_nothing_found(self) -> None:
@@ -1956,7 +1956,7 @@ class JoinPage(Scrolled):
         return None
 
     def _take_chosen(self) -> None:
-        """Puts the address of the room selected in the list into the address box."""
+        """Puts the address of the room selected in the list into the address box, and offers the password for it."""
         for room in self.rooms:
             if row_of(room) in self.list.selection():
                 self.address.delete(0, "end")
@@ -1964,13 +1964,13 @@ class JoinPage(Scrolled):
                 self._offer_password()
 
     def _typed(self) -> None:
-        """Clears the selection in the list if the person has typed another address, and offers its password."""
+        """Offers the password for the address in the box. Deselects the room in the list if it has another address."""
         if self._chosen() is None and self.list.selection():
             self.list.selection_set()
         self._offer_password()
 
     def _offer_password(self) -> None:
-        """Fills in the password that this address accepted before, or empties the box; but keeps a typed password."""
+        """Unless a password was typed, fills in the one that last worked at this address, or "" if none did."""
         if self.password.get() not in ("", self._offered):
             return
         try:
@@ -1981,8 +1981,8 @@ class JoinPage(Scrolled):
         self.password.set(self._offered)
 
     def _join_chosen(self) -> None:
-        """Joins the room selected in the list."""
-        self._take_chosen()  # <<TreeviewSelect>> may still be in Tk's queue, behind this key press
+        """Joins the room selected in the list or, if none is selected, the one at the address in the box."""
+        self._take_chosen()  # the event <<TreeviewSelect>>, which does the same, may still be waiting
         self._join()
 
     def _join(self) -> None:
@@ -2048,7 +2048,7 @@ class Header:
             show(each, password != "" and page.is_host)
 
     def fit(self) -> None:
-        """Adapts to the window: a narrow one has the buttons below the address, a low one has some in the menu."""
+        """Adapts to the window: shows what fits, puts buttons beside or below the address, and shortens the title."""
         is_narrow, is_low, is_host = self._page.layout.is_narrow, self._page.layout.is_low, self._page.is_host
         row, column = (1, 0) if is_narrow and not is_low else (0, 1)
         self._right.grid(row=row, column=column, sticky="w" if row else "ne", pady=(self._looks.gap // 2 * row, 0))
@@ -2063,7 +2063,7 @@ class Header:
         self.show_title()
 
     def commands(self) -> list[Command]:
-        """Returns menu entries that replace buttons hidden at the moment."""
+        """Returns menu entries for the buttons that do not fit into a window of this size."""
         layout = self._page.layout
         commands: list[Command] = []
         if layout.is_narrow and self._page.is_host:
@@ -2098,7 +2098,7 @@ class Header:
         self._page.focus()
         words = Words.copy if pressed is self.copy else Words.copy_password
         pressed.configure(text=Words.copied)
-        root = pressed.winfo_toplevel()  # `pressed.after` would fail if the button were destroyed before the time is up
+        root = pressed.winfo_toplevel()  # a callback of `pressed.after` would fail once the button is destroyed
         root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
 
     # For the host: how others can join.
@@ -2163,8 +2163,8 @@ class Question:
 class Layout:
     """Arranges the parts of a ChatPage.
 
-    The list of people is beside the log or, in a narrow window, opens in front of it. A low window shows only what is
-    needed to read and write.
+    The list of people is beside the log or, in a narrow window, opens in front of it. A low window hides most
+    buttons, the hints on how to join and, unless it reports a problem, the status line.
     """
 
     def __init__(self, page: ChatPage, looks: Looks) -> None:
@@ -2243,7 +2243,7 @@ class Files:
     def __init__(self, page: ChatPage, client: net.Client) -> None:
         self._page = page
         self._client = client
-        self._folder = ""  # the folder of the file that was last chosen or saved
+        self._folder = ""  # the folder last used in a file dialog; "" before the first
         self._saved: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # (path, problem); problem is "" if saved
         self._is_closed = False
 
@@ -2356,7 +2356,7 @@ class Away:
         self._finder: net.Finder | None = None
         self._found: net.Events = queue.Queue()
         self._rooms: tuple[net.FoundRoom, ...] = ()
-        self._here_until = 0.0  # monotonic s; when the connection broke or, if later, the old address last answered
+        self._here_until = 0.0  # monotonic s; when the connection broke or, after that, the old address last answered
 
     def begin(self) -> None:
         if not self._page.is_host:
@@ -2388,9 +2388,9 @@ class Away:
             page.question.ask(text, Words.move, Words.stay_here, lambda: page.follow(room))
 
     def _moved_room(self) -> net.FoundRoom | None:
-        """Returns the room found at another address if its old address has been silent for MOVED_AFTER, otherwise None.
+        """Returns this room as found at another address, if the old address has been silent for MOVED_AFTER, else None.
 
-        A room that was joined by a host name needs no search: the name resolves to its computer's current address.
+        Returns None if the person joined by a computer's name, because each attempt looks up its current address again.
         """
         address, port = self._client.address, self._client.port
         if self._finder is None or not is_ipv4(address):
@@ -2425,10 +2425,10 @@ class ChatPage:
         self.title = drawable_name(welcome.title)
         self.stage = Stage.CONNECTING
         self.welcome = welcome
-        self._history_left = 0  # past events that have not arrived yet
-        self._is_back = False  # whether the client has reconnected to the same room after a break
+        self._history_left = 0  # older files and events of the history that have not arrived yet
+        self._is_back = False  # whether the newest welcome came from the same room after a break
         self._is_muted = self._is_paused = False
-        self._had_company = False  # whether anyone else has been here; until then, the notice explains how to join
+        self._had_company = False  # whether anyone else has been here; until then, the host reads how others can join
         self._last_own = ""
         self._away = Away(self, client)
         looks = app.looks
@@ -2489,7 +2489,7 @@ class ChatPage:
     # The notice and the status line.
 
     def show_notice(self) -> None:
-        """Updates the notice between the log and the composer: how others can join, and why writing is blocked."""
+        """Updates the notice above the composer: tells the host how others can join, and says if writing is limited."""
         sentences = []
         if self.is_host and not self.layout.is_low:
             sentences = self.header.notices(had_company=self._had_company)
@@ -2574,7 +2574,7 @@ class ChatPage:
         is_asked = self.question.frame.winfo_ismapped() and not self.layout.people_open  # a second attempt means yes
         if not self.is_host or self._others() < 1 or self.stage is Stage.OVER or is_asked:
             return True
-        self.frame.winfo_toplevel().deiconify()  # the taskbar can close a minimized window; the question must show
+        self.frame.winfo_toplevel().deiconify()  # people can close a minimized window, but they must see the question
         self.layout.uncover()
         self.question.ask(self._close_question(), Words.close_yes, Words.close_no, self._app.leave_room)
         return False
@@ -2740,14 +2740,14 @@ class ChatPage:
         self.say(Words.connected)
 
     def _tell_name(self, welcome: net.Welcome) -> None:
-        """Notes the room and this person's name in it. If the name that they wanted is taken, also notes that."""
+        """Notes the room and this person's name in it. If they wanted another and are not muted, notes that, too."""
         name, wanted = drawable_name(welcome.name), drawable_name(net.clean_name(self._app.name))
         self._note(Words.you_are_in.format(room=self.title, name=name))
         if name != wanted and not welcome.muted:  # the room calls muted newcomers "Guest"
             self._note(Words.renamed.format(wanted=wanted, name=name))
 
     def _silence(self) -> None:
-        """Blocks writing if the host muted this person or paused the room, or the visit is over; else unblocks it."""
+        """Blocks writing while this person is muted, the room is paused (except for its host), or the visit is over."""
         reason = Words.muted if self._is_muted else Words.paused if self._is_paused and not self.is_host else ""
         if self.stage is Stage.OVER:
             reason = Words.over
@@ -2836,7 +2836,7 @@ def retry_words(retry_at: float) -> str:
 
 
 def why_ended(event: net.Refused | net.Closed, where: str, *, was_in: bool) -> str:
-    """Returns why the visit to the room at `where` ended (`was_in`) or did not begin (not `was_in`)."""
+    """Returns why the visit to the room at `where` ended or, if `was_in` is False, why it did not begin."""
     if isinstance(event, net.Refused):
         if event.code == "tls" and not net.CAN_ENCRYPT:
             return needs_new_python()
@@ -2863,7 +2863,7 @@ class Session:
         self._opener: threading.Thread | None = None
 
     def open_room(self, title: str, host_name: str, port: int) -> None:
-        """Starts a thread that opens the room, so that the window need not wait, and puts the result into `opened`."""
+        """Starts a thread that opens the room and puts the result into `opened`, so that the window need not wait."""
         self._opener = threading.Thread(target=self._open, args=[title, host_name, port], name="opening the room")
         self._opener.start()
 
@@ -2904,9 +2904,9 @@ class App:
             root.tk.call("encoding", "system", "utf-8")
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # the address last used to join, as people type it
-        self.password = password  # last typed on the first page; "" for none
+        self.password = password  # from the first page or the command line; "" for none, or after joining with it
         self.passwords: dict[tuple[str, int], str] = {}  # address and port -> the password that let this person in
-        self._trying = ("", net.PORT)  # address and port of the room that is being joined
+        self._trying = ("", net.PORT)  # address and port of the newest attempt to join
         self._waiting: tuple[str, float] | None = None  # why joining must wait, and until when (monotonic s)
         self._secret = secrets.token_bytes(16)  # new in each run; tokens made from it let a room recognize this person
         self.session: Session | None = None
@@ -2940,7 +2940,7 @@ class App:
             for where in ("Text", "Treeview", str(root)):  # Text and Treeview would otherwise scroll, too
                 with contextlib.suppress(tk.TclError):
                     root.bind_class(where, f"<{control}-{wheel}>", lambda event: self.zoom(-wheel_turn(event)))
-        # A click does not focus the button, so the next letter goes into the message, and Space does not click again.
+        # A click must not focus a button: the next letter belongs in the message, and Space must not press the button.
         root.tk.call("bind", "TButton", "<ButtonPress-1>", "%W instate !disabled {%W state pressed}")
         root.event_add("<<MenuKey>>", "<Shift-F10>", "<App>" if sys.platform == "win32" else "<Menu>")
         for where in ("Text", "TEntry"):
@@ -2949,7 +2949,7 @@ class App:
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         bind(root, ["<TouchpadScroll>"], lambda event: self._scroll(-way_down(event.delta)))  # new in Tk 9
         if self.looks.is_x11:
-            for key in ("<Control-a>", "<Control-Lock-A>"):  # Tk makes these keys Home; people expect Select all
+            for key in ("<Control-a>", "<Control-Lock-A>"):  # Tk moves to the line's start; people expect Select all
                 root.event_delete("<<LineStart>>", key)
                 root.event_add("<<SelectAll>>", key)
             root.event_delete("<<Paste>>", "<Control-y>")  # Tk pastes, as Emacs does; people expect Redo
@@ -3065,7 +3065,7 @@ class App:
     # Title, bell and focus.
 
     def notice(self, *, rings: bool) -> None:
-        """If the window has no focus, counts a message in the title; rings the bell for the first one with `rings`."""
+        """If the window has no focus, counts a message in the title. The first one with `rings` also rings the bell."""
         if not self.root.tk.call("focus", "-displayof", self.root):  # no window of this program has the focus
             self._unread += 1
             self.show_title()
@@ -3135,7 +3135,7 @@ class App:
     # Polling and events.
 
     def poll(self) -> None:
-        """Handles a bounded number of events. The next poll comes sooner if more are waiting or some came just now."""
+        """Handles a bounded number of events. The next poll comes sooner if more are waiting or one came recently."""
         more = False
         try:
             more = self._take_events()
@@ -3228,7 +3228,7 @@ class App:
         return str(Words.cannot_join[trouble])
 
     def _report(self, *error: object) -> None:
-        """Logs an exception in a callback. tkinter's version also stores the traceback, which keeps widgets alive."""
+        """Logs a callback's exception. tkinter's method would also store the traceback, which keeps widgets alive."""
         if error[0] is KeyboardInterrupt:  # Ctrl+C in the terminal, during a callback
             self.close()
             return
@@ -3238,7 +3238,7 @@ class App:
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Lets the type checker prove that no case is missing (`typing` has this function since Python 3.11)."""
+    """Lets the type checker prove that no case is missing (`typing` has this function only since Python 3.11)."""
     raise AssertionError(value)
 
 
@@ -3327,7 +3327,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Words:
-    """All sentences that people read in the window. To translate the program, translate this table."""
+    """The sentences and labels of the window, and some for the terminal. To translate them, translate this table."""
 
     program = "Classroom chat"
     slogan = "Chat with everyone on this network: nothing to install, no account."
@@ -3457,7 +3457,7 @@ class Words:
     copy_password = "Copy it"
     copy_address = "Copy address"
     guessed = "Someone at {address} entered a wrong password {number:,} times and must wait now."
-    guessed_everywhere = "All computers together entered wrong passwords {number:,} times. Someone may be guessing it."
+    guessed_everywhere = "{number:,} wrong passwords have been entered. Someone may be trying to guess the password."
     room_failed = "This computer had to close the room. Please open it again."
     leave = "Leave"
     people = "People ({number:,})"
@@ -3561,7 +3561,7 @@ class Words:
     )
     cannot_join: ClassVar = {
         net.Trouble.UNKNOWN_NAME: "Nothing on this network is called {address}. Check the spelling, or type the "
-        "numbers that the host's window shows.",
+        "address that the host's window shows.",
         net.Trouble.NO_NETWORK: "This computer can't reach {address}. Is this computer connected to the network?",
         net.Trouble.NO_ROUTE: "The computer at {address} can't be reached. Either the address is wrong, or that "
         "computer is switched off, or this Wi-Fi keeps computers apart.",
@@ -3582,7 +3582,7 @@ class Words:
     lost: ClassVar = {
         **waiting,
         net.Trouble.UNKNOWN_NAME: "The name {address} can no longer be found.",
-        net.Trouble.NO_NETWORK: "This computer lost its network.",
+        net.Trouble.NO_NETWORK: "This computer lost its network connection.",
         net.Trouble.NO_ROUTE: "{address} can't be reached at the moment.",
         net.Trouble.NO_ANSWER: "{address} does not answer.",
         net.Trouble.NOBODY_LISTENS: "The room at {address} is not open at the moment.",
