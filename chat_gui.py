@@ -3,13 +3,13 @@
     python chat_gui.py                             shows the first page
     python chat_gui.py --host                      opens a room at once
     python chat_gui.py --join ADDRESS[:PORT]       joins that room at once
-    --name NAME, --password P and --port PORT      can follow --host and --join
+    --name NAME, --password P and --port PORT      can be added to --host and --join
 
 The file from top to bottom:
 
     limits         the numbers that matter, with their units and reasons
     text           how other people's text is drawn; links, addresses, folders
-    transcript     Message and Transcript: the messages, numbered, deleted, saved and copied; does not use tkinter
+    transcript     Message, and Transcript (the messages kept for saving); saving and copying; does not use tkinter
     looks          fonts, colours, styles, keys; the differences between systems
     widgets        Log (the messages), Composer (the box for typing), Transfers (files being sent and saved), FindBar,
                    Keys, People (who is here, and the host's buttons), PasswordBox
@@ -17,12 +17,12 @@ The file from top to bottom:
                    the parts), Files (sharing and saving) and Away (while there is no connection)
     App            Session (one visit to a room), and the window, which shows one page and polls for events
     command line   main
-    words          every sentence that people read
+    words          the words that people read in the window
 
 Almost everything here runs on the main thread, which is the only one that may use tkinter and which never waits for
 the network. Threads of net.py put events into a queue. `App.poll` takes a limited number of them many times a second,
-so the window stays responsive however many arrive. The few threads that this file starts (to open and close a room,
-save the chat, and start a browser or a file manager) never use a widget.
+so the window stays responsive however many arrive. The few threads that this file starts (to open a room, end a visit,
+save the chat, start a browser, and wait for a file manager) never use a widget.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 
 def cannot_start(problem: str) -> NoReturn:
-    """Shows the problem and ends the program. Even Python 3.8 can parse this file, so old versions get this far."""
+    """Shows the problem and ends the program. Python 3.8 and 3.9 can parse this file, so they get this far."""
     if sys.stderr is not None:  # None under pythonw, which has no console
         print(f"chat_gui.py {problem}", file=sys.stderr)
-    if sys.platform == "win32":  # after a double click, the console closes before anyone could read the problem
+    if sys.platform == "win32":  # after a double click, the console closes before anyone can read the problem
         with contextlib.suppress(Exception):  # without tkinter or a screen, there is no message box
             from tkinter import Tk, messagebox
 
@@ -88,19 +88,19 @@ log = logging.getLogger("chat_gui")
 
 # ------------------------------------------------------------------------------------------------------------- limits
 
-POLL = 50  # ms between polls: people do not notice it, and polling takes less than 1 % of a processor
+POLL = 50  # ms between polls: people do not notice the delay, and polling takes less than 1 % of a processor
 POLL_BUSY = 10  # ms between polls during BUSY_TIME
-BUSY_TIME = 2.0  # s after an event, while another one is likely
+BUSY_TIME = 2.0  # s after the latest event, during which another one is likely
 POLL_SOON = 1  # ms between polls while more events are waiting; 0 would leave no time for drawing
 POLL_EVENTS = 400  # events in one poll, at most
-POLL_CHARACTERS = 4_000  # characters of text in one poll, at most; a single message may be longer
+POLL_CHARACTERS = 4_000  # characters of text after which a poll handles no further event
 POLL_TIME = 0.008  # s after which a poll handles no further event, so that the window responds to keys quickly
-LOG_LINES = 5_000  # lines kept in the log
-LOG_SLACK = 500  # lines beyond LOG_LINES before the oldest are deleted, so that this happens seldom
+LOG_LINES = 5_000  # lines kept in the log; up to twice as many while its end is out of view
+LOG_SLACK = 500  # further lines that the log may have before the oldest are deleted, so that this happens seldom
 COMPOSER_LINES = 6  # the greatest height of the box for typing, in lines; longer text scrolls
 MAX_PASTE = 50_000  # characters pasted at most: more would slow the box down, and a message is limited to net.MAX_TEXT
-LONGEST_LINE = 1_000  # characters drawn in one line, then a break: Tk lays out the whole line again after each change
-LONGEST_RUN = 200  # wide characters without a break: about 250 crash Tk 9.1 on X11, and many make every version slow
+LONGEST_LINE = 1_000  # characters drawn before a line break: Tk lays out the whole line again after each change
+LONGEST_RUN = 200  # wide characters before a break: about 250 crash Tk 9.1 on X11, and many make every version slow
 MOST_MARKS = 5  # combining marks drawn on one letter: some scripts need that many
 MOST_MARKED = 20  # links and mentions highlighted in one message: Tk is slow with many tagged pieces on a line
 MOST_FOUND = 1_000  # matches highlighted at once (the newest ones): Tk is slow with more
@@ -108,26 +108,26 @@ MOST_EMOJI = 60  # symbols outside the basic plane drawn in one message (on X11)
 MOST_KINDS_OF_EMOJI = 12  # distinct symbols drawn in one message: X11 keeps few coloured glyphs ready to draw
 MOST_OF_A_NAME = 500  # characters drawn, at most, of a name, a title or a reason from the room
 PEOPLE_WIDTH = 20  # the width of the list of people, in widths of a digit
-NAME_WIDTH = 12  # the column of names in the log, in widths of a digit; longer names are shortened
-NARROW_NAME_WIDTH = 8  # the same column in a narrow window
-NARROW = 72  # widths of a digit; a narrower window shows the people on request, and has some buttons in the menu
-LOW = 36  # widths of a digit; a window with less height shows only what is needed to read and write
+NAME_WIDTH = 12  # the width of the log's column of names, in widths of a digit; longer names are shortened
+NARROW_NAME_WIDTH = 8  # replaces NAME_WIDTH in a narrow window
+NARROW = 72  # widths of a digit; in a narrower window, the list of people opens on request, and buttons have extra rows
+LOW = 36  # widths of a digit; a lower window hides what is not urgent, and has most of its buttons in the menu
 NARROW_LOW = 50  # replaces LOW in a narrow window, which has more parts below each other
-MOST_WIDE = 60  # widths of a digit; the first page and the join page use no more of the window's width
+MOST_WIDE = 60  # widths of a digit; the content of the first page and of the join page is at most this wide
 SMALLEST = (46, 60)  # the smallest width and height of the window, in widths of a digit at 100 %
 ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250)  # in %
 KEPT_MESSAGES = 100_000  # messages kept for saving, enough for a lesson in which everyone writes all the time
 KEPT_CHARACTERS = 20_000_000  # characters kept for saving; they take up to about 80 MB
 MEASURE_TIME = 0.01  # s; names are measured in slices of this length, so that events are handled in between
 NOTHING_FOUND_AFTER = 10_000  # ms without a room before the join page says what else to try
-MOVED_AFTER = 20.0  # s; if the old address is silent for this long, a room found at another one counts as moved
+MOVED_AFTER = 20.0  # s; a room found at a new address counts as moved if its old one has been silent for this long
 TRANSFERS_SHOWN = 4  # rows; further transfers are only counted
 PROGRESS_WIDTH = 24  # the length of the progress bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which a button says "Copied"
 DRAWS_BY_X11 = sys.platform not in ("win32", "darwin")
-# These bits of an event's state mean Control, Alt or Command: the key types no letter. On Windows 0x8 is Num Lock.
-NO_LETTER = 0x4 if sys.platform == "win32" else 0xC
-ALT_GR = 0x20004  # Windows reports AltGr as Control and Alt together
+# If an event's state has one of these bits, the key types no letter: 0x4 is Control, 0x8 is Alt (macOS: Command).
+NO_LETTER = 0x4 if sys.platform == "win32" else 0xC  # on Windows, 0x8 is Num Lock
+ALT_GR = 0x20004  # Windows reports AltGr as Control and Alt together, although it types a letter
 
 # --------------------------------------------------------------------------------------------------------------- text
 
@@ -146,7 +146,7 @@ def drawable(text: str) -> str:
 
 
 def drawn_parts(text: str) -> list[str]:
-    """Returns, for each character of the text, what is drawn for it: itself, a harmless replacement, or "".
+    """Returns what is drawn for each character of the text: itself (perhaps after a line break), a replacement, or "".
 
     Without limits, piles of combining marks would cover other lines, X11 would need seconds to draw many different
     emoji, and Tk would need seconds to lay out very long lines.
@@ -175,7 +175,7 @@ def drawn_parts(text: str) -> list[str]:
             kinds.add(character)
             if emoji > MOST_EMOJI or len(kinds) > MOST_KINDS_OF_EMOJI:
                 part = "\u25a1"
-        if part and (character > "\u2e7f" or (run and category in ("Mn", "Me", "Cf"))):  # marks extend the run
+        if part and (character > "\u2e7f" or (run and category in ("Mn", "Me", "Cf"))):  # marks and joiners extend it
             run += 1
         elif part:
             run = 0
@@ -229,7 +229,7 @@ def home_folder(*inside: str) -> str:
 
 
 def show_folder(folder: str) -> None:
-    """Opens the folder in the system's file manager. Raises OSError if that cannot be started."""
+    """Opens the folder in the system's file manager. Raises OSError if the system cannot start a program for it."""
     if sys.platform == "win32":
         os.startfile(folder)
     else:
@@ -251,7 +251,7 @@ _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 def link_at(match: re.Match[str]) -> str:
-    """Returns the link without punctuation at its end; that includes a closing bracket that the link does not open."""
+    """Returns the link without trailing punctuation, which includes closing brackets that the link does not open."""
     link = match[0]
     while link and (link[-1] in _AFTER_LINK or link.count(link[-1]) > link.count(_BRACKETS.get(link[-1], link[-1]))):
         link = link[:-1]
@@ -316,7 +316,7 @@ class Message:
 
     seconds: float  # since 1970
     text: str  # the original, not as drawn; for a file, its description
-    who: int = 0  # the number of the person who said it; 0 for a note
+    who: int = 0  # the number of the person who said or shared it; 0 for a note
     name: str = ""
     number: int = 0  # the number of the room's event; 0 if there is none
     tags: tuple[str, ...] = ()
@@ -326,7 +326,7 @@ class Message:
     height: int = 0  # lines in the log, not counting breaks where Tk wraps the text
 
     def line(self, form: str = "%H:%M") -> str:
-        """Returns the message as copied and saved. Indents further lines, so that one message cannot look like two."""
+        """Returns the message as text to copy or save. Indents further lines, so that it looks like one message."""
         text = self.text
         if self.who and self.is_deleted:
             name = Words.deleted_mark.format(name=self.name) if text else self.name
@@ -348,7 +348,7 @@ class Transcript:
         self._forgotten = 0
 
     def begin(self) -> None:
-        """Prepares for another room, which numbers its messages from 1 again. Earlier messages stay."""
+        """Prepares for another room, which numbers its events from 1 again. Earlier messages stay."""
         self._numbered.clear()
 
     def add(self, message: Message) -> None:
@@ -375,7 +375,7 @@ class Transcript:
         return message
 
     def text(self, title: str) -> str:
-        """Returns the whole chat as the text of a file."""
+        """Returns the title and all messages that are kept, as the text of a file."""
         lines = [title, ""]
         if self._forgotten:
             lines.append(Words.forgotten.format(number=self._forgotten, kept=len(self._messages)))
@@ -389,7 +389,7 @@ def copied(messages: Iterable[Message]) -> str:
 
 
 def original_part(text: str, first: int, last: int) -> str:
-    """Returns the original text of the characters `first` to `last` (exclusive) of the drawn text."""
+    """Returns the part of the original text that is drawn as the characters `first` to `last` (exclusive)."""
     ends = list(itertools.accumulate(map(len, drawn_parts(text))))
     return text[bisect.bisect_right(ends, first) : bisect.bisect_left(ends, last) + 1] if last > first else ""
 
@@ -425,7 +425,7 @@ LINE = "#d5d9e0"
 ACCENT = "#2457c5"
 SELECTION = "#cfdcf7"
 CURRENT = "#e9effb"
-HOST = "#cdebd3"  # background of the host's name: somebody else's name may look the same
+HOST = "#cdebd3"  # the background of the host's name, because another person's name may look the same
 MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
@@ -437,7 +437,7 @@ NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21
 
 
 def make_sharp() -> None:
-    """On Windows, prevents a blurred window on a high-resolution screen. Must be called before the first window."""
+    """On Windows, prevents a blurred window on a high-resolution screen. Must be called before Tk creates a window."""
     if sys.platform == "win32":
         import ctypes
 
@@ -714,13 +714,13 @@ _X11_LETTERS = {first + place: letter for first, row in _X11_ROWS.items() for pl
 
 
 def latin_letter(event: tk.Event[tk.Misc]) -> str:
-    """Returns the Latin letter at the pressed key's position if the layout has another letter there, otherwise ""."""
+    """Returns the US keyboard's letter if the key types one of another script. Otherwise, and on macOS, returns ""."""
     keysym = event.keysym
     if len(keysym) == 1 and keysym.isascii():
         return ""
     if sys.platform == "win32":
         return chr(event.keycode).lower() if ord("A") <= event.keycode <= ord("Z") else ""
-    # X11 names letters of other scripts like "Greek_psi" or "U10D0", but accented Latin letters like "odiaeresis".
+    # On X11, letters of other scripts have names like "Greek_psi" or "U10D0", accented Latin letters like "odiaeresis".
     is_other_script = re.fullmatch("(?!dead_)[A-Za-z]+_.+|U[0-9A-Fa-f]{3,}", keysym)
     return _X11_LETTERS.get(event.keycode, "") if is_other_script and sys.platform != "darwin" else ""
 
@@ -758,11 +758,11 @@ Chunks = list[object]  # text and tags in turn, as Tk's insert takes them
 
 
 class Log:
-    """Shows the messages, read-only. `flush` draws everything added since its last call, in one insert and one scroll.
+    """Shows the messages, read-only. `flush` draws all messages added since its last call in one insert and one scroll.
 
     Each message takes `height` lines of the widget, so the heights tell which line shows which message. The person's
-    own messages that the room has not confirmed yet are below all others, after the mark "own". `flush` draws these
-    again each time.
+    own messages that the room has not answered yet are below all others, after the mark "own"; whenever `flush` draws
+    anything, it draws these again.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks) -> None:
@@ -774,7 +774,8 @@ class Log:
         self.scrollbar.configure(command=self.scroll)
         text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
         self.jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
-        self.jump.configure(takefocus=False)  # Tab skips it, as it comes and goes; Ctrl+End in the log does the same
+        # Tab skips this button, because it comes and goes. Ctrl+End in the log also goes to the end.
+        self.jump.configure(takefocus=False)
         self.follows = True  # whether the log stays at its end; False after the reader has scrolled up
         self._asking = ""  # id of the scheduled call of _notice_end; "" for none
         self._new = 0  # people's messages since the reader was last at the end
@@ -792,7 +793,7 @@ class Log:
         text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
         text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
-        text.tag_bind("link", "<Double-Button-1>", lambda _: None)  # a double click opens the page only once
+        text.tag_bind("link", "<Double-Button-1>", lambda _: None)  # a double click follows the link only once
         wheel = ("<MouseWheel>", "<Button-4>", "<Button-5>", "<TouchpadScroll>")
         bind(text, (*wheel, "<Key>", "<B1-Motion>", "<B1-Leave>", "<B2-Motion>"), lambda _: self._reader_scrolls())
         text.bind("<Up>", lambda _: self._step(-1))
@@ -803,7 +804,7 @@ class Log:
             text.selection_handle(self._hand_out, selection="PRIMARY", type=kind)
 
     def fit(self, *, is_narrow: bool) -> None:
-        """Sets margins and columns for the current font. In a narrow window, long texts continue below the name."""
+        """Sets margins and columns for the font. In a narrow window, a message's further lines start below its time."""
         looks, text = self._looks, self.text
         self._is_narrow = is_narrow
         if self._asking:  # check before the layout changes: only the reader's own scrolling may change `follows`
@@ -864,7 +865,7 @@ class Log:
         self.redraw(message, is_gone=True)
 
     def redraw(self, message: Message, *, is_gone: bool = False) -> None:
-        """Draws a message again because it has changed, or removes it."""
+        """Draws a changed message again or, if `is_gone`, removes it."""
         self.flush()
         if message not in self._drawn_messages:  # it was too old and is no longer in the widget
             return
@@ -886,7 +887,7 @@ class Log:
         if self.follows:
             self.go_to_end()
 
-    # Drawing a message. A message's first chunk is always the newline that ends the previous message.
+    # Drawing a message. The first chunk from `_chunks` is the newline between the previous message and this one.
 
     def _chunks(self, message: Message) -> Chunks:
         """Returns the chunks to insert for the message, and sets its height."""
@@ -909,7 +910,7 @@ class Log:
         return chunks
 
     def _marked_text(self, text: str, tags: tuple[str, ...]) -> Chunks:
-        """Returns the text as chunks, with web addresses marked as links and the person's own name as a mention."""
+        """Returns the text as chunks. Marks web addresses as links, and "@" with this person's name as a mention."""
         if "://" not in text and "@" not in text:
             return [drawable(text), tags]
         parts = drawn_parts(text)  # of the whole text, because its drawn form may have a line break inside an address
@@ -931,7 +932,7 @@ class Log:
     # Showing messages.
 
     def flush(self) -> None:
-        """Draws everything added since the last call."""
+        """Draws everything added since the last call, and draws the messages on their way again."""
         if not self._added and not self._own_changed:
             return
         added, self._added = self._added, []
@@ -956,7 +957,7 @@ class Log:
             self.jump.place(relx=1, rely=1, x=-3 * self._looks.gap, y=-self._looks.gap, anchor="se")
 
     def _trim(self) -> None:
-        """Deletes the oldest messages if the log exceeds LOG_LINES, or twice that while its end is out of view."""
+        """Deletes old messages if the log exceeds LOG_LINES (twice that if scrolled up) by more than LOG_SLACK."""
         lines = int(self.text.index("end-1c").split(".")[0])
         if lines <= (LOG_LINES if self.follows else 2 * LOG_LINES) + LOG_SLACK:
             return
@@ -1036,7 +1037,7 @@ class Log:
         return self.message_at("chosen.first") if self.text.tag_ranges("chosen") else None
 
     def _step(self, step: int) -> str:
-        """Chooses the message above (-1) or below (1). Enter then opens its link; the Menu key shows its actions."""
+        """Chooses the message above (-1) or below (1), at first the newest. Enter then opens the message's link."""
         if not self._drawn_messages:
             return "break"
         chosen = self.chosen()
@@ -1068,7 +1069,7 @@ class Log:
             show_page(original_part(message.text, *(len(self.text.get(begin, end)) for end in at)))
 
     def selected(self) -> str:
-        """Returns the text to copy: exactly the selected part of one message's text, or else whole messages."""
+        """Returns the text to copy: the exact selection if it is within one text or note, otherwise whole messages."""
         text = self.text
         if not text.tag_ranges("sel"):
             return ""
@@ -1105,7 +1106,7 @@ class Log:
 
 
 def mention(name: str) -> re.Pattern[str]:
-    """Returns a pattern that matches "@Ann" but not "@Anna" or "@Ann 2". Chinese or Japanese text may follow it."""
+    """Returns a pattern for mentions. For "Ann", it matches "@Ann", even before Chinese; not "@Anna" or "@Ann 2"."""
     follows = "" if re.search(r"[^\x00-\u2e7f]$", name) else r"(?![^\W\u2e80-\uffff])"
     return re.compile(rf"@{re.escape(drawable_name(name))}{follows}(?! ?\d)", re.IGNORECASE)
 
@@ -1116,7 +1117,7 @@ HINT_PLACE = {"x": 0, "rely": 0.5, "anchor": "w", "relwidth": 1}  # options of `
 class Composer:
     """The box for typing: Enter sends, Shift+Enter starts a new line. The box grows to COMPOSER_LINES, then it scrolls.
 
-    Only sending empties the box. The given function `send` gets the text, tidied and not too long.
+    The program empties the box only on Enter or Send. The function `send` gets the text, tidied and not too long.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
@@ -1228,9 +1229,9 @@ class Composer:
 
 
 class Transfers:
-    """Shows the files that are being sent and saved: a row for each, with a progress bar and a button that cancels it.
+    """Shows the files that are being sent and saved: the first ones in rows with a progress bar and a Cancel button.
 
-    `show` and `remove` change nothing on the screen; `flush` draws the newest state, however often it changed.
+    The others are only counted. `show` and `remove` change nothing on the screen; `flush` draws the newest state.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, cancel: Callable[[int], None]) -> None:
@@ -1254,7 +1255,7 @@ class Transfers:
         self._changed = True
 
     def remove(self, transfer: int) -> net.Progress | None:
-        """Removes a transfer that has ended. Returns its last progress, or None."""
+        """Removes a transfer that has ended. Returns its last progress, or None if none was shown."""
         self._changed = True
         return self._running.pop(transfer, None)
 
@@ -1355,7 +1356,7 @@ class FindBar:
         self._log.see(f"{line}.{first}")
 
     def _places(self, wanted: str) -> list[tuple[int, int, int]]:
-        """Returns (line, start, end) of each match. Tk 8.6's own search would crash on emoji when ignoring case."""
+        """Returns (line, start, end) of the newest matches. Tk 8.6's search crashes on emoji when it ignores case."""
         pattern = re.compile(re.escape(_as_tk_counts(wanted)), re.IGNORECASE)
         lines = _as_tk_counts(self._log.text.get("1.0", "end-1c")).split("\n")
         newest = (
@@ -1371,12 +1372,12 @@ class FindBar:
 
 
 def _as_tk_counts(text: str) -> str:
-    """Returns the text with two characters for each one outside the basic plane, as Tk before version 9 counts it."""
+    """Returns the text padded to Tk's count: before Tk 9, each character outside the basic plane counts as two."""
     return text if tk.TkVersion >= 9 else re.sub("[\U00010000-\U0010ffff]", "\\g<0>\0", text)
 
 
 class Keys:
-    """Explains the keyboard shortcuts. While open, it covers the messages and the list of people."""
+    """Shows the keyboard shortcuts. While open, covers the messages, the list of people, find bar and notice."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, closed: Callable[[], None]) -> None:
         self._looks = looks
@@ -1418,10 +1419,11 @@ ShowCommands = Callable[[list[Command], "tk.Misc", tuple[int, int]], None]
 
 
 class People:
-    """The list of people in the room. The host also has buttons, for the selected person and for everyone.
+    """The list of people in the room. The host's list also has removed people, and buttons for one person or everyone.
 
-    Changes only the rows that need it. Measures each name once, in short slices between other events, because measuring
-    a thousand unusual names takes seconds. `control` runs an action on the host's own room; it is None for others.
+    Changes only the rows that need it. Measures long names in short slices between other events, and remembers the
+    results, because measuring a thousand unusual names takes seconds. `control` runs an action on the host's own room;
+    it is None for others.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, control: Control | None, show_commands: ShowCommands) -> None:
@@ -1612,7 +1614,7 @@ class People:
         self.pause.configure(text=Words.resume if self._is_paused else Words.pause)
 
     def _show_menu(self, event: tk.Event[ttk.Treeview] | None) -> str:
-        """Shows the buttons' actions in a menu: at the mouse pointer or, after a key, below the selected person."""
+        """Shows a menu of `mute` and `remove`: at the mouse pointer or, after a key, below the selected person."""
         if event is not None:
             row = self.list.identify_row(event.y)
             if not row:  # below the last row
