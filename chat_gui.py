@@ -1571,6 +1571,7 @@ class People:
         self._fitting.clear()
         for who, name in self.names.items():
             self._show_words(str(who), name)
+        self._show_removed()
         self._changed = True
 
     def flush(self) -> bool:

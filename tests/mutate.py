@@ -40,6 +40,7 @@ DEFAULT_RUN = [*SIDE_BY_SIDE, "-m", "not slow", "--ignore", "tests/test_house.py
 QUICK = 30.0  # s that the tests that run the changed line may take together
 SOME, ALL = "5m", "30m"  # for a run of some tests, and of all: one that hangs has noticed the change
 MAP = "CHAT_MUTATE_MAP"  # in the environment: the file for what `pytest_runtest_protocol` finds out
+FOUND = os.environ.get(MAP, "")  # read at once, because tests change the environment
 OTHER: dict[type[ast.AST], Any] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -111,7 +112,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
     def begin(code: CodeType, _offset: int) -> Any:
         # No Path here: a test may pretend that this is Windows.
-        if os.path.dirname(code.co_filename) == os.path.dirname(os.environ[MAP]):
+        if os.path.dirname(code.co_filename) == os.path.dirname(FOUND):
             monitoring.set_local_events(tool, code, events.LINE)
         return monitoring.DISABLE
 
@@ -129,7 +130,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     finally:
         monitoring.set_events(tool, 0)
         monitoring.free_tool_id(tool)
-        with open(os.environ[MAP], "ab", buffering=0) as file:  # one write: other processes write there as well
+        with open(FOUND, "ab", buffering=0) as file:  # one write: other processes write there as well
             file.write(json.dumps([item.nodeid, time.monotonic() - began, sorted(lines)]).encode() + b"\n")
 
 

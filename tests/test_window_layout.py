@@ -159,6 +159,21 @@ def test_the_keys_zoom_the_fonts_and_distances_stay(host: Person) -> None:
 
 
 @on_x11
+def test_the_names_of_people_who_were_removed_are_shortened_for_the_new_font(
+    host: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_gui, "shortened", lambda text, _font, width: f"{width} px: {text}")
+    feed(host, net.Controls((), ((9, "W" * 32),)))
+
+    def name() -> str:
+        return str(host.chat.people.list.set("removed 9", "name"))
+
+    host.wait(lambda: "px" in name(), "it is shortened")
+    before = name()
+    host.app.zoom(2)
+    host.wait(lambda: "px" in name() and name() != before, "it is shortened for the larger font")
+
+
 def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person) -> None:
     talk(host, 100)
     feed(host, *(net.Joined(900 + n, 0.0, 70 + n, f"Pupil {n:02}") for n in range(39)))
