@@ -126,8 +126,9 @@ def files_page() -> Iterator[Picture]:
     saved = net.Saved(3, "/media/stick/map.png")
     sending = net.Progress(1, "our film.mp4", 38_400_000, 91_000_000, True, False)
     saving = net.Progress(2, "homework for Friday.pdf", 61_000, 184_000, False, False)
+    started = net.Progress(4, "our other film.mp4", 0, 98_000_000, True, True)
     failed = net.Failed(4, "our other film.mp4", "space", "")
-    fill(person, MAP, HOMEWORK, saved, failed, sending, saving)
+    fill(person, MAP, HOMEWORK, saved, started, failed, sending, saving)
     yield "files", person
     person.close()
 
