@@ -2907,7 +2907,7 @@ class App:
             root.tk.call("encoding", "system", "utf-8")
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # the address last used to join, as people type it
-        self.password = password  # from the first page or the command line; "" for none, or after joining with it
+        self.password = password  # from the first page or command line; "" for none; cleared once it let this person in
         self.passwords: dict[tuple[str, int], str] = {}  # address and port -> the password that let this person in
         self._trying = ("", net.PORT)  # address and port of the newest attempt to join
         self._waiting: tuple[str, float] | None = None  # why joining must wait, and until when (monotonic s)
@@ -3597,7 +3597,7 @@ class Words:
     }
     not_allowed = (
         "macOS can't reach {address}. Either the address is wrong, or macOS does not let this program use the network: "
-        "open System Settings, Privacy & Security, Local Network, switch on Python or Terminal, and restart this "
+        "open System Settings > Privacy & Security > Local Network, switch on Python or Terminal, and restart this "
         "program."
     )
     firewall = (
@@ -3605,7 +3605,7 @@ class Words:
         "runs Windows, ask the host to do this there:\n"
         "1. Open Windows Security, then Firewall & network protection.\n"
         "2. Click Allow an app through firewall.\n"
-        "3. Tick Python, for private and for public networks.\n"
+        "3. Click Change settings, then tick Python for private and for public networks.\n"
         "If someone clicked Cancel when Windows asked for the first time, Python stays blocked. Only these steps "
         "unblock it, and they need an administrator."
     )

@@ -2431,7 +2431,10 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Returns True if `more` bytes exceed the store or (except the host's) FILES_OF_OTHERS. Caller holds _lock."""
+        """Returns True if `more` bytes would overfill the store or, unless they are the host's, FILES_OF_OTHERS.
+
+        The caller holds _lock.
+        """
         of_host = sum(file.received for file in self._files if file.owner == HOST)
         of_others = sum(file.received for file in self._files) - of_host
         is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
@@ -4003,7 +4006,7 @@ class Transfer:
             self._connection = connection
             try:
                 dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
-            except (VisitEnded, ProtocolError):  # try again: a final refusal also ends the client's visit and transfers
+            except (VisitEnded, ProtocolError):  # retry; if it is final, the client gets it too and ends all transfers
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
 
