@@ -2038,7 +2038,7 @@ class Room:
         return piece
 
     def close_if_too_slow(self, feed: Feed) -> bool:
-        """Closes the feed and returns True if its next event is no longer kept; its client then has to reconnect."""
+        """Closes the feed and returns True if its next event is no longer kept; its client must then reconnect."""
         is_too_slow = feed.cursor < self.history.oldest
         if is_too_slow:
             feed.close()
