@@ -1037,7 +1037,7 @@ class Log:
         return self.message_at("chosen.first") if self.text.tag_ranges("chosen") else None
 
     def _step(self, step: int) -> str:
-        """Chooses the message above (-1) or below (1), starting with the newest. Enter then opens the message's link."""
+        """Chooses the message above (-1) or below (1), beginning with the newest. Enter then opens its link."""
         if not self._drawn_messages:
             return "break"
         chosen = self.chosen()
