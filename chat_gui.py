@@ -76,13 +76,12 @@ except ModuleNotFoundError as error:
         raise
     cannot_start("needs net.py in the same folder")
 
+tkinter_problem = ""
 try:
     import tkinter as tk
     from tkinter import filedialog, font, ttk
 except ImportError as error:  # main reports it
     tkinter_problem = str(error)
-else:
-    tkinter_problem = ""
 
 log = logging.getLogger("chat_gui")
 
@@ -119,7 +118,7 @@ ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250)  # in %
 KEPT_MESSAGES = 100_000  # messages kept for saving, enough for a lesson in which everyone writes all the time
 KEPT_CHARACTERS = 20_000_000  # characters kept for saving; they take up to about 80 MB
 MEASURE_TIME = 0.01  # s; names are measured in slices of this length, so that events are handled in between
-NOTHING_FOUND_AFTER = 10_000  # ms without a room before the join page says what else to try
+NOTHING_FOUND_AFTER = 10.0  # s without a room before the join page says what else to try
 MOVED_AFTER = 20.0  # s; a room found at a new address counts as moved if its old one has been silent for this long
 TRANSFERS_SHOWN = 4  # rows; further transfers are only counted
 PROGRESS_WIDTH = 24  # the length of the progress bar, in widths of a digit
@@ -394,9 +393,9 @@ def original_part(text: str, first: int, last: int) -> str:
     return text[bisect.bisect_right(ends, first) : bisect.bisect_left(ends, last) + 1] if last > first else ""
 
 
-def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]]) -> None:
-    """Writes the whole file or nothing, then puts (path, problem or "") into the queue. Runs in its own thread."""
-    problem = part = ""
+def save_text(path: str, text: str, events: net.Events) -> None:
+    """Writes the whole file or nothing, then puts `Saved` or `Failed` into the queue. Runs in its own thread."""
+    part = ""
     try:
         target = net.path_on_disk(path)
         part = f"{target}.{secrets.token_hex(4)}.part"
@@ -405,14 +404,12 @@ def save_text(path: str, text: str, answers: queue.SimpleQueue[tuple[str, str]])
             file.flush()
             os.fsync(file.fileno())
         net.replace_file(part, target)
-    except PermissionError:
-        problem = Words.save_failed["permission"]
+        events.put(net.Saved(0, path))  # 0: no transfer has this number
     except OSError as error:
-        problem = f"{error.strerror or error}."
-    if problem:
         with contextlib.suppress(OSError):
             net.delete_file(part)
-    answers.put((path, problem))
+        code = "permission" if isinstance(error, PermissionError) else "disk"
+        events.put(net.Failed(0, os.path.basename(path), code, error.strerror or str(error)))
 
 
 # -------------------------------------------------------------------------------------------------------------- looks
@@ -430,8 +427,6 @@ MENTION = "#fff1c2"
 FOUND = "#fff1c2"
 FOUND_NOW = "#ffd24d"
 WRONG = "#b3261e"
-FLAT: dict[str, Any] = {"background": CARD, "foreground": INK, "borderwidth": 0, "highlightthickness": 0}
-FLAT.update(selectbackground=SELECTION, selectforeground=INK)
 # The colours of people's names. Each has a contrast of at least 4.6 : 1 with white and with CURRENT.
 NAMES = ("#1a63dd", "#9a3412", "#187a39", "#8b2fb8", "#b42318", "#0e7490", "#a21a67", "#6b5900")
 
@@ -535,13 +530,6 @@ class Looks:
         """Returns the words with this system's names for the keys: macOS has Command instead of Ctrl."""
         return words.replace("Ctrl", "Command") if self.is_mac else words
 
-    def card(self, parent: tk.Misc) -> tk.Frame:
-        """Creates a white frame with a thin border."""
-        card = tk.Frame(parent, background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
-        card.rowconfigure(0, weight=1)
-        card.columnconfigure(0, weight=1)
-        return card
-
     def menu(self, parent: tk.Misc) -> tk.Menu:
         menu = tk.Menu(parent, tearoff=False, font=self.text)
         if self.is_x11:  # other systems draw menus in their own style
@@ -550,27 +538,38 @@ class Looks:
         return menu
 
     @staticmethod
-    def fill(card: tk.Frame, widget: tk.Text | ttk.Treeview) -> None:
-        """Puts the widget into the card, whose border changes colour while the widget has the keyboard focus."""
+    def _make_card(frame: tk.Frame, widget: tk.Text | ttk.Treeview) -> None:
+        """Gives the frame a thin border, which changes colour while the widget that fills it has the keyboard focus."""
+        frame.configure(background=CARD, highlightbackground=LINE, highlightcolor=LINE, highlightthickness=1)
+        frame.rowconfigure(0, weight=1)
+        frame.columnconfigure(0, weight=1)
         widget.grid(row=0, column=0, sticky="nsew")
-        widget.bind("<FocusIn>", lambda _: card.configure(highlightbackground=ACCENT), add=True)
-        widget.bind("<FocusOut>", lambda _: card.configure(highlightbackground=LINE), add=True)
+        widget.bind("<FocusIn>", lambda _: frame.configure(highlightbackground=ACCENT), add=True)
+        widget.bind("<FocusOut>", lambda _: frame.configure(highlightbackground=LINE), add=True)
 
-    def text_box(self, parent: tk.Misc) -> tk.Text:
-        text = tk.Text(parent, height=1, width=20, font=self.text, wrap="word", padx=self.gap, pady=self.gap // 2)
-        text.configure(relief="flat", insertbackground=INK, inactiveselectbackground="#dfe6f3", **FLAT)
+    def text_box(self, parent: tk.Misc, **options: Any) -> tuple[tk.Frame, tk.Text]:
+        """Creates a frame with a thin border and, in it, a box for text with these further options. Returns both."""
+        frame = tk.Frame(parent)
+        text = tk.Text(frame, height=1, width=20, font=self.text, wrap="word", padx=self.gap, pady=self.gap // 2)
+        text.configure(relief="flat", borderwidth=0, highlightthickness=0, background=CARD, foreground=INK)
+        text.configure(insertbackground=INK, selectbackground=SELECTION, selectforeground=INK)
+        text.configure(inactiveselectbackground="#dfe6f3", **options)
         for key, there in (("<Tab>", text.tk_focusNext), ("<Shift-Tab>", text.tk_focusPrev)):
             text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
-        return text
+        self._make_card(frame, text)
+        return frame, text
 
-    def table(self, parent: tk.Misc, columns: tuple[str, ...], height: int) -> ttk.Treeview:
-        """Creates a list in which one row can be selected. Unlike a Listbox, it measures only rows that it draws."""
-        made = ttk.Treeview(parent, columns=columns, show="", height=height, selectmode="browse")
+    def table(self, parent: tk.Misc, columns: tuple[str, ...], height: int) -> tuple[tk.Frame, ttk.Treeview]:
+        """Creates a frame as `text_box` does and, in it, a list in which one row can be selected. Returns both."""
+        frame = tk.Frame(parent)
+        made = ttk.Treeview(frame, columns=columns, show="", height=height, selectmode="browse")
         for key, row in (("<Home>", 0), ("<End>", -1)):
             made.bind(key, lambda _, row=row: choose_row(made, row))  # type: ignore[misc]
         for key, row in (("<Down>", 0), ("<Up>", -1)):  # Tk's own bindings do nothing before a row has the focus
             made.bind(key, lambda _, row=row: None if made.focus() else choose_row(made, row))  # type: ignore[misc]
-        return made
+        self._make_card(frame, made)
+        self.scroll(made)
+        return frame, made
 
     @staticmethod
     def scroll(view: Any) -> ttk.Scrollbar:
@@ -590,13 +589,8 @@ def shortened(text: str, text_font: font.Font, width: int) -> str:
     if text_font.measure(text) <= width:
         return text
     end = text[-4:]
-    fits, too_many = 0, len(text) - 4
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if text_font.measure(f"{text[:middle]}\u2026{end}") <= width:
-            fits = middle
-        else:
-            too_many = middle
+    counts = range(1, len(text) - 4)  # how many letters of the beginning may stay
+    fits = bisect.bisect(counts, width, key=lambda count: text_font.measure(f"{text[:count]}\u2026{end}"))
     return f"{text[:fits]}\u2026{end}"
 
 
@@ -617,15 +611,16 @@ def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
     bind(widget, ("<Return>", "<KP_Enter>"), act)
 
 
+def when_idle(widget: tk.Misc, action: Callable[[], object]) -> str:
+    """Calls the action when Tk is idle, unless the widget is gone by then. Returns the id of the scheduled call."""
+    # A callback of `widget.after_idle` would fail once the widget is destroyed.
+    return widget.winfo_toplevel().after_idle(lambda: widget.winfo_exists() and action())
+
+
 def on_change(entry: ttk.Entry, action: Callable[[], object]) -> None:
     """Calls the action whenever the text may have changed, by keys or by mouse."""
-
-    def act() -> None:
-        if entry.winfo_exists():  # Escape may have closed the page
-            action()
-
     events = ("<Key>", "<KeyRelease>", "<<Cut>>", "<<Paste>>", "<<PasteSelection>>")
-    bind(entry, events, lambda _: entry.after_idle(act))
+    bind(entry, events, lambda _: when_idle(entry, action))
 
 
 def copy(widget: tk.Misc, text: str) -> None:
@@ -693,9 +688,11 @@ def as_command(widget: ttk.Button) -> Command:
     return str(widget.cget("text")), widget.invoke
 
 
-def button(parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton") -> ttk.Button:
+def button(
+    parent: tk.Misc, text: str, action: Callable[[], object], style: str = "TButton", **options: Any
+) -> ttk.Button:
     """Creates a button that both Enter and the space bar press."""
-    made = ttk.Button(parent, text=text, command=action, style=style)
+    made = ttk.Button(parent, text=text, command=action, style=style, **options)
     on_enter(made, made.invoke)
     return made
 
@@ -728,8 +725,8 @@ def latin_letter(event: tk.Event[tk.Misc]) -> str:
 _EDITING = {"a": "<<SelectAll>>", "c": "<<Copy>>", "v": "<<Paste>>", "x": "<<Cut>>", "y": "<<Redo>>", "z": "<<Undo>>"}
 
 
-def bind_shortcuts(root: tk.Tk, shortcuts: dict[str, Callable[[], str]]) -> None:
-    """Binds Control (Command on macOS) with each letter to its action, in the whole window, even with Caps Lock on.
+def bind_shortcuts(root: tk.Tk, control: str, shortcuts: dict[str, Callable[[], str]]) -> None:
+    """Binds `control` (Command on macOS) with each letter to its action, in the whole window, even with Caps Lock on.
 
     Tk itself binds Ctrl+C and the like, but only to Latin letters. With a Russian, Greek, Hebrew or Arabic layout,
     those and the new shortcuts go by the position of the key (not on macOS).
@@ -744,7 +741,6 @@ def bind_shortcuts(root: tk.Tk, shortcuts: dict[str, Callable[[], str]]) -> None
             return "break"
         return None
 
-    control = "Command" if root.tk.call("tk", "windowingsystem") == "aqua" else "Control"
     for where in ("Text", "TEntry", str(root)):  # in the first two, Ctrl+F would otherwise move the cursor
         for letter, action in shortcuts.items():
             for key in (letter, letter.upper()):
@@ -767,15 +763,13 @@ class Log:
 
     def __init__(self, parent: tk.Misc, looks: Looks) -> None:
         self._looks = looks
-        self.frame = looks.card(parent)
-        text = self.text = looks.text_box(self.frame)
-        looks.fill(self.frame, text)
+        self.frame, self.text = looks.text_box(parent, state="disabled", takefocus=True, cursor="arrow")
+        text = self.text
         self.scrollbar = looks.scroll(text)
         self.scrollbar.configure(command=self.scroll)
-        text.configure(state="disabled", takefocus=True, cursor="arrow", yscrollcommand=self._scrolled)
-        self.jump = button(self.frame, "", self.go_to_end, "Accent.TButton")
+        text.configure(yscrollcommand=self._scrolled)
         # Tab skips this button, because it comes and goes. Ctrl+End in the log also goes to the end.
-        self.jump.configure(takefocus=False)
+        self.jump = button(self.frame, "", self.go_to_end, "Accent.TButton", takefocus=False)
         self.follows = True  # whether the log stays at its end; False after the reader has scrolled up
         self._asking = ""  # id of the scheduled call of _notice_end; "" for none
         self._new = 0  # people's messages since the reader was last at the end
@@ -783,9 +777,9 @@ class Log:
         self._added: list[Message] = []  # not drawn yet
         self._own_changed = False
         self.on_their_way: dict[int, str] = {}  # id -> text of a message that the room has not answered
-        self._fitting = functools.lru_cache(LOG_LINES)(self._measure)
+        self._name_width = 0  # px, of the column of names
+        self._fitting = functools.lru_cache(LOG_LINES)(lambda name: shortened(name, looks.bold, self._name_width))
         self._handed_out = ""
-        self._is_narrow = False
         self.mention = self._marked = WEB_ADDRESS
         self._host = net.HOST
         text.mark_set("own", "end-1c")
@@ -806,14 +800,14 @@ class Log:
     def fit(self, *, is_narrow: bool) -> None:
         """Sets margins and columns for the font. In a narrow window, a message's further lines start below its time."""
         looks, text = self._looks, self.text
-        self._is_narrow = is_narrow
         if self._asking:  # check before the layout changes: only the reader's own scrolling may change `follows`
             text.winfo_toplevel().after_cancel(self._asking)
             self._notice_end()
         self._fitting.cache_clear()
         space = max(looks.gap, looks.text.measure(" "))  # Tk makes no tab narrower than a blank
         time_width = looks.small.measure("00:00") + space
-        column = time_width + (NARROW_NAME_WIDTH if is_narrow else NAME_WIDTH) * looks.digit + space
+        self._name_width = (NARROW_NAME_WIDTH if is_narrow else NAME_WIDTH) * looks.digit
+        column = time_width + self._name_width + space
         indent = 2 * looks.gap if is_narrow else column
         text.configure(tabs=(time_width, column))
         gap = looks.gap // 3
@@ -861,9 +855,6 @@ class Log:
         self._own_changed = True
         return self.on_their_way.pop(number, None)
 
-    def remove(self, message: Message) -> None:
-        self.redraw(message, is_gone=True)
-
     def redraw(self, message: Message, *, is_gone: bool = False) -> None:
         """Draws a changed message again or, if `is_gone`, removes it."""
         self.flush()
@@ -901,7 +892,7 @@ class Log:
     def _said(self, message: Message) -> Chunks:
         chunks: Chunks = [f"{clock(message.seconds)}\t", ("time",)]
         name_tag = "host" if message.who == self._host else f"name{message.who % len(NAMES)}"
-        chunks += [self._fitting(message.name), ("text", name_tag), "\t", ("text",)]
+        chunks += [self._fitting(drawable_name(message.name)), ("text", name_tag), "\t", ("text",)]
         if message.is_deleted:
             return [*chunks, Words.deleted, ("text", "gone")]
         chunks += self._marked_text(message.text, ("text", "body", *message.tags))
@@ -923,11 +914,6 @@ class Log:
             chunks += ["".join(parts[rest:start]), tags, "".join(parts[start:end]), (*tags, kind)]
             rest = end
         return [*chunks, "".join(parts[rest:]), tags]
-
-    def _measure(self, name: str) -> str:
-        """Returns the name, shortened to the width of its column."""
-        width = (NARROW_NAME_WIDTH if self._is_narrow else NAME_WIDTH) * self._looks.digit
-        return shortened(drawable_name(name), self._looks.bold, width)
 
     # Showing messages.
 
@@ -997,24 +983,22 @@ class Log:
     def _reader_scrolls(self) -> None:
         """Checks, once Tk has scrolled, whether the reader can see the end."""
         if not self._asking:
-            self._asking = self.text.winfo_toplevel().after_idle(self._notice_end)
+            self._asking = when_idle(self.text, self._notice_end)
 
     def _notice_end(self) -> None:
         self._asking = ""
-        if self.text.winfo_exists():  # the page may be gone by then
-            self.follows = self.text.yview()[1] >= 1.0
-            if self.follows:
-                self._new = 0
-                self.jump.place_forget()
+        self.follows = self.text.yview()[1] >= 1.0
+        if self.follows:
+            self.go_to_end()
 
     def _scrolled(self, first: float, last: float) -> None:
         """Updates the scrollbar. If the reader follows the end, keeps it visible when layout or text changes."""
         self.scrollbar.set(first, last)
         if self.follows and float(last) < 1.0:
-            self.text.winfo_toplevel().after_idle(self._stay_at_end)
+            when_idle(self.text, self._stay_at_end)
 
     def _stay_at_end(self) -> None:
-        if self.text.winfo_exists() and self.follows:
+        if self.follows:
             self.text.see("end")
 
     # The reader's actions.
@@ -1022,11 +1006,9 @@ class Log:
     def message_at(self, index: str) -> Message | None:
         """Returns the message that is drawn at this index of the widget, or None."""
         line = int(self.text.index(index).split(".")[0])
-        for message in self._drawn_messages:
-            line -= message.height
-            if line <= 0:
-                return message
-        return None
+        last_lines = list(itertools.accumulate(message.height for message in self._drawn_messages))
+        number = bisect.bisect_left(last_lines, line)
+        return self._drawn_messages[number] if number < len(last_lines) else None
 
     def _line_of(self, message: Message) -> int:
         """Returns the number of the message's first line in the widget."""
@@ -1052,7 +1034,6 @@ class Log:
         return "break"
 
     def _follow_first_link(self) -> None:
-        """Follows the first link of the chosen message."""
         if self.text.tag_ranges("chosen") and (at := self.text.tag_nextrange("link", "chosen.first", "chosen.last")):
             self._follow_link(at[0])
 
@@ -1065,8 +1046,7 @@ class Log:
         if message is not None and message.link is not None and message.link[0] == word:
             message.link[1]()
         elif message is not None:
-            begin = self._body_start(message)
-            show_page(original_part(message.text, *(len(self.text.get(begin, end)) for end in at)))
+            show_page(self._original(message, *at))
 
     def selected(self) -> str:
         """Returns the text to copy: the exact selection if it is within one text or note, otherwise whole messages."""
@@ -1074,24 +1054,18 @@ class Log:
         if not text.tag_ranges("sel"):
             return ""
         first, last = self.message_at("sel.first"), self.message_at("sel.last-1c")
-        if first is None:
+        if first is None or (first is last and not first.who):
             return text.get("sel.first", "sel.last")
-        if first is last:
-            if "body" in text.tag_names("sel.first"):
-                begin = self._body_start(first)
-                offsets = (len(text.get(begin, end)) for end in ("sel.first", "sel.last"))
-                return original_part(first.text, *offsets)
-            if not first.who:
-                return text.get("sel.first", "sel.last")
+        if first is last and "body" in text.tag_names("sel.first"):
+            return self._original(first, "sel.first", "sel.last")
         start_index = self._drawn_messages.index(first)
         end_index = len(self._drawn_messages) if last is None else self._drawn_messages.index(last) + 1
         return copied(self._drawn_messages[start_index:end_index])
 
-    def _body_start(self, message: Message) -> str:
-        """Returns the index where the message's text begins."""
-        line = f"{self._line_of(message)}.0"
-        found = self.text.tag_nextrange("body", line)
-        return found[0] if found else line
+    def _original(self, message: Message, first: str, last: str) -> str:
+        """Returns the part of the message's original text that is drawn between these indices of the widget."""
+        begin = next(iter(self.text.tag_nextrange("body", f"{self._line_of(message)}.0")))
+        return original_part(message.text, *(len(self.text.get(begin, end)) for end in (first, last)))
 
     def _copy(self) -> str:
         if text := self.selected():
@@ -1111,9 +1085,6 @@ def mention(name: str) -> re.Pattern[str]:
     return re.compile(rf"@{re.escape(drawable_name(name))}{follows}(?! ?\d)", re.IGNORECASE)
 
 
-HINT_PLACE = {"x": 0, "rely": 0.5, "anchor": "w", "relwidth": 1}  # options of `place` for the hint in the empty box
-
-
 class Composer:
     """The box for typing: Enter sends, Shift+Enter starts a new line. The box grows to COMPOSER_LINES, then it scrolls.
 
@@ -1123,17 +1094,15 @@ class Composer:
     def __init__(self, parent: tk.Misc, looks: Looks, send: Callable[[str], None]) -> None:
         self._looks = looks
         self._send = send
-        self.frame = looks.card(parent)
-        self.text = looks.text_box(self.frame)
-        self.text.configure(pady=looks.gap * 3 // 4, undo=True, maxundo=200)
-        looks.fill(self.frame, self.text)
+        self.frame, self.text = looks.text_box(parent, pady=looks.gap * 3 // 4, undo=True, maxundo=200)
         self.problem = ttk.Label(parent, style="Wrong.TLabel")
         self.hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
         self.hint.configure(anchor="w", justify="left")
         self.hint.bind("<Button-1>", lambda _: self.text.focus_set())
         for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # passed on to the box, which the hint covers
             self.hint.bind(way, lambda event, way=way: self.text.event_generate(way, x=event.x, y=event.y))
-        self.hint.place(HINT_PLACE)
+        self._place_hint = functools.partial(self.hint.place, x=0, rely=0.5, anchor="w", relwidth=1)
+        self._place_hint()
         on_enter(self.text, self.send)
         bind(self.text, ("<Shift-Return>", "<Shift-KP_Enter>"), lambda _: self.insert("\n"))
         self.text.bind("<<Paste>>", lambda _: self.paste("CLIPBOARD"))
@@ -1212,7 +1181,7 @@ class Composer:
             if self.get():
                 self.hint.place_forget()
             else:
-                self.hint.place(HINT_PLACE)
+                self._place_hint()
             self._show_problem(tidy(self.get()))
             self._fit()
 
@@ -1310,10 +1279,8 @@ class FindBar:
         self.frame = ttk.Frame(parent)
         label = ttk.Label(self.frame, text=Words.find)
         self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
-        up = button(self.frame, "\u2191", self.find)
-        down = button(self.frame, "\u2193", lambda: self.find(backwards=False))
-        for arrow in (up, down):
-            arrow.configure(width=2)
+        up = button(self.frame, "\u2191", self.find, width=2)
+        down = button(self.frame, "\u2193", lambda: self.find(backwards=False), width=2)
         close = button(self.frame, Words.close, self.close)
         in_a_row(looks.gap // 2, label, self.entry, up, down, close, stretched=1)
         self.state = ttk.Label(self.frame, text=Words.not_found, style="Wrong.TLabel")
@@ -1379,13 +1346,9 @@ def _as_tk_counts(text: str) -> str:
 class Keys:
     """Shows the keyboard shortcuts. While open, covers the messages, the list of people, find bar and notice."""
 
-    def __init__(self, parent: tk.Misc, looks: Looks, closed: Callable[[], None]) -> None:
+    def __init__(self, parent: tk.Misc, looks: Looks) -> None:
         self._looks = looks
-        self._closed = closed
-        self.frame = looks.card(parent)
-        self.text = looks.text_box(self.frame)
-        self.text.configure(takefocus=True, cursor="arrow")
-        looks.fill(self.frame, self.text)
+        self.frame, self.text = looks.text_box(parent, takefocus=True, cursor="arrow")
 
     def fit(self, *, is_narrow: bool) -> None:
         """Writes the text in two columns; in a narrow window, puts the explanation below the key."""
@@ -1399,19 +1362,6 @@ class Keys:
         text.configure(state="disabled")
         text.tag_configure("keys", font=self._looks.bold, spacing1=self._looks.gap // 3)
         text.tag_configure("words", lmargin1=column, lmargin2=column)
-
-    def toggle(self) -> None:
-        if self.text.winfo_ismapped():
-            self.hide()
-            return
-        show(self.frame, True)
-        self.frame.lift()
-        self.text.focus_set()
-
-    def hide(self) -> None:
-        if self.frame.winfo_manager():
-            show(self.frame, False)
-            self._closed()
 
 
 Control = Callable[[Callable[[net.Server], None]], None]
@@ -1446,16 +1396,13 @@ class People:
         self.frame.columnconfigure(0, weight=1)
         self.title = ttk.Label(self.frame, style="Bold.TLabel")
         self.title.grid(row=0, column=0, sticky="w", pady=(0, gap // 2))
-        card = looks.card(self.frame)
+        card, self.list = looks.table(self.frame, ("name",), height=1)
         card.grid(row=1, column=0, sticky="nsew")
-        self.list = looks.table(card, ("name",), height=1)
         self.list.tag_configure("quiet", foreground=QUIET)
-        looks.fill(card, self.list)
-        looks.scroll(self.list)
         bar = ttk.Frame(self.frame)
         self.mute = button(bar, Words.mute, self._mute)
         self.remove = button(bar, Words.remove, self._remove)
-        self.pause = button(bar, Words.pause, self._pause)
+        self.pause = button(bar, Words.pause, lambda: self._control(lambda room: room.pause(not self._is_paused)))
         in_a_row(gap, self.mute, self.remove)
         bar.columnconfigure((0, 1), weight=1, uniform="bar")
         self.pause.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap, 0))
@@ -1499,7 +1446,6 @@ class People:
         for who, _ in set(before.removed) - set(controls.removed):
             self._take_away(f"removed {who}")
         self._show_removed()
-        self._show_bar()
 
     def _show_removed(self) -> None:
         for who, name in self._controls.removed:
@@ -1572,7 +1518,6 @@ class People:
         for who, name in self.names.items():
             self._show_words(str(who), name)
         self._show_removed()
-        self._changed = True
 
     def flush(self) -> bool:
         """Updates the title and the buttons. Returns True if the list has changed since the last call."""
@@ -1602,9 +1547,6 @@ class People:
     def _remove(self) -> None:
         who, is_removed = self._chosen()
         self._control(lambda room: room.remove(who, not is_removed))
-
-    def _pause(self) -> None:
-        self._control(lambda room: room.pause(not self._is_paused))
 
     def _show_bar(self) -> None:
         who, is_removed = self._chosen()
@@ -1643,12 +1585,11 @@ HIDDEN = "\u2022"  # drawn in place of each character of a hidden password
 class PasswordBox:
     """An entry for a password. It hides the text, because the window may be on a projector; a button shows it."""
 
-    def __init__(self, row: ttk.Frame, looks: Looks, text: str, changed: Callable[[], None]) -> None:
+    def __init__(self, row: ttk.Frame, looks: Looks, text: str) -> None:
         row.columnconfigure(0, weight=1)
         self.entry = ttk.Entry(row, font=looks.text, show=HIDDEN, width=8)
         self.entry.insert(0, text)
         self.entry.grid(row=0, column=0, sticky="ew")
-        on_change(self.entry, changed)
         self.button = button(row, Words.show, self.toggle)
         self.button.grid(row=0, column=2, padx=(looks.gap, 0))
         if not net.CAN_ENCRYPT:
@@ -1720,27 +1661,19 @@ class Scrolled:
         canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
         if (free < 0) != (self.scrollbar.winfo_manager() != ""):
             # Wait until Tk is idle: a widget added to the grid while Tk is laying out that grid may stay invisible.
-            self.frame.after_idle(self._show_scrollbar, free < 0)
-
-    def _show_scrollbar(self, on: bool) -> None:
-        if self.frame.winfo_exists():  # the page may have been closed in the meantime
-            show(self.scrollbar, on)
+            when_idle(self.frame, lambda: show(self.scrollbar, free < 0))
 
     def scroll(self, pixels: int) -> None:
-        """Scrolls down by this many pixels, or up if the number is negative, unless the whole page is visible."""
-        if self.scrollbar.winfo_ismapped():
-            self.canvas.yview_moveto((self.canvas.canvasy(0) + pixels) / self.inner.winfo_height())
+        """Scrolls down by this many pixels, or up if the number is negative, but not beyond the ends of the page."""
+        self.canvas.yview_moveto((self.canvas.canvasy(0) + pixels) / self.inner.winfo_height())
 
     def show(self, widget: tk.Misc) -> None:
         """Scrolls to a widget that has just got the keyboard focus, if it is on this page but not fully visible."""
-        if not str(widget).startswith(f"{self.inner}."):
-            return
-        height = max(self.inner.winfo_height(), 1)
-        top, bottom = self.canvas.yview()
-        first = (widget.winfo_rooty() - self.inner.winfo_rooty()) / height
-        last = first + widget.winfo_height() / height
-        if first < top or last > bottom:
-            self.canvas.yview_moveto(max(0.0, (first + last - (bottom - top)) / 2))
+        if str(widget).startswith(f"{self.inner}."):
+            top = widget.winfo_rooty() - self.canvas.winfo_rooty()  # px from the top of what is visible
+            too_low = top + widget.winfo_height() - self.canvas.winfo_height()  # px of it that are not visible
+            if top < 0 or too_low > 0:
+                self.scroll((top + too_low) // 2)  # into the middle
 
     def say(self, text: str, wrong: bool = False) -> None:
         self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
@@ -1771,7 +1704,8 @@ class FirstPage(Scrolled):
         self.add(ttk.Label(box, text=Words.room_password), fill=False)
         row = ttk.Frame(box)
         self.add(row, above=gap // 3)
-        self.password = PasswordBox(row, looks, app.password, self._warn)
+        self.password = PasswordBox(row, looks, app.password)
+        on_change(self.password.entry, self._warn)
         self.suggest = button(row, Words.suggest, self._suggest)
         self.suggest.grid(row=0, column=1, padx=(gap, 0))
         self.password_note = wrapped(box, "Quiet.TLabel")
@@ -1807,24 +1741,22 @@ class FirstPage(Scrolled):
             each.state(["disabled"])
 
     def _take_name(self) -> bool:
-        name = net.clean_name(self.name.get())
         self._app.password = self.password.get()
-        if name:
-            self._app.name = name
-        else:
+        self._app.name = net.clean_name(self.name.get())
+        if not self._app.name:
             self.say(Words.name_missing, wrong=True)
             self.name.focus_set()
-        return bool(name)
+        return self._app.name != ""
 
     def _host(self) -> None:
         if is_blank(self.password.get()):
             self.say(Words.empty_password, wrong=True)
             self.password.entry.focus_set()
-        elif self._take_name() and not self.host.instate(["disabled"]):
+        elif self._take_name():
             self._app.host()
 
     def _join(self) -> None:
-        if self._take_name() and not self.join.instate(["disabled"]):
+        if self._take_name():
             self._app.show_join_page()
 
 
@@ -1842,6 +1774,7 @@ class JoinPage(Scrolled):
         self._offered = ""  # the password that was filled in automatically for the address; "" for none
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
+        self._since = time.monotonic()
         looks, box, gap = app.looks, self.inner, app.looks.gap
         top = ttk.Frame(box)
         self.back = button(top, Words.back, lambda: app.leave(""))
@@ -1849,10 +1782,7 @@ class JoinPage(Scrolled):
         self.add(top, below=gap)
         self.heading = ttk.Label(box, text=Words.looking)
         self.add(self.heading, fill=False)
-        card = looks.card(box)
-        self.list = looks.table(card, ("title", "people", "password"), height=4)
-        looks.fill(card, self.list)
-        looks.scroll(self.list)
+        card, self.list = looks.table(box, ("title", "people", "password"), height=4)
         self.add(card, above=gap // 3, below=gap)
         self.add(ttk.Label(box, text=Words.address), fill=False)
         row = ttk.Frame(box)
@@ -1864,7 +1794,7 @@ class JoinPage(Scrolled):
         self.add(wrapped(box, "Quiet.TLabel", text=Words.address_help))
         self.add(ttk.Label(box, text=Words.join_password), above=gap, fill=False)
         row = ttk.Frame(box)
-        self.password = PasswordBox(row, looks, app.password, lambda: None)
+        self.password = PasswordBox(row, looks, app.password)
         self.add(row, above=gap // 3, below=gap // 3)
         if not net.CAN_ENCRYPT:
             self.add(wrapped(box, "Quiet.TLabel", text=needs_new_python()))
@@ -1875,17 +1805,15 @@ class JoinPage(Scrolled):
         on_change(self.address, self._typed)
         on_enter(self.list, self._join_chosen)
         for widget in (self.address, self.password.entry):
-            on_enter(widget, self._join)
+            on_enter(widget, self.join.invoke)
         self.fit()
         self._offer_password()
-        self._nothing_found = self.frame.after(NOTHING_FOUND_AFTER, self._tell_nothing_found)
 
     def _double_clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         if self.list.identify_row(event.y):
             self._join_chosen()
 
     def fit(self) -> None:
-        """Adapts the columns to the current font."""
         digit = self._looks.digit
         self.list.column("title", width=8 * digit, minwidth=8 * digit, stretch=True)
         self.list.column("people", width=10 * digit, minwidth=8 * digit, stretch=False, anchor="e")
@@ -1904,18 +1832,19 @@ class JoinPage(Scrolled):
 
     def close(self) -> None:
         self._finder.close()
-        self.frame.after_cancel(self._nothing_found)
         super().close()
 
     # The list.
 
     def flush(self) -> None:
-        """Shows the newest list of rooms, if one has arrived since the last call."""
+        """Shows the newest list of rooms, if one has arrived since the last call, or says what else to try."""
         newest = None
         while not self._found.empty():
             newest = self._found.get()
         if isinstance(newest, net.Found):
             self.show_rooms(newest.rooms)
+        if not self.rooms and not self.message.cget("text") and time.monotonic() > self._since + NOTHING_FOUND_AFTER:
+            self.say(Words.nothing_found)
 
     def show_rooms(self, rooms: tuple[net.FoundRoom, ...]) -> None:
         """Shows the rooms that answer. If none did before, selects the first unless the person is typing or reading."""
@@ -1935,8 +1864,7 @@ class JoinPage(Scrolled):
             is_there = self.frame.focus_lastfor() in (self.address, self.frame.winfo_toplevel())
             if is_there and self.address.get() in ("", self._app.address) and not self.message.cget("text"):
                 self.list.focus_set()  # nobody is typing or reading, so Enter may join the room
-                self.list.focus(row_of(rooms[0]))
-                self.list.selection_set(row_of(rooms[0]))
+                choose_row(self.list, 0)
 
     def _row(self, room: net.FoundRoom) -> tuple[str, str, str]:
         people = counted(room.people, *Words.people_in)
@@ -1946,29 +1874,21 @@ class JoinPage(Scrolled):
             title = f"{title} ({join_address(room.address, room.port)})"  # an impostor may copy an id or a title
         return f" {title}", people, password
 
-    def _tell_nothing_found(self) -> None:
-        if not self.rooms and not self.message.cget("text"):
-            self.say(Words.nothing_found)
-
     def _chosen(self) -> net.FoundRoom | None:
-        """Returns the room selected in the list if its address is in the address box, otherwise None."""
-        for room in self.rooms:
-            is_in_box = self.address.get() == join_address(room.address, room.port)
-            if row_of(room) in self.list.selection() and is_in_box:
-                return room
-        return None
+        """Returns the room selected in the list, or None."""
+        return next((room for room in self.rooms if row_of(room) in self.list.selection()), None)
 
     def _take_chosen(self) -> None:
         """Puts the address of the room selected in the list into the address box, and offers the password for it."""
-        for room in self.rooms:
-            if row_of(room) in self.list.selection():
-                self.address.delete(0, "end")
-                self.address.insert(0, join_address(room.address, room.port))
-                self._offer_password()
+        if (room := self._chosen()) is not None:
+            self.address.delete(0, "end")
+            self.address.insert(0, join_address(room.address, room.port))
+            self._offer_password()
 
     def _typed(self) -> None:
         """Offers the password for the address in the box. Deselects the room in the list if it has another address."""
-        if self._chosen() is None and self.list.selection():
+        room = self._chosen()
+        if room is not None and self.address.get() != join_address(room.address, room.port):
             self.list.selection_set()
         self._offer_password()
 
@@ -1986,17 +1906,16 @@ class JoinPage(Scrolled):
     def _join_chosen(self) -> None:
         """Joins the room selected in the list or, if none is selected, the one at the address in the box."""
         self._take_chosen()  # the event <<TreeviewSelect>>, which does the same, may still be waiting
-        self._join()
+        self.join.invoke()
 
     def _join(self) -> None:
-        if self.join.instate(["disabled"]):
-            return
         try:
             address, port = parse_address(self.address.get())
         except ValueError as error:
             self.say(str(error), wrong=True)
             self.focus()
             return
+        self._typed()  # its call, scheduled by the last key, may still be waiting
         room = self._chosen()
         password = self.password.get()
         if is_blank(password):
@@ -2008,16 +1927,15 @@ class JoinPage(Scrolled):
             self.say(Words.password_missing)
             self.ask_for_password()
         else:
-            self._app.address = join_address(address, port)
             self._app.join(address, port, password)
 
 
 class Header:
     """The part above the messages: the room's address, whether the room is encrypted, and buttons such as Leave."""
 
-    def __init__(self, page: ChatPage, looks: Looks, session: Session, leave: Callable[[], None]) -> None:
-        self._page = page
-        self._looks = looks
+    def __init__(self, page: ChatPage, app: App, session: Session) -> None:
+        self._page, self._app = page, app
+        self._looks = looks = app.looks
         self._shows_all_addresses = self._shows_password = False
         self.reachable = session.reachable
         gap, password = looks.gap, session.password
@@ -2032,9 +1950,9 @@ class Header:
         in_a_row(gap, self.title, self.address, self.copy, self.more, stretched=4)
         left.bind("<Configure>", lambda _: self.show_title())
         right = self._right = ttk.Frame(self.frame)
-        self.people_button = button(right, "", lambda: page.layout.toggle_people())
-        self.menu_button = button(right, Words.menu, page.show_menu)
-        self.leave_button = button(right, Words.leave, leave)
+        self.people_button = button(right, "", lambda: page.layout.toggle(page.people.frame, page.people.list))
+        self.menu_button = button(right, Words.menu, self._show_menu)
+        self.leave_button = button(right, Words.leave, app.ask_to_leave)
         in_a_row(gap // 2, self.people_button, self.menu_button, self.leave_button)
         self.menu_button.grid(padx=0)  # the gap belongs to leave_button, so that both disappear together
         self.leave_button.grid(padx=(gap // 2, 0))
@@ -2065,17 +1983,25 @@ class Header:
         show(self.password, self._shows_password)
         self.show_title()
 
-    def commands(self) -> list[Command]:
-        """Returns menu entries for the buttons that do not fit into a window of this size."""
-        layout = self._page.layout
-        commands: list[Command] = []
-        if layout.is_narrow and self._page.is_host:
+    def _show_menu(self) -> None:
+        """Shows the menu, which also has entries for the buttons that do not fit into a window of this size."""
+        app, page, layout, at = self._app, self._page, self._page.layout, self.menu_button
+        commands: list[Command] = [as_command(page.people.pause)] if page.is_host else []
+        commands += [
+            (Words.find, page.find),
+            (Words.menu_save_chat, page.files.save_chat),
+            (Words.menu_larger, lambda: app.zoom(1)),
+            (Words.menu_smaller, lambda: app.zoom(-1)),
+            (Words.menu_full_screen, app.toggle_full_screen),
+            (Words.menu_keys, lambda: layout.toggle(page.keys.frame, page.keys.text)),
+        ]
+        if layout.is_narrow and page.is_host:
             commands.append((Words.copy_address, self.copy.invoke))
         if layout.is_low:
             secret = [self.show_password] if self.show_password.winfo_manager() else []
             people = [self.people_button] if layout.is_narrow else []
-            commands += [as_command(each) for each in (*secret, *people, self.leave_button)]
-        return commands
+            commands += [as_command(each) for each in (page.file, *secret, *people, self.leave_button)]
+        app.show_commands(commands, at, (0, at.winfo_height()))
 
     def show_title(self) -> None:
         """Shows the room's title and address or, for the host, the address at which others can join."""
@@ -2131,8 +2057,9 @@ class Header:
 class Question:
     """Asks for a decision with a sentence and two buttons, in the window itself instead of a dialog."""
 
-    def __init__(self, parent: tk.Misc, looks: Looks, no: Callable[[], None]) -> None:
+    def __init__(self, parent: tk.Misc, looks: Looks, no: Callable[[], None], closed: Callable[[], None]) -> None:
         self._answer: Callable[[], object] = no
+        self._closed = closed
         self.frame = ttk.Frame(parent)
         self.frame.columnconfigure(0, weight=1)
         self.text = wrapped(self.frame, "Bold.TLabel")
@@ -2156,11 +2083,12 @@ class Question:
         show(self.frame, True)
         self.frame.update_idletasks()
 
-    def close(self) -> bool:
-        """Hides the question. Returns True if one of its buttons had the keyboard focus."""
+    def close(self) -> None:
+        """Hides the question. Calls `closed` if one of its buttons had the keyboard focus."""
         had_focus = self.frame.focus_lastfor() in (self.yes, self.no)
         show(self.frame, False)
-        return had_focus
+        if had_focus:
+            self._closed()
 
 
 class Layout:
@@ -2173,7 +2101,8 @@ class Layout:
     def __init__(self, page: ChatPage, looks: Looks) -> None:
         self._page = page
         self._looks = looks
-        self.is_narrow = self.is_low = self.people_open = False
+        self.is_narrow = self.is_low = False
+        self.cover: tk.Widget | None = None  # what is open in front of the log: the keyboard shortcuts or the people
         self._above = above = (looks.gap // 2, 0)
         page.frame.rowconfigure(2, weight=1)
         page.frame.columnconfigure(0, weight=1)
@@ -2199,45 +2128,43 @@ class Layout:
 
     def lay_out(self) -> None:
         """Arranges everything for the current size of the window and of the font."""
-        page, is_narrow, gap = self._page, self.is_narrow, self._looks.gap
+        page, people, is_narrow, gap = self._page, self._page.people.frame, self.is_narrow, self._looks.gap
         page.composer.frame.grid(columnspan=2 if is_narrow else 1)
-        if is_narrow:
+        if is_narrow:  # the list of people covers everything between the header and the status line
             page.buttons.grid(row=8, column=0, columnspan=2, sticky="ew", padx=0, pady=self._above)
+            people.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
         else:
             page.buttons.grid(row=7, column=1, columnspan=1, sticky="sew", padx=(gap, 0), pady=self._above)
+            people.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(gap, 0))
+            self.cover = None if self.cover is people else self.cover
         show(page.buttons, not self.is_low)
-        self._show_people()
+        show(people, not is_narrow or self.cover is people)
         self.show_status()
         page.header.fit()
         for each in (page.log, page.transfers, page.keys):
             each.fit(is_narrow=is_narrow)
         page.show_notice()
 
-    def _show_people(self) -> None:
-        frame = self._page.people.frame
-        if not self.is_narrow:
-            self.people_open = False
-            frame.grid(row=2, column=1, rowspan=1, columnspan=1, sticky="nsew", padx=(self._looks.gap, 0))
-        elif self.people_open:  # the list covers everything between the header and the status line
-            frame.grid(row=2, column=0, rowspan=7, columnspan=2, sticky="nsew", padx=0)
-            frame.lift()
-        else:
-            frame.grid_remove()
-
-    def toggle_people(self) -> None:
-        self.people_open = not self.people_open
-        self._show_people()
-        (self._page.people.list if self.people_open else self._page.composer.text).focus_set()
-
     def show_status(self) -> None:
         status = self._page.status
         show(status, not self.is_low or str(status.cget("style")) == "Wrong.TLabel")
 
+    def toggle(self, frame: tk.Widget, inner: tk.Widget) -> None:
+        """Opens this frame in front of the log and focuses the widget in it, or closes the frame."""
+        was_open = self.cover is frame
+        self.uncover()
+        if not was_open:
+            self.cover = frame
+            show(frame, True)
+            frame.lift()
+            inner.focus_set()
+
     def uncover(self) -> None:
-        """Closes what covers other parts: the keyboard shortcuts and, in a narrow window, the list of people."""
-        self._page.keys.hide()
-        if self.people_open:
-            self.toggle_people()
+        """Closes what is open in front of the log, and focuses the composer."""
+        if self.cover is not None:
+            show(self.cover, False)
+            self.cover = None
+            self._page.composer.text.focus_set()
 
 
 class Files:
@@ -2247,8 +2174,6 @@ class Files:
         self._page = page
         self._client = client
         self._folder = ""  # the folder last used in a file dialog; "" before the first
-        self._saved: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()  # (path, problem); problem is "" if saved
-        self._is_closed = False
 
     def choose(self) -> None:
         """Asks for files, and shares them with everyone in the room."""
@@ -2267,7 +2192,7 @@ class Files:
         title = self._page.title
         path = self._ask_where(Words.save_chat, net.clean_filename(f"{title} {time.strftime('%Y-%m-%d')}.txt"))
         if path:
-            arguments = (path, self._page.transcript.text(title), self._saved)
+            arguments = (path, self._page.transcript.text(title), self._client.events)
             threading.Thread(target=save_text, args=arguments, name="saving the chat").start()
 
     def _ask_where(self, title: str, name: str) -> str:
@@ -2284,12 +2209,9 @@ class Files:
         try:
             return dialog(parent=self._page.frame, filetypes=[(Words.all_files, "*")], **options)
         except tk.TclError:
-            if self._is_closed:
+            if self._page.stage is Stage.CLOSED:
                 return ()
             raise
-
-    def close(self) -> None:
-        self._is_closed = True
 
     # The results.
 
@@ -2310,15 +2232,6 @@ class Files:
             self._tell_saved(event.path)
         elif isinstance(event, net.Failed):
             self._tell_failed(event, is_upload=progress is not None and progress.is_upload)
-
-    def flush(self) -> None:
-        """Reports the result of each thread that has finished saving the chat."""
-        while not self._saved.empty():
-            path, problem = self._saved.get()
-            if problem:
-                self._page.log.add_note(Words.chat_not_saved.format(reason=problem), wrong=True)
-            else:
-                self._tell_saved(path)
 
     def _tell_saved(self, path: str) -> None:
         folder, name = os.path.split(os.path.abspath(path))
@@ -2416,6 +2329,7 @@ class Stage(enum.Enum):
     IN = "connected"
     AWAY = "there is no connection, and the client tries to get one"
     OVER = "the visit ended for good; everything can still be read"
+    CLOSED = "another page has taken the place of this one"
 
 
 class ChatPage:
@@ -2438,12 +2352,12 @@ class ChatPage:
         self.transcript = Transcript()
         self.frame = ttk.Frame(app.root, padding=looks.gap)
         self.menu = looks.menu(self.frame)
-        self.header = Header(self, looks, session, app.ask_to_leave)
+        self.header = Header(self, app, session)
         self.log = Log(self.frame, looks)
         self.people = People(self.frame, looks, self._control if self.is_host else None, app.show_commands)
         self.find_bar = FindBar(self.frame, looks, self.log, self.focus)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
-        self.question = Question(self.frame, looks, self.stay)
+        self.question = Question(self.frame, looks, self.stay, self.focus)
         self.transfers = Transfers(self.frame, looks, self._cancel)
         self.files = Files(self, client)
         self.composer = Composer(self.frame, looks, self._say)
@@ -2453,7 +2367,7 @@ class ChatPage:
         in_a_row(looks.gap // 2, self.send, self.file)
         self.buttons.columnconfigure(1, weight=1)
         self.status = wrapped(self.frame, "Quiet.TLabel")
-        self.keys = Keys(self.frame, looks, self.focus)
+        self.keys = Keys(self.frame, looks)
         self.layout = Layout(self, looks)
         self.layout.lay_out()
         box, messages = self.composer.text, self.log.text
@@ -2484,7 +2398,7 @@ class ChatPage:
         self.composer.text.focus_set()
 
     def close(self) -> None:
-        self.files.close()
+        self.stage = Stage.CLOSED
         self._away.end()
         self.people.close()
         self.frame.destroy()
@@ -2546,7 +2460,7 @@ class ChatPage:
     def _write_again(self, message: Message, text: str) -> None:
         """Moves this person's rejected message from the log back into the composer, unless writing is blocked."""
         if self.stage is not Stage.OVER and not self.composer.is_blocked:
-            self.log.remove(message)
+            self.log.redraw(message, is_gone=True)
             self.composer.give_back(text)
 
     def _cancel(self, transfer: int) -> None:
@@ -2559,8 +2473,7 @@ class ChatPage:
 
     def escape(self) -> None:
         """Closes the find bar, the question and anything that covers the log, and focuses the composer."""
-        if self.find_bar.frame.winfo_ismapped():
-            self.find_bar.close()
+        self.find_bar.close()
         self.stay()
 
     def stay(self) -> None:
@@ -2574,7 +2487,7 @@ class ChatPage:
 
     def ask(self) -> bool:
         """Asks the host before closing a room with others in it. Returns True if the person may leave at once."""
-        is_asked = self.question.frame.winfo_ismapped() and not self.layout.people_open  # a second attempt means yes
+        is_asked = self.question.frame.winfo_ismapped() and self.layout.cover is None  # a second attempt means yes
         if not self.is_host or self._others() < 1 or self.stage is Stage.OVER or is_asked:
             return True
         self.frame.winfo_toplevel().deiconify()  # people can close a minimized window, but they must see the question
@@ -2588,23 +2501,7 @@ class ChatPage:
     def _close_question(self) -> str:
         return counted(self._others(), *Words.close_question)
 
-    # Menus.
-
-    def show_menu(self) -> None:
-        app, at = self._app, self.header.menu_button
-        commands: list[Command] = [
-            (Words.find, self.find),
-            (Words.menu_save_chat, self.files.save_chat),
-            (Words.menu_larger, lambda: app.zoom(1)),
-            (Words.menu_smaller, lambda: app.zoom(-1)),
-            (Words.menu_full_screen, app.toggle_full_screen),
-            (Words.menu_keys, self.keys.toggle),
-        ]
-        if self.is_host:
-            commands.insert(0, as_command(self.people.pause))
-        if self.layout.is_low:
-            commands.append(as_command(self.file))
-        app.show_commands(commands + self.header.commands(), at, (0, at.winfo_height()))
+    # The menu of a message, and the host's actions.
 
     def _show_message_menu(self, event: tk.Event[tk.Text] | None) -> str:
         """Shows the menu for the message under the mouse or, after a key (`event` is None), for the chosen message."""
@@ -2729,7 +2626,10 @@ class ChatPage:
             if welcome.title == before.title:
                 self._note(Words.reopened.format(room=self.title))
         if is_first or (welcome.title, welcome.name) != (before.title, before.name):
-            self._tell_name(welcome)
+            name, wanted = drawable_name(welcome.name), drawable_name(net.clean_name(self._app.name))
+            self._note(Words.you_are_in.format(room=self.title, name=name))
+            if name != wanted and not welcome.muted:  # the room calls muted newcomers "Guest"
+                self._note(Words.renamed.format(wanted=wanted, name=name))
         if welcome.missed:
             self._note(counted(welcome.missed, *Words.missed))
         self.log.begin(welcome)
@@ -2739,15 +2639,8 @@ class ChatPage:
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
         if self._away.end():
-            self._forget_question()
+            self.question.close()
         self.say(Words.connected)
-
-    def _tell_name(self, welcome: net.Welcome) -> None:
-        """Notes the room and this person's name in it. If they wanted another and are not muted, notes that, too."""
-        name, wanted = drawable_name(welcome.name), drawable_name(net.clean_name(self._app.name))
-        self._note(Words.you_are_in.format(room=self.title, name=name))
-        if name != wanted and not welcome.muted:  # the room calls muted newcomers "Guest"
-            self._note(Words.renamed.format(wanted=wanted, name=name))
 
     def _silence(self) -> None:
         """Blocks writing while this person is muted, the room is paused (except for its host), or the visit is over."""
@@ -2789,7 +2682,6 @@ class ChatPage:
     # The room has moved, or the visit ends.
 
     def follow(self, room: net.FoundRoom) -> None:
-        """Follows the room to its new address."""
         self.question.close()
         self.focus()
         self._client.move(room.address, room.port)
@@ -2800,18 +2692,12 @@ class ChatPage:
         self.stage = Stage.OVER
         self._away.end()
         self._silence()
-        self._forget_question()
+        self.question.close()
         reason = why_ended(event, self.where, was_in=True)
         self.say(Words.closed_you_can_read.format(reason=reason), wrong=True)
 
-    def _forget_question(self) -> None:
-        """Closes the question, because it no longer matters."""
-        if self.question.close():
-            self.focus()
-
     def flush(self) -> None:
         """Shows the effects of all events handled since the last call."""
-        self.files.flush()
         self.log.flush()
         self.transfers.flush()
         if self.stage is Stage.AWAY:
@@ -2828,7 +2714,7 @@ class ChatPage:
             if self.question.is_open:
                 self.question.text.configure(text=self._close_question())
         else:
-            self._forget_question()
+            self.question.close()
         self.show_notice()
 
 
@@ -2862,7 +2748,7 @@ class Session:
         self.client: net.Client | None = None
         self.server: net.Server | None = None
         self.reachable = net.Reachable((), True)
-        self.opened: queue.SimpleQueue[net.Server | str] = queue.SimpleQueue()  # the room, or why it did not open
+        self.opened: queue.SimpleQueue[str] = queue.SimpleQueue()  # why the room did not open; "" once it is open
         self._opener: threading.Thread | None = None
 
     def open_room(self, title: str, host_name: str, port: int) -> None:
@@ -2873,7 +2759,8 @@ class Session:
     def _open(self, title: str, host_name: str, port: int) -> None:
         options: dict[str, Any] = {"port": port, "password": self.password or None, "events": self.events}
         try:
-            self.opened.put(net.run_server(title, host_name=host_name, **options))
+            self.server = net.run_server(title, host_name=host_name, **options)
+            self.opened.put("")
         except (OSError, ValueError) as error:
             self.opened.put(getattr(error, "strerror", None) or str(error))
 
@@ -2886,10 +2773,7 @@ class Session:
             self.client.close()
             self.client.join()
         if self._opener is not None:
-            self._opener.join()
-            if not self.opened.empty():  # the person left while the room was being opened
-                answer = self.opened.get()
-                self.server = answer if isinstance(answer, net.Server) else None
+            self._opener.join()  # the person may have left while the room was being opened
         if self.server is not None:
             self.server.close()
 
@@ -2949,6 +2833,7 @@ class App:
         for where in ("Text", "TEntry"):
             root.bind_class(where, "<<ContextMenu>>", lambda at: self._show_edit_menu(at.widget, at.x, at.y))
             root.bind_class(where, "<<MenuKey>>", lambda event: self._show_edit_menu(event.widget))
+            root.bind_class(where, f"<{control}-BackSpace>", self._delete_word)
         root.bind("<F11>", lambda _: self.toggle_full_screen())
         bind(root, ["<TouchpadScroll>"], lambda event: self._scroll(-way_down(event.delta)))  # new in Tk 9
         if self.looks.is_x11:
@@ -2957,16 +2842,14 @@ class App:
                 root.event_add("<<SelectAll>>", key)
             root.event_delete("<<Paste>>", "<Control-y>")  # Tk pastes, as Emacs does; people expect Redo
         root.event_add("<<Redo>>", f"<{control}-y>")
-        root.bind_class("Text", f"<{control}-BackSpace>", self._delete_word)
-        root.bind_class("TEntry", f"<{control}-BackSpace>", self._delete_word)
         root.bind("<Escape>", lambda _: self._escape())
-        root.bind("<F1>", lambda _: self._in_room(lambda page: page.keys.toggle()))
+        root.bind("<F1>", lambda _: self._in_room(lambda page: page.layout.toggle(page.keys.frame, page.keys.text)))
         shortcuts = {
             "f": lambda: self._in_room(ChatPage.find),
             "s": lambda: self._in_room(lambda page: page.files.save_chat()),
             "o": lambda: self._in_room(lambda page: page.file.invoke()),  # does nothing while the button is disabled
         }
-        bind_shortcuts(root, shortcuts)
+        bind_shortcuts(root, control, shortcuts)
         root.bind("<FocusIn>", self._focus_came)
 
     # The person's actions.
@@ -2996,15 +2879,12 @@ class App:
         self._begin(self.password).open_room(Words.room_of.format(name=self.name), self.name, port)
 
     def join(self, address: str, port: int, password: str = "") -> None:
-        page = self.page
-        if not isinstance(page, JoinPage):
-            self.address = join_address(address, port)  # the join page shows it as if it had been typed there
-            page = self._show(JoinPage(self))
-        page.show_busy(Words.connecting.format(address=join_address(address, port)))
+        self.address = join_address(address, port)  # a new join page shows it as if it had been typed there
+        page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
+        page.show_busy(Words.connecting.format(address=self.address))
         self._enter(self._begin(password), address, port, net.room_token(self._secret, address, port))
 
     def show_join_page(self) -> None:
-        self._end_session()
         self._show(JoinPage(self))
 
     def ask_to_leave(self) -> None:
@@ -3012,11 +2892,9 @@ class App:
             self.leave_room()
 
     def leave_room(self) -> None:
-        message = ""
-        if isinstance(self.page, ChatPage):
-            words = Words.you_closed if self.session and self.session.server else Words.you_left
-            message = words.format(room=self.page.title)
-        self.leave(message)
+        assert isinstance(self.page, ChatPage)
+        words = Words.you_closed if self.page.is_host else Words.you_left
+        self.leave(words.format(room=self.page.title))
 
     def leave(self, message: str, wrong: bool = False) -> None:
         """Ends the visit and shows the first page with the message."""
@@ -3173,13 +3051,11 @@ class App:
         self.page.flush()
         return self.session is not None and not self.session.events.empty()
 
-    def _handle_opened(self, session: Session, answer: net.Server | str) -> None:
-        if isinstance(answer, str):
-            self.leave(Words.not_opened.format(reason=answer), wrong=True)
-            return
-        session.server = answer
-        # The host joins the room like everyone else; the token proves that this is the host.
-        self._enter(session, "127.0.0.1", answer.port, answer.token)
+    def _handle_opened(self, session: Session, problem: str) -> None:
+        if session.server is None:
+            self.leave(Words.not_opened.format(reason=problem), wrong=True)
+        else:  # the host joins the room like everyone else; the token proves that this is the host
+            self._enter(session, "127.0.0.1", session.server.port, session.server.token)
 
     def _enter(self, session: Session, address: str, port: int, token: str) -> None:
         self._trying = (address, port)
@@ -3193,7 +3069,6 @@ class App:
             session.reachable = event
         elif isinstance(event, net.Welcome):
             assert session.client is not None
-            self._waiting = None
             if session.server is None and session.password:
                 self.passwords[self._trying] = session.password
                 if self.password == session.password:
@@ -3429,7 +3304,6 @@ class Words:
     close = "Close"
     not_found = "not found"
     save_chat = "Save chat"
-    chat_not_saved = "The chat could not be saved. {reason}"
     forgotten = "({number:,} earlier messages are not included. The window keeps {kept:,}.)"
     copy_selected = "Copy selection"
     copy_message = "Copy message"
@@ -3492,10 +3366,7 @@ class Words:
     perhaps_sent = "Perhaps not sent. {reason}"
     write_again = "Write it again"
     settled = "The connection was lost before the room answered, but the others probably have this message."
-    _silenced: ClassVar = {
-        "muted": "The host muted you.",
-        "paused": "The host paused the room.",
-    }
+    _silenced: ClassVar = {"muted": "The host muted you.", "paused": was_paused}
     rejected: ClassVar = {
         **_silenced,
         "empty": "The message is empty.",
@@ -3620,7 +3491,6 @@ class Words:
         "unproven": _unproven,
         "open": "The room at {address} has no password and is not encrypted. To join it anyway, clear the password "
         "box.",
-        "full": "The room at {address} is full.",
         "failed": "Something went wrong in this program. Please join again.",
         "removed": "The host removed you from this room.",
     }

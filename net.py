@@ -126,7 +126,6 @@ import shutil
 import socket
 import ssl
 import stat
-import struct
 import sys
 import tempfile
 import threading
@@ -1363,7 +1362,7 @@ class RateLimit:
         return wait if wait > 1e-6 else 0.0  # less than a microsecond is a rounding error
 
     def take(self, key: Hashable, units: float = 1.0) -> float:
-        """Takes the units, even if that creates a debt; returns the seconds until it is paid, or 0 if there is none."""
+        """Takes the units (fewer than 0: gives back), even into debt; returns the seconds until no debt is left."""
         with self._lock:
             wait = self.wait(key, units)
             self._add(key, units)
@@ -1376,11 +1375,6 @@ class RateLimit:
             if wait == 0:
                 self._add(key, units)
             return wait
-
-    def put_back(self, key: Hashable, units: float = 1.0) -> None:
-        """Gives back units that should not have been taken."""
-        with self._lock:
-            self._add(key, -units)
 
     def _add(self, key: Hashable, units: float) -> None:
         """Counts units as taken, or as given back if the number is negative. The caller must hold the lock."""
@@ -1891,43 +1885,35 @@ class History:
     """
 
     def __init__(self, most_events: int) -> None:
-        self._most_promised = most_events
+        self.most_promised = most_events
         self._most_kept = most_events * 5 // 4
-        self._lines: dict[int, bytes] = {}
+        self.lines: dict[int, bytes] = {}  # by number; only `append` and `replace` change it
         self._size = 0  # bytes
         self.oldest = 1  # the number of the oldest kept event
         self.next = 1  # the number of the next event
 
     def append(self, line: bytes) -> None:
-        self._lines[self.next] = line
+        self.lines[self.next] = line
         self._size += len(line)
         self.next += 1
-        while len(self._lines) > self._most_kept or self._size > KEPT_BYTES:
-            self._size -= len(self._lines.pop(self.oldest))
+        while len(self.lines) > self._most_kept or self._size > KEPT_BYTES:
+            self._size -= len(self.lines.pop(self.oldest))
             self.oldest += 1
-
-    def get(self, number: int) -> bytes | None:
-        return self._lines.get(number)
 
     def replace(self, number: int, line: bytes) -> None:
         """Replaces a kept event for everyone who has not received it yet."""
-        self._size += len(line) - len(self._lines[number])
-        self._lines[number] = line
-
-    def promised(self) -> int:
-        """Returns the number of the oldest event that a newcomer gets."""
-        return max(self.oldest, self.next - self._most_promised)
+        self._size += len(line) - len(self.lines[number])
+        self.lines[number] = line
 
     def piece(self, start: int, end: int) -> tuple[bytes, int]:
         """Joins as many events of range(start, end) as fit into a piece; returns them and the next event's number."""
-        lines = [self._lines[start]]
-        size = len(lines[0])
-        for number in range(start + 1, end):
-            line = self._lines[number]
-            size += len(line)
-            if size > MAX_PIECE:
+        lines: list[bytes] = []
+        size = 0
+        for number in range(start, end):
+            size += len(self.lines[number])
+            if lines and size > MAX_PIECE:
                 break
-            lines.append(line)
+            lines.append(self.lines[number])
         return b"".join(lines), start + len(lines)
 
 
@@ -1959,6 +1945,7 @@ _REMOVED = "The host removed you from this room."
 _NOT_IN = "Only people who are in the room share and save its files."
 _NO_SPACE = "The room has no space left for this file."
 _DISK_FAILS = "The disk of the host's computer is full or failing."
+_MANY_NEW = "Too many new people came from this address"
 _PING = encode(Ping())
 
 Pieces = dict[tuple[int, int], tuple[bytes, int]]  # arguments of `History.piece` -> its result
@@ -2000,8 +1987,7 @@ class Room:
         self._paused = False
         self._controls = Controls((), ())  # what the host was last told
         self._people: dict[str, Person] = {}  # token -> person; people who left come in the order in which they left
-        self._taken: set[str] = set()  # the casefolded names of the people who are present
-        self._has_bans = False  # whether anyone is muted or removed; if not (usually), joining needs no search
+        self._banned: list[Person] = []  # everyone who is muted or removed; usually empty, so joining needs no search
         self._files: dict[int, tuple[Shared, bytes]] = {}  # event number -> (event, encoded event) of an available file
         self._numbers = itertools.count(HOST + 1)
 
@@ -2021,8 +2007,7 @@ class Room:
 
         All calls for one round of writing share `pieces`, so that feeds with the same cursor share one joined piece.
         """
-        history = self.history
-        goal = history.next
+        goal = self.history.next
         if self.close_if_too_slow(feed):
             return END_OF_FEED
         if feed.private_lines:
@@ -2033,7 +2018,7 @@ class Room:
             return None
         key = (feed.cursor, goal)
         if key not in pieces:
-            pieces[key] = history.piece(*key)
+            pieces[key] = self.history.piece(*key)
         piece, feed.cursor = pieces[key]
         return piece
 
@@ -2062,9 +2047,7 @@ class Room:
 
     def join(self, join: Join, address: str, feed: Feed) -> Person:
         """Adds a person to the list if necessary; welcomes them on this feed. Raises ProtocolError to refuse them."""
-        person = self._people.get(join.token)
-        if person is None:
-            person = self._new_person(join.token, address)
+        person = self._people.get(join.token) or self._new_person(join.token, address)
         if person.removed is not None:
             raise ProtocolError(_REMOVED, "removed")
         person.address = address
@@ -2088,12 +2071,11 @@ class Room:
 
     def _ban_at(self, address: str, ban_of: Callable[[Person], Ban | None]) -> Ban | None:
         """Returns a ban on this address if anyone it bans is present or left in the last SPREAD_TIME s, else None."""
-        if self._has_bans:
-            for person in self._people.values():
-                ban = ban_of(person)
-                is_near = person.present or self._clock() - person.left_at < SPREAD_TIME
-                if ban is not None and ban.address == address and is_near:
-                    return ban
+        for person in self._banned:
+            ban = ban_of(person)
+            is_near = person.present or self._clock() - person.left_at < SPREAD_TIME
+            if ban is not None and ban.address == address and is_near:
+                return ban
         return None
 
     def _add_to_list(self, person: Person, wanted: str) -> None:
@@ -2103,12 +2085,10 @@ class Room:
             self._make_place(person.address)
         person.name = name
         person.present = True
-        self._taken.add(name.casefold())
         self._people[person.token] = person
-        if len(self._people) > MAX_REMEMBERED:
-            forgettable = (p for p in self._people.values() if not p.present and p.removed is None)
-            if (oldest := next(forgettable, None)) is not None:
-                del self._people[oldest.token]
+        forgettable = (token for token, other in self._people.items() if not other.present and other.removed is None)
+        if len(self._people) > MAX_REMEMBERED and (oldest := next(forgettable, None)) is not None:
+            del self._people[oldest]
         self.broadcast(Joined(self.history.next, self._time(), person.who, name))
         self._people_changed()
 
@@ -2130,15 +2110,13 @@ class Room:
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
-        if not self._is_hosts(name):
-            for number in itertools.count(1):
-                suffix = "" if number == 1 and person.muted is None else f" {number}"
-                free = visible_text(name[: MAX_NAME - len(suffix)]) + suffix
-                if free.casefold() not in self._taken:
-                    if self._is_hosts(free):  # the cut or the number made the name look like the host's: give up
-                        break
-                    return free
-        raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
+        taken = {other.name.casefold() for other in self._people.values() if other.present}
+        suffixes = ("" if number == 1 and person.muted is None else f" {number}" for number in itertools.count(1))
+        names = (visible_text(name[: MAX_NAME - len(suffix)]) + suffix for suffix in suffixes)
+        free = next(each for each in names if each.casefold() not in taken)
+        if self._is_hosts(name) or self._is_hosts(free):  # the cut or the number can make a name look like the host's
+            raise ProtocolError(f"{self.host_name} is the host's name. Please choose another one.")
+        return free
 
     def _is_hosts(self, name: str) -> bool:
         """Returns True if the name looks like the host's, even if something in brackets follows."""
@@ -2149,7 +2127,7 @@ class Room:
     def _welcome(self, person: Person, join: Join, feed: Feed) -> None:
         """Finds where in the history to continue, opens the feed there, and queues the welcome and earlier files."""
         after = join.after if join.room == self.id and join.after < self.history.next else 0
-        cursor = max(after + 1, self.history.promised())
+        cursor = max(after + 1, self.history.oldest, self.history.next - self.history.most_promised)
         files = [line for number, (_, line) in self._files.items() if after < number < cursor]
         people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
         welcome = Welcome(
@@ -2198,7 +2176,6 @@ class Room:
     def _take_from_list(self, person: Person, reason: str) -> None:
         """Takes a person off the list, and tells everyone. Moves them to the end of `_people`, as they left last."""
         person.present = False
-        self._taken.discard(person.name.casefold())
         person.left_at = self._clock()
         self._people[person.token] = self._people.pop(person.token)
         self.broadcast(Left(self.history.next, self._time(), person.who, person.name, reason))
@@ -2243,34 +2220,26 @@ class Room:
     def mute(self, who: int, on: bool) -> None:
         """Mutes or unmutes a person. Raises ValueError for the host, and for a number that nobody has."""
         person = self._find(who)
-        if on and person.muted is None:
-            person.muted = Ban(self._spreads_to(person, lambda other: other.muted is not None))
-            changed = [person]
-        elif not on and person.muted is not None:
-            changed = [other for other in self._people.values() if other.muted is person.muted]
-            for other in changed:
-                other.muted = None
-        else:
+        if on == (person.muted is not None):
             return
-        for other in changed:
+        ban = Ban(self._spreads_to(person, lambda other: other.muted is not None)) if on else None
+        for other in [p for p in self._people.values() if p is person or (not on and p.muted is person.muted)]:
+            other.muted = ban
             if other.feed is not None:
                 other.feed.tell(encode(Muted(on)), self.history.next)
-        self._has_bans = True
         self._people_changed()
 
     def remove(self, who: int, on: bool) -> list[str]:
         """Removes a person or lets them back in; returns the ids of files to delete. Raises ValueError like `mute`."""
         person = self._find(who)
-        files: list[Shared] = []
-        self._has_bans = True
-        if on and person.removed is None:
+        files = [shared for shared, _ in self._files.values() if on and shared.who == who]
+        if not on:
+            person.removed = None
+        elif person.removed is None:
             person.removed = Ban(self._spreads_to(person, lambda _: False))
             self._send_away(person, "removed", Closed(_REMOVED))
-            files = [shared for shared, _ in self._files.values() if shared.who == who]
-            for shared in files:
-                self.delete(shared.number)
-        elif not on:
-            person.removed = None
+        for shared in files:
+            self.delete(shared.number)
         self._people_changed()
         return [shared.file for shared in files]
 
@@ -2296,12 +2265,11 @@ class Room:
         """Deletes a message or file; returns a file's id or None. Raises ValueError for other events, if still kept."""
         if not 0 < number < self.history.next:
             raise ValueError(f"there is no event {number}")
-        line = self.history.get(number)
+        line = self.history.lines.get(number)
         if line is not None:  # otherwise it is too old to check, but windows may still show it
             event = decode(line, FROM_ROOM)
-            blank: Said | Shared
             if isinstance(event, Said):
-                blank = dataclasses.replace(event, text="", taken_back=True)
+                blank: Said | Shared = dataclasses.replace(event, text="", taken_back=True)
             elif isinstance(event, Shared):
                 blank = dataclasses.replace(event, filename="", size=0, sha256="", taken_back=True)
             else:
@@ -2314,13 +2282,10 @@ class Room:
         return None if shared is None else shared.file
 
     def _people_changed(self) -> None:
-        """Tells the host who is muted and who is removed, if that has changed."""
-        if not self._has_bans:
-            return
-        people = self._people.values()
-        self._has_bans = any(person.muted is not None or person.removed is not None for person in people)
-        muted = sorted(person.who for person in people if person.present and person.muted is not None)
-        removed = sorted((person.who, person.name) for person in people if person.removed is not None)
+        """Notes who is muted and who is removed, and tells the host if that has changed."""
+        self._banned = [person for person in self._people.values() if person.muted or person.removed]
+        muted = sorted(person.who for person in self._banned if person.present and person.muted)
+        removed = sorted((person.who, person.name) for person in self._banned if person.removed)
         controls = Controls(tuple(muted), tuple(removed))
         if controls != self._controls:
             self._controls = controls
@@ -2402,17 +2367,16 @@ class Files:
         """Returns a new, empty file. Raises ProtocolError if a limit forbids it, OSError if the disk fails."""
         if upload.size > self._max_file:
             raise ProtocolError(f"A file has at most {self._max_file:,} bytes here.", "size")
-        file = StoredFile(owner, upload)
-        try:
+        with contextlib.ExitStack() as undo:
+            file = StoredFile(owner, upload)
+            undo.callback(file.delete)
             with self._lock:
                 for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
                     self._files.remove(older)  # an earlier attempt; its next `write` or `finish` raises ProtocolError
                 self._check_limits(owner, upload.size)
                 self._files.append(file)
-        except ProtocolError:
-            file.delete()
-            raise
-        return file
+            undo.pop_all()
+            return file
 
     def _check_limits(self, owner: Person, size: int) -> None:
         """Raises ProtocolError if a new file of this size exceeds a limit. The caller holds _lock."""
@@ -2431,14 +2395,10 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Returns True if `more` bytes would overfill the store or, unless they are the host's, FILES_OF_OTHERS.
-
-        The caller holds _lock.
-        """
+        """Returns True if `more` bytes would overfill the store or FILES_OF_OTHERS. The caller holds _lock."""
+        total = more + sum(file.received for file in self._files)
         of_host = sum(file.received for file in self._files if file.owner == HOST)
-        of_others = sum(file.received for file in self._files) - of_host
-        is_over_others = of_others + more > FILES_OF_OTHERS[0] * self._max_store
-        return of_host + of_others + more > self._max_store or (owner != HOST and is_over_others)
+        return total > self._max_store or (owner != HOST and total - of_host > FILES_OF_OTHERS[0] * self._max_store)
 
     def receive(self, connection: Connection, file: StoredFile) -> str:
         """Receives and stores an upload; returns its SHA-256. Raises ProtocolError, ConnectionLost, OSError (disk)."""
@@ -2453,18 +2413,16 @@ class Files:
 
     def write(self, file: StoredFile, piece: bytes | memoryview) -> None:
         """Stores a piece; if the store is full, drops the newest unfinished uploads. Raises ProtocolError, OSError."""
-        refused: list[StoredFile] = []
-        with self._lock:
-            while file in self._files and self._is_full_for(file.owner, len(piece)):
+        while True:
+            with self._lock:
+                if file not in self._files:  # dropped now, or earlier in favour of another upload
+                    raise ProtocolError(_NO_SPACE, "space")
+                if not self._is_full_for(file.owner, len(piece)):
+                    file.received += len(piece)
+                    break
                 newest = next(f for f in reversed(self._files) if not f.is_whole and (f.owner != HOST or f is file))
                 self._files.remove(newest)
-                refused.append(newest)
-            is_kept = file in self._files
-            file.received += len(piece)
-        for each in refused:
-            each.delete()
-        if not is_kept:  # dropped now, or earlier in favour of another upload
-            raise ProtocolError(_NO_SPACE, "space")
+            newest.delete()
         file.write(piece)
 
     def finish(self, file: StoredFile, file_id: str) -> bool:
@@ -2490,12 +2448,10 @@ class Files:
 
     def delete(self, file_id: str) -> None:
         """Deletes a file for good; `is_stored` still knows its id."""
+        file = self.get(file_id)
         with self._lock:
-            file = self._ids.get(file_id)
-            if file is not None:
-                self._ids[file_id] = None
-        if file is not None:
-            self.drop(file)
+            self._ids[file_id] = None
+        self.drop(file)
 
     def drop(self, file: StoredFile) -> None:
         """Frees the space of a file that was deleted, or whose upload broke off."""
@@ -2512,10 +2468,7 @@ class Files:
 
 
 class Units:
-    """Limits how much each person and each address may do: the room reads more slowly from people over a limit.
-
-    Only reader threads use it; a wait blocks only the calling thread.
-    """
+    """Limits how much each person and each address may do, by reading more slowly. Only reader threads use it."""
 
     def __init__(self, rate: float, closing: threading.Event, keep_time: Callable[[Connection], None]) -> None:
         """rate: units per second for a person; keep_time: called while a reader waits, to send pings."""
@@ -2536,18 +2489,14 @@ class Units:
         A message costs one unit, which includes one KiB. Each further KiB received costs another unit, even if it
         carries no message (a TLS key update, for example).
         """
-        extra = max(0.0, received / UNIT_BYTES - len(messages))
-        units = extra + len(messages)
-        if not self._of_person.wait(person.who, units) and not self._of_address.wait(person.address, units):
-            self.charge(person, units)
-            yield messages
-            return
-        self._wait(connection, person, extra)
-        for message in messages:
-            self._wait(connection, person, 1)
+        units = max(len(messages), received / UNIT_BYTES)
+        debt = max(self._of_person.wait(person.who, units), self._of_address.wait(person.address, units))
+        self._wait(connection, person, units - len(messages))
+        for some in [[message] for message in messages] if debt else [messages]:
+            self._wait(connection, person, len(some))
             if connection.feed.life is not Life.OPEN:
                 return
-            yield [message]
+            yield some
 
     def take_one(self, connection: Connection, person: Person) -> None:
         """Takes a unit for a transfer or for coming back. Raises ProtocolError if the wait would exceed TICK s.
@@ -2555,8 +2504,7 @@ class Units:
         Longer waits would let a person block a reader with each of many connections, and put their address into debt.
         """
         wait = max(self._of_person.wait(person.who), self._of_address.wait(person.address))
-        if wait > TICK:
-            raise _wait_error("Too much at once", wait)
+        _check_wait("Too much at once", wait, allowed=TICK)
         self._wait(connection, person, 1)
 
     def _wait(self, connection: Connection, person: Person, units: float) -> None:
@@ -2564,10 +2512,9 @@ class Units:
         end = time.monotonic() + self.charge(person, units)
         while (left := end - time.monotonic()) > 0 and not self._closing.wait(min(left, TICK)):
             connection.did_not_read(min(left, TICK))
-            if connection.feed.life is Life.OPEN:
-                self._keep_time(connection)
-            elif connection.feed.life is not Life.JOINING:
+            if connection.feed.life is not Life.OPEN:  # JOINING: `take_one` allows only one such wait
                 return
+            self._keep_time(connection)
 
 
 class Guesses:
@@ -2628,13 +2575,10 @@ class Guesses:
 
 
 class Admission:
-    """Handles new connections up to the first message: limits per address, hello lines, TLS. Any thread may use it.
-
-    password        None: an open room
-    is_unlimited    True: only wrong passwords are limited
-    """
+    """Handles new connections up to the first message: limits per address, hello lines, TLS. Any thread may use it."""
 
     def __init__(self, password: str | None, is_unlimited: bool, guesses: Guesses) -> None:
+        """password: None for an open room; is_unlimited: whether only wrong passwords are limited."""
         salt = secrets.token_hex(16)
         self.has_password = password is not None
         self._hello = Hello(PROTOCOL, tls=self.has_password, salt=salt if self.has_password else None)
@@ -2650,16 +2594,14 @@ class Admission:
         """Counts a connection. Returns True if this address's own limit or, failing that, the shared one allows it."""
         return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
 
-    def check_newcomer(self, address: str, *, counts: bool) -> None:
-        """Raises ProtocolError if too many new people came from this address; else, if `counts`, counts one more."""
-        wait = self._newcomers.try_take(address) if counts else self._newcomers.wait(address)
-        if wait > 0:
-            raise _wait_error("Too many new people came from this address", wait)
+    def check_newcomer(self, address: str) -> None:
+        """In an open room, raises ProtocolError if too many new people came from this address."""
+        if not self.has_password:  # otherwise `_begin_tls` has checked and counted them
+            _check_wait(_MANY_NEW, self._newcomers.wait(address))
 
-    def uncount_newcomer(self, address: str) -> None:
-        """In a room with a password, corrects the count of `_begin_tls`, which counted this known person as new."""
-        if self.has_password:
-            self._newcomers.put_back(address)
+    def count_newcomer(self, address: str, is_new: bool) -> None:
+        """Counts a new person who is in; in a room with a password, uncounts a known one instead."""
+        self._newcomers.take(address, is_new - self.has_password)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges hellos, starts TLS if needed, returns the first message. Raises ProtocolError, ConnectionLost."""
@@ -2684,9 +2626,8 @@ class Admission:
 
     def _begin_tls(self, connection: Connection, line: bytes, public_a: int, deadline: Deadline) -> None:
         """Answers the hello and starts TLS. Raises ConnectionLost, or ProtocolError for a limit or bad `public_a`."""
-        if (wait := self._guesses.wait(connection.address)) > 0:
-            raise _wait_error("Too many wrong passwords from this computer", wait)
-        self.check_newcomer(connection.address, counts=True)
+        _check_wait("Too many wrong passwords from this computer", self._guesses.wait(connection.address))
+        _check_wait(_MANY_NEW, self._newcomers.try_take(connection.address))
         b = private_exponent()
         with self._guesses.computing(connection.address):
             connection.check_open()  # nothing needs computing for a client that is already gone
@@ -2739,12 +2680,10 @@ class Connections:
         """Returns the connection to cut, or None if there are only joined ones."""
         if self.unjoined:  # cut the oldest one of the address that has the most
             young = time.monotonic() - YOUNG
-            some = [connection for connection in self.unjoined if connection.since < young]
-            crowds = collections.Counter(connection.address for connection in some)
-            if max(crowds.values(), default=0) <= 1:  # the old ones may be honest, delayed by a flood of young ones
-                some = list(self.unjoined)
-                crowds = collections.Counter(connection.address for connection in some)
-            crowd = crowds.most_common(1)[0][0]
+            old = [connection for connection in self.unjoined if connection.since < young]
+            # If all old ones have different addresses, they may be honest, delayed by a flood of young ones.
+            some = old if len({connection.address for connection in old}) < len(old) else list(self.unjoined)
+            crowd = collections.Counter(connection.address for connection in some).most_common(1)[0][0]
             return next(connection for connection in some if connection.address == crowd)
         if self.transfers:  # cut the newest one of the person who has the most
             greedy = collections.Counter(owner for owner, _ in self.transfers.values()).most_common(1)[0][0]
@@ -2759,15 +2698,12 @@ class Connections:
         """Registers a transfer. Raises ProtocolError if the person has too many, ConnectionLost if this one was cut."""
         if connection not in self.unjoined:
             raise ConnectionLost
-        theirs = self.transfers_of(who)
-        for older, file in theirs:
+        for older, file in self.transfers_of(who):
             if isinstance(first, Upload) and isinstance(file, Upload) and file.file == first.file:
                 self.forget(older)  # an earlier attempt, whose reader has not noticed the break yet
                 older.abort()
-                break
-        else:
-            if len(theirs) >= self._most_transfers:
-                raise ProtocolError(f"At most {self._most_transfers} of your files can be on their way.", "limit")
+        if len(self.transfers_of(who)) >= self._most_transfers:
+            raise ProtocolError(f"At most {self._most_transfers} of your files can be on their way.", "limit")
         del self.unjoined[connection]
         self.transfers[connection] = (who, first)
 
@@ -2794,7 +2730,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self.id = room.id
         self.token = room.host_token
         self.title = room.title
-        self._events = room.events
         is_unlimited = rate is None
         self._closing = threading.Event()
         self._admission = Admission(password, is_unlimited, Guesses(self._knows, self._closing, room.events))
@@ -2816,7 +2751,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self.port: int = self._listener.getsockname()[1]
             self._sender = Sender(f"sender {self.port}", self._next_writes, self._fail)
             undo.callback(self._sender.stop)
-            self._answerer = Answerer(host, self.port, self._describe, self._events)
+            self._answerer = Answerer(host, self.port, self._describe, room.events)
             undo.callback(self._answerer.close)
             self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
             self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
@@ -2829,11 +2764,9 @@ class Server(contextlib.AbstractContextManager["Server"]):
     @contextlib.contextmanager
     def _changing_room(self) -> Iterator[Room]:
         """Holds the room lock for a change to the room or a feed, and then wakes the sender to write what is new."""
-        try:
-            with self._room_lock:
-                yield self._room
-        finally:
-            self._sender.wake()
+        with self._room_lock:
+            yield self._room
+        self._sender.wake()
 
     def close(self, reason: str = "The host closed the room.") -> None:
         """Tells everyone why, and ends the room's threads within 2 s. Any other thread may call it, even twice."""
@@ -2867,7 +2800,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         """Closes the room. The accept thread or the sender calls this after an unexpected error."""
         if not self._closing.is_set():
             self._end_everything("The host's computer had to close the room.")
-            self._events.put(RoomFailed())
+            self._room.events.put(RoomFailed())
             threading.Thread(target=self.close, name=f"closing {self.port}").start()
 
     # The host's controls. Any thread except the room's own may call these; no message from the network triggers them.
@@ -2894,10 +2827,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             room.pause(on)
 
     def delete(self, number: int) -> None:
-        """Deletes a message or a file for everyone. This cannot be undone.
-
-        Raises ValueError for the number of anything else, unless it is too old for the room to check.
-        """
+        """Deletes a message or file for everyone, for good. Raises ValueError for other events, if still kept."""
         with self._changing_room() as room:
             file = room.delete(number)
         if file is not None:
@@ -2917,41 +2847,37 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     log.warning("cannot accept a connection: %s", error)
                     self._closing.wait(ACCEPT_PAUSE)
                     continue
-                if self._admission.may_connect(address):
-                    self._start_reader(sock)
-                else:
-                    sock.close()
+                self._start_reader(sock, address)
         except Exception:
             log.exception("accepting connections failed")
             self._fail()
         finally:
             self._wake_accept.close()
 
-    def _start_reader(self, sock: socket.socket) -> None:
-        try:
-            connection = Connection(sock, ROOM_RECEIVES)
-        except BaseException as error:
-            sock.close()
-            if isinstance(error, OSError):  # the other side is gone already
+    def _start_reader(self, sock: socket.socket, address: str) -> None:
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(sock)
+            if not self._admission.may_connect(address):
                 return
-            raise
-        reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {connection.address}")
-        with self._room_lock:  # the reader is registered before it starts, so that `close` finds it
-            # The limit on readers is twice that on connections: a reader can outlive its connection by BACK_WITHIN s.
-            has_place = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
-            is_welcome = has_place and self._connections.add(connection)
-            if is_welcome:
+            try:
+                connection = Connection(sock, ROOM_RECEIVES)
+            except OSError:  # the other side is gone already
+                return
+            reader = threading.Thread(target=self.handle_client, args=[connection], name=f"reader {address}")
+            with self._room_lock:  # the reader is registered before it starts, so that `close` finds it
+                # Up to twice as many readers as connections: a reader can outlive its connection by BACK_WITHIN s.
+                has_place = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
+                if not has_place or not self._connections.add(connection):
+                    return
                 self._readers[reader] = connection
-        if is_welcome:
             try:
                 reader.start()
-                return
+                undo.pop_all()
             except (RuntimeError, MemoryError) as error:  # no thread or memory left; nobody in the room is affected
                 log.warning("cannot start a reader: %s", error)
                 with self._room_lock:
                     del self._readers[reader]
                     self._connections.forget(connection)
-        connection.close()
 
     # Reader threads: a connection comes in.
 
@@ -2959,8 +2885,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         """Runs in a reader thread: exchanges hello lines, serves a person or a transfer, then calls `_see_off`."""
         person: Person | None = None
         try:
-            own_addresses = (connection.own_address, *self._answerer.addresses)
-            if connection.address in own_addresses and not _is_loopback(connection.address):
+            if connection.address in (connection.own_address, *self._answerer.addresses):
                 connection.address = LOOPBACK  # this computer counts as loopback, whichever of its addresses it uses
             first = self._admission.receive_first(connection)
             if isinstance(first, Join):
@@ -2996,14 +2921,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
             if self._closing.is_set() or connection not in self._connections.unjoined:
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
-            is_counted = self._admission.has_password  # with a password, `_begin_tls` has counted this person as new
-            if is_newcomer and not is_counted:
-                self._admission.check_newcomer(connection.address, counts=False)
+            if is_newcomer:
+                self._admission.check_newcomer(connection.address)
             person = room.join(join, connection.address, connection.feed)
-            if is_newcomer and not is_counted:  # counted only now, so that a refused join does not count
-                self._admission.check_newcomer(connection.address, counts=True)
-            elif not is_newcomer:
-                self._admission.uncount_newcomer(connection.address)
+            self._admission.count_newcomer(connection.address, is_newcomer)  # only now: a refused join does not count
             self._connections.join(connection)
             self._came_back.notify_all()
         connection.accept(MAX_LINE_TO_ROOM)
@@ -3053,7 +2974,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
                 raise ProtocolError(_NOT_IN, "unknown")
             self._connections.begin_transfer(connection, person.who, first)
-        self._admission.uncount_newcomer(connection.address)
+        self._admission.count_newcomer(connection.address, is_new=False)
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         try:
             self._units.take_one(connection, person)
@@ -3104,8 +3025,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         """Closes or releases the connection, then waits up to BACK_WITHIN s for a lost person to come back."""
         with self._room_lock:
             self._connections.forget(connection)
-            if person is not None:
-                connection.feed.close()
+            connection.feed.close()
         if person is None:
             connection.close()
         else:
@@ -3133,15 +3053,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
         writes: Writes = []
         pieces: Pieces = {}
         with self._room_lock:
-            next_piece = self._room.next_piece
             for connection in self._connections.joined:
                 feed = connection.feed
                 if connection.has_unsent:
                     self._room.close_if_too_slow(feed)
-                elif feed.life is not Life.CLOSED:
-                    piece = next_piece(feed, pieces)
-                    if piece is not None:
-                        writes.append((connection, piece))
+                elif feed.life is not Life.CLOSED and (piece := self._room.next_piece(feed, pieces)) is not None:
+                    writes.append((connection, piece))
         return writes
 
     # Finder thread.
@@ -3169,9 +3086,10 @@ def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None
     return messages, None
 
 
-def _wait_error(reason: str, seconds: float) -> ProtocolError:
-    seconds = math.ceil(seconds)
-    return ProtocolError(f"{reason}; please wait {seconds} s.", "wait", seconds)
+def _check_wait(reason: str, seconds: float, allowed: float = 0.0) -> None:
+    """Raises ProtocolError, which says when to come back, if that is more than `allowed` s away."""
+    if seconds > allowed:
+        raise ProtocolError(f"{reason}; please wait {math.ceil(seconds)} s.", "wait", math.ceil(seconds))
 
 
 def _is_loopback(address: str) -> bool:
@@ -3193,9 +3111,6 @@ def _raise_descriptor_limit(wanted: int) -> int:
     return wanted
 
 
-_TAKEN = {errno.EADDRINUSE, errno.EACCES}  # Windows reports EACCES (10013) for ports that it reserves
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Returns a listening socket on `port` or, if that is taken and in PORTS, on the next free port of that range.
 
@@ -3208,10 +3123,10 @@ def listen(host: str, port: int) -> socket.socket:
         try:
             return _listen_on(host, candidate)
         except OSError as error:
-            if error.errno not in _TAKEN or len(ports) == 1:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES) or len(ports) == 1:
                 raise
             log.info("port %s is taken: %s", candidate, error)
-            is_reserved = error.errno == errno.EACCES
+            is_reserved = error.errno == errno.EACCES  # Windows reports this (10013) for ports that it reserves
     if is_reserved:
         log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
         return _listen_on(host, 0)
@@ -3220,18 +3135,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _listen_on(host: str, port: int) -> socket.socket:
     """Returns a non-blocking socket that listens on this port, or on any free one if `port` is 0. Raises OSError."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
+    with contextlib.ExitStack() as undo:
+        listener = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         # SO_REUSEADDR would let two rooms share a port on Windows; elsewhere it makes bind ignore closed connections.
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
         listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+        undo.pop_all()
+        return listener
 
 
 # ----------------------------------------------------------------------------------------------------------- a person
@@ -3239,7 +3152,6 @@ def _listen_on(host: str, port: int) -> socket.socket:
 _NOT_SENT = ("unsent", "This was not sent.")
 _NO_ANSWER = ("unanswered", "The connection ended before the room answered. Perhaps the others have this.")
 
-_IN_PROGRESS = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN}
 _TROUBLES = {
     errno.ECONNREFUSED: Trouble.NOBODY_LISTENS,
     errno.ECONNRESET: Trouble.NOBODY_LISTENS,
@@ -3287,12 +3199,6 @@ class Dialer:
         self._proofs = 0  # proofs sent since the room last proved itself
         self._next_proof_at = 0.0  # monotonic s; applies once `_proofs` has reached PROOFS
 
-    def moved(self, address: str, port: int) -> Dialer:
-        """Returns a copy of this Dialer for another address; the copy starts with the same record of proofs."""
-        dialer = copy.copy(self)
-        dialer.address, dialer.port = address, port
-        return dialer
-
     def connect(self, is_wanted: Callable[[], bool]) -> Connection:
         """Returns a connection on which nothing has been sent yet. Raises ConnectionLost."""
         try:
@@ -3302,7 +3208,7 @@ class Dialer:
                 sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
                 sock.setblocking(False)
                 code = sock.connect_ex(where)
-                if code in _IN_PROGRESS:
+                if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
                     with _OneSocketSelector() as selector:
                         selector.register(sock, selectors.EVENT_WRITE)
                         while not selector.select(deadline.left()):
@@ -3322,22 +3228,19 @@ class Dialer:
         """Returns the IPv4 address, resolved if necessary. Raises ConnectionLost, or OSError if no thread is left."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.IPv4Address(self.address))
-        answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        found: list[str] = []
 
         def look_up() -> None:
-            try:
-                answers.put(str(socket.getaddrinfo(self.address, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
-            except (OSError, UnicodeError):
-                answers.put(None)
+            with contextlib.suppress(OSError, UnicodeError):
+                found.append(str(socket.getaddrinfo(self.address, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]))
 
-        _start_thread(look_up, f"name look-up {self.address}", is_daemon=True)
+        thread = _start_thread(look_up, f"name look-up {self.address}", is_daemon=True)
         deadline = Deadline(LOOK_UP_TIME, Trouble.UNKNOWN_NAME, is_wanted)
-        while True:
-            with contextlib.suppress(queue.Empty):
-                answer = answers.get(timeout=deadline.left())
-                if answer is None:
-                    raise ConnectionLost(Trouble.UNKNOWN_NAME)
-                return answer
+        while thread.is_alive():
+            thread.join(deadline.left())
+        if not found:
+            raise ConnectionLost(Trouble.UNKNOWN_NAME)
+        return found[0]
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
         """Exchanges hello lines; with a password, begins TLS. Raises ConnectionLost, ProtocolError, VisitEnded."""
@@ -3412,7 +3315,7 @@ class Outbox:
         """clock: returns seconds since 1970. The first id is the time in ms, so later clients use higher ids."""
         self._clock = clock
         self._next_id = self._first_id()
-        self._room: str | None = None  # the id of the room that gets the lines; None before the first welcome
+        self.room: str | None = None  # the id of the room that gets the lines; None before the first welcome
         self._lines: dict[int, bytes] = {}  # id -> encoded `say`
         self._unsent: collections.deque[int] = collections.deque()  # ids not yet sent on the current connection
         self._sent_up_to = 0  # the highest id sent so far, on any connection to this room
@@ -3449,12 +3352,12 @@ class Outbox:
     def enter(self, room: str, last_id: int) -> list[Rejected]:
         """Prepares for the room that sent a welcome. Returns all lines as rejected if they belong to another room."""
         returned = []
-        if self._room not in (None, room):
+        if self.room not in (None, room):
             returned = self.give_up()
             self._sent_up_to = 0
             if self._next_id > MAX_SAY_ID // 2:  # the previous room claimed absurdly large ids
                 self._next_id = self._first_id()
-        self._room = room
+        self.room = room
         self._next_id = max(self._next_id, last_id + 1)
         return returned
 
@@ -3489,12 +3392,10 @@ class Outbox:
 
     def give_up(self) -> list[Rejected]:
         """Forgets all lines; returns a `Rejected` for each, which says whether the others may have received it."""
-        returned = [
-            Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)) for number in self._lines
-        ]
+        numbers = [*self._lines]
         self._lines.clear()
         self._unsent.clear()
-        return returned
+        return [Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)) for number in numbers]
 
 
 class Client(contextlib.AbstractContextManager["Client"]):
@@ -3504,9 +3405,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     report the outcome; `join` waits for that of `close`.
     """
 
-    def __init__(
-        self, address: str, port: int, name: str, token: str, password: str | None, events: Events
-    ) -> None:
+    def __init__(self, address: str, port: int, name: str, token: str, password: str | None, events: Events) -> None:
         """Raises OSError if the system lacks descriptors or threads."""
         self.events = events
         self._name = clean_name(name)
@@ -3518,19 +3417,17 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.dialer = Dialer(address, port, password)
         self._outbox = Outbox()
         self._connection: Connection | None = None  # None while there is no connection
-        self._is_over = False
 
         # Reader thread only:
         self._failures = 1  # failures in a row; starts at 1, so that a failed first attempt is not repeated at once
         self._free_try_at = 0.0  # monotonic s; if the connection breaks after this, the first new attempt comes at once
-        self._welcome: Welcome | None = None  # the newest
         self._last = 0  # number of the newest event received or missed; after a break, the room continues after it
         self._history_after = 0  # number of the last event before the history that follows the welcome
         self._files_to_come = 0  # `shared` lines that must still arrive before the history
         self._has_missed = False  # True if any welcome since the last catch-up reported missed events
         self._people: set[int] = set()  # numbers of the people in the room
 
-        # Only `close` changes these two; any thread reads them:
+        # Any thread reads these two; `close` changes both, and the end of the visit sets `_closing`:
         self._closing = threading.Event()
         self._end = math.inf  # monotonic s; when a closing client stops waiting for the room
         self.transfers = Transfers(self)
@@ -3555,8 +3452,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         with self._lock:
             number = self._outbox.next_id()
             self.events.put(Sending(number, text))
-            is_leaving = self._is_over or self._closing.is_set()
-            if is_leaving or (problem is None and not self._outbox.say(number, text)):
+            if self._closing.is_set() or (problem is None and not self._outbox.say(number, text)):
                 problem = _NOT_SENT
             if problem is not None:
                 self.events.put(Rejected(number, *problem))
@@ -3582,7 +3478,9 @@ class Client(contextlib.AbstractContextManager["Client"]):
         """
         _check_address(address, port)
         with self._lock:
-            self.dialer = self.dialer.moved(address.strip(), port)
+            dialer = copy.copy(self.dialer)  # it starts with the same record of proofs
+            dialer.address, dialer.port = address.strip(), port
+            self.dialer = dialer
             if self.dialer.password is None:
                 self.token = secrets.token_hex(16)
                 for returned in self._outbox.give_up():
@@ -3619,7 +3517,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             log.exception("the client's reader failed")
             last_event = Refused("failed", "Something in this program failed. Please join again.")
         with self._lock:
-            self._is_over = True
+            self._closing.set()
             for returned in self._outbox.give_up():
                 self.events.put(returned)
         self.transfers.end()
@@ -3665,7 +3563,13 @@ class Client(contextlib.AbstractContextManager["Client"]):
             welcome = self._enter(dialer, connection)
             self._begin(connection, welcome)
             while time.monotonic() < self._end:
-                self._listen(connection, welcome)
+                self._wait_for_window(connection)
+                lines = connection.next_lines(min(TICK, self._end - time.monotonic()))
+                if time.monotonic() >= self._free_try_at:
+                    self._failures = 0  # the last attempt without a delay was long enough ago to allow another
+                for line in lines:
+                    self._take_message(read_reply(line, FROM_ROOM), welcome)
+                self._keep_time(connection)
         finally:
             self.transfers.show_room(None)
             with self._lock:
@@ -3677,13 +3581,12 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
         """Exchanges hello lines, joins, and returns the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
         deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
-        before = self._welcome
         dialer.exchange_hellos(connection, deadline)
         with self._lock:
             token = self.token
             if self.dialer is not dialer:  # `move` was called; the old address must not learn the new token
                 raise ConnectionLost
-        connection.send_unjoined(Join(self._name, token, before.room if before else None, self._last))
+        connection.send_unjoined(Join(self._name, token, self._outbox.room, self._last))
         while isinstance(welcome := read_reply(connection.wait_for_line(deadline), FROM_ROOM), Unknown):
             pass
         return _expect(welcome, Welcome)
@@ -3691,8 +3594,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     # Reader thread: in the room.
 
     def _begin(self, connection: Connection, welcome: Welcome) -> None:
-        before, self._welcome = self._welcome, welcome
-        if before is None or before.room != welcome.room:
+        if self._outbox.room != welcome.room:
             self._last = 0
             self._has_missed = False
         self._history_after = self._last + welcome.missed + welcome.files
@@ -3711,16 +3613,6 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.events.put(welcome)
         self.transfers.show_room(welcome)
         self._catch_up(welcome)
-
-    def _listen(self, connection: Connection, welcome: Welcome) -> None:
-        """Waits up to TICK s for messages, handles them, and pings if necessary. Raises as `_run_connection` does."""
-        self._wait_for_window(connection)
-        lines = connection.next_lines(max(0.0, min(TICK, self._end - time.monotonic())))
-        if time.monotonic() >= self._free_try_at:
-            self._failures = 0  # the last attempt without a delay was long enough ago to allow another
-        for line in lines:
-            self._take_message(read_reply(line, FROM_ROOM), welcome)
-        self._keep_time(connection)
 
     def _wait_for_window(self, connection: Connection) -> None:
         """Waits while the queue holds too many events. Nothing is received meanwhile, so TCP slows this connection."""
@@ -3948,9 +3840,8 @@ class Transfer:
         now = time.monotonic()
         if is_waiting or now - self._told_at >= PROGRESS_EVERY or self._done == self._size:
             self._told_at = now
-            self._client.events.put(
-                Progress(self.number, self.filename, self._done, self._size, self.is_upload, is_waiting)
-            )
+            progress = Progress(self.number, self.filename, self._done, self._size, self.is_upload, is_waiting)
+            self._client.events.put(progress)
 
     # Worker thread.
 
@@ -4157,8 +4048,7 @@ def _outlast_scanner(change: Callable[[], None]) -> None:
     give_up_at = time.monotonic() + SCAN_TIME
     while True:
         try:
-            change()
-            return
+            return change()
         except PermissionError:
             if os.name != "nt" or time.monotonic() > give_up_at:
                 raise
@@ -4219,15 +4109,12 @@ class Answerer:
     # Finder thread.
 
     def _run(self) -> None:
-        try:
-            self._answer_until_closed()
-        except Exception:
-            log.exception("the room can no longer be found")
-            self._events.put(Reachable(self.addresses, findable=False))
-        finally:
-            if self._socket is not None:
-                self._socket.close()
-            self._wake_up.close()
+        with contextlib.closing(self._wake_up), self._socket or contextlib.nullcontext():
+            try:
+                self._answer_until_closed()
+            except Exception:
+                log.exception("the room can no longer be found")
+                self._events.put(Reachable(self.addresses, findable=False))
 
     def _answer_until_closed(self) -> None:
         look_at = 0.0
@@ -4255,7 +4142,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
         self._ways = ways
         # Only the finder thread uses the next four:
         self._sockets: dict[tuple[str, str], socket.socket] = {}  # way (see `ways_out`) -> the socket for its questions
-        self._own_addresses: set[str] = set()
+        self._own_addresses: list[str] = []
         self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> (room, time of last answer)
         self._told: tuple[FoundRoom, ...] = ()
         self._closing = threading.Event()
@@ -4294,7 +4181,10 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
                 tell_at = now + TELL_EVERY
                 self._tell(now)
             if self._wake_up.selector.select(TELL_EVERY):
-                self._hear()
+                for sock in self._sockets.values():
+                    for message, (address, port) in _datagrams(sock):
+                        if isinstance(message, RoomHere) and message.port == port:
+                            self._keep(message, address)
                 self._closing.wait(DATAGRAMS_TIME)
         for sock in self._sockets.values():
             sock.close()
@@ -4302,9 +4192,8 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
 
     def _open_ways(self) -> None:
         """Opens a socket for each new way out, and closes the sockets of ways that are gone."""
-        own = local_addresses()
-        self._own_addresses = set(own)
-        ways = ways_out(own) if self._ways is None else self._ways
+        self._own_addresses = local_addresses()
+        ways = ways_out(self._own_addresses) if self._ways is None else self._ways
         for way in [way for way in self._sockets if way not in ways]:
             sock = self._sockets.pop(way)
             self._wake_up.selector.unregister(sock)
@@ -4313,12 +4202,6 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
             if way not in self._sockets and (new := _open_udp(way[0], 0)) is not None:
                 self._sockets[way] = new
                 self._wake_up.selector.register(new, selectors.EVENT_READ)
-
-    def _hear(self) -> None:
-        for sock in self._sockets.values():
-            for message, (address, port) in _datagrams(sock):
-                if isinstance(message, RoomHere) and message.port == port:
-                    self._keep(message, address)
 
     def _keep(self, message: RoomHere, address: str) -> None:
         """Adds or updates a room. Anyone can send answers, so an answer replaces only rooms at its sender's address."""
@@ -4339,9 +4222,7 @@ class Finder(contextlib.AbstractContextManager["Finder"]):
             del self._rooms[next(newest for newest in reversed(self._rooms) if rows[newest[1]] == most)]
 
     def _tell(self, now: float) -> None:
-        self._rooms = {
-            key: (room, heard_at) for key, (room, heard_at) in self._rooms.items() if now - heard_at < ROOM_GONE_AFTER
-        }
+        self._rooms = {key: row for key, row in self._rooms.items() if now - row[1] < ROOM_GONE_AFTER}
         rooms = tuple(room for room, _ in self._rooms.values())
         if rooms != self._told:
             self._told = rooms
@@ -4415,17 +4296,12 @@ def local_addresses() -> list[str]:
     def comes_last(address: str) -> bool:
         return address in lasts or any(ipaddress.ip_address(address) in network for network in _LAST_NETWORKS)
 
-    found = [_default_route_address(), *(address for _, address, _ in adapters)]
-    addresses = dict.fromkeys(each for each in found if each and each != "0.0.0.0" and not _is_loopback(each))
-    return sorted(addresses, key=comes_last)
-
-
-def _default_route_address() -> str | None:
-    """Returns this computer's address on the default route, or None. Connecting a UDP socket sends nothing."""
+    found = [address for _, address, _ in adapters]
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("192.0.2.1", 9))  # reserved for documentation: no computer has it (RFC 5737)
-        return str(sock.getsockname()[0])
-    return None
+        sock.connect(("192.0.2.1", 9))  # sends nothing; RFC 5737 reserves this address, so it is on the default route
+        found.insert(0, sock.getsockname()[0])
+    addresses = dict.fromkeys(each for each in found if each != "0.0.0.0" and not _is_loopback(each))
+    return sorted(addresses, key=comes_last)
 
 
 def _adapters() -> list[tuple[str, str, bool]]:
@@ -4443,10 +4319,10 @@ def _adapters() -> list[tuple[str, str, bool]]:
         found = []
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
-                request = struct.pack("256s", name.encode()[:15])
+                request = name.encode()[:15].ljust(256, b"\0")
                 with contextlib.suppress(OSError):  # raised if this adapter has no IPv4 address
                     address = socket.inet_ntoa(fcntl.ioctl(sock.fileno(), get_address, request)[20:24])
-                    (flags,) = struct.unpack("H", fcntl.ioctl(sock.fileno(), get_flags, request)[16:18])
+                    flags = int.from_bytes(fcntl.ioctl(sock.fileno(), get_flags, request)[16:18], sys.byteorder)
                     is_alone = fcntl.ioctl(sock.fileno(), get_mask, request)[20:24] == b"\xff" * 4
                     found.append((name, address, is_alone or flags & (broadcast | point_to_point) != broadcast))
         return found

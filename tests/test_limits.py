@@ -57,12 +57,12 @@ def test_taking_may_make_a_debt_that_is_paid_after_the_time_it_returns(limit: ne
     assert limit.try_take("Ann") == pytest.approx(0.5)
 
 
-def test_units_that_are_put_back_are_available_again(limit: net.RateLimit) -> None:
+def test_units_that_are_given_back_are_available_again(limit: net.RateLimit) -> None:
     limit.take("Ann", 5)
-    limit.put_back("Ann", 3)
+    limit.take("Ann", -3)
     assert limit.try_take("Ann", 3) == 0
     assert limit.try_take("Ann") == pytest.approx(0.5)
-    limit.put_back("Bob")  # who has all of them
+    limit.take("Bob", -1)  # who has all of them
     assert limit.try_take("Bob", 6) > 0
 
 

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import chat_gui
+import net
 from chat_gui import Message, Transcript
 from tests.helpers import LIMIT
 
@@ -169,10 +170,10 @@ def test_every_part_of_what_is_drawn_leads_back_to_what_was_written(text: str, f
 # Saving -----------------------------------------------------------------------
 
 
-def save(path: Path, text: str) -> tuple[str, str]:
-    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-    chat_gui.save_text(os.fspath(path), text, answers)
-    return answers.get(timeout=LIMIT)
+def save(path: Path, text: str) -> net.Event:
+    events: net.Events = queue.Queue()
+    chat_gui.save_text(os.fspath(path), text, events)
+    return events.get(timeout=LIMIT)
 
 
 @pytest.fixture
@@ -181,20 +182,20 @@ def target(tmp_path: Path) -> Path:
 
 
 def test_the_text_is_saved_and_half_of_a_surrogate_pair_costs_one_character(target: Path) -> None:
-    assert save(target, "good morning\n\u4f60\u597d \U0001f600\na\ud800b\n") == (str(target), "")
+    assert save(target, "good morning\n\u4f60\u597d \U0001f600\na\ud800b\n") == net.Saved(0, str(target))
     assert target.read_text(encoding="utf-8") == "good morning\n\u4f60\u597d \U0001f600\na?b\n"
     assert os.listdir(target.parent) == [target.name]
 
 
 @pytest.mark.parametrize(
-    ("step", "error", "told"),
+    ("step", "error", "code"),
     [
-        ("fsync", PermissionError(errno.EACCES, "Permission denied"), Words.save_failed["permission"]),
-        ("replace", OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
+        ("fsync", PermissionError(errno.EACCES, "Permission denied"), "permission"),
+        ("replace", OSError(errno.ENOSPC, "No space left on device"), "disk"),
     ],
 )
 def test_the_old_file_stays_until_the_new_one_is_whole(
-    target: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: OSError, told: str
+    target: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: OSError, code: str
 ) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -202,6 +203,6 @@ def test_the_old_file_stays_until_the_new_one_is_whole(
     target.write_text("old")
     with monkeypatch.context() as patch:
         patch.setattr(os, step, fail)
-        assert save(target, "new") == (str(target), told)
+        assert save(target, "new") == net.Failed(0, target.name, code, str(error.strerror))
     assert target.read_text() == "old"
     assert os.listdir(target.parent) == [target.name]

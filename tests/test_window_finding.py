@@ -81,7 +81,7 @@ def test_keys_that_come_before_the_page_is_drawn_join_the_chosen_room(
     joined: Joined = []
     ann = person("Ann")
     monkeypatch.setattr(ann.app, "join", lambda *where: joined.append(where))
-    monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 1)
+    monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 0.0)
     ann.first_page.join.invoke()
     assert finders, "it looks for rooms"
     ann.join_page.show_rooms((LEE, KIM))
@@ -196,7 +196,7 @@ def test_asking_goes_on_while_joining_and_stops_when_the_page_is_left(
 def test_when_nothing_is_found_the_page_says_what_else_can_be_done(
     ann: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 1)
+    monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 0.0)
     ann.click(ann.join_page.back)
     ann.click(ann.first_page.join)
     ann.sees(Words.nothing_found)

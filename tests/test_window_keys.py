@@ -585,7 +585,7 @@ def test_a_chat_that_cannot_be_saved_is_reported(host: Person, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", full)
     host.press("Control-s")
-    host.sees(Words.chat_not_saved.format(reason=os.strerror(errno.ENOSPC)))
+    host.sees(Words.not_saved.format(filename="chat.txt", reason=os.strerror(errno.ENOSPC)))
 
 
 def test_the_chooser_offers_room_and_day_as_a_name_and_nothing_is_saved_without_an_answer(

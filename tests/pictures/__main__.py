@@ -115,7 +115,7 @@ def lesson_pages() -> Iterator[Picture]:
     fill(person, MAP, silly, controls, net.TakenBack(113, MORNING + 296, 112), net.Paused(114, MORNING, True))
     person.chat.people.list.selection_set("3")
     yield "host-lesson", person
-    person.chat.keys.toggle()
+    person.chat.layout.toggle(person.chat.keys.frame, person.chat.keys.text)
     yield "keys", person
     person.close()
 
