@@ -7,7 +7,7 @@ happens arrives as small frozen objects (events) in a `queue.Queue`. Read the fi
     errors              those that both sides use
     messages, events    one frozen dataclass each; most of the room's messages are also events that the window shows
     entry points        run_server, run_client, find_rooms, get_local_ip, room_token
-    wire format         bytes <-> messages (the table that limits every field), and the cleaning of names and text
+    wire format         bytes <-> messages, and the cleaning of names and text
     password and TLS    a password becomes a key; plain bytes <-> TLS records, in memory
     waiting, limiting   Deadline (how long to wait) and RateLimit (how much someone may do)
     connection          Feed (what a connection still gets) and Connection (its socket), the same on both sides
@@ -84,7 +84,7 @@ or "unanswered" if the others may have received it.
 
 What stops one pupil from taking everything: units of work, per person and address (`Units`); space on the disk, per
 address (`Files`); connections and new people per address, files on their way per person (`Admission`, `Connections`);
-wrong passwords per address (`Guesses`); the size of every field (`_FIELD_TYPES`).
+wrong passwords per address (`Guesses`); the size of every field (the types from `Number` to `People`).
 
 A new kind of message, say a "typing ..." notice, needs a dataclass for the way to the room (in `ToRoom` and
 `IN_THE_ROOM`) and one for the way from it (in `FromRoom` and `ClientEvent`); a method of `Client` that gives it to the
@@ -135,7 +135,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_args, get_type_hints
 
 if sys.platform != "win32":
     import fcntl
@@ -287,24 +287,31 @@ class ConnectionLost(Exception):
 
 # ------------------------------------------------------------------------------------------------- messages, events
 
-# The types of the messages' fields. `_FIELD_TYPES` limits what each of them accepts.
-Number: TypeAlias = int  # the number of an event, person, port or protocol; a count of bytes, seconds or missed events
-SayId: TypeAlias = int
-EventCount: TypeAlias = int
-FileCount: TypeAlias = int
-PersonCount: TypeAlias = int
-Time: TypeAlias = float  # seconds since 1970, by the room's clock
-Name: TypeAlias = str
-Title: TypeAlias = str
-Text: TypeAlias = str
-Reason: TypeAlias = str
-Code: TypeAlias = str  # on the wire, never one of the client's own codes (`_OWN_CODES`)
-Filename: TypeAlias = str
-RoomId: TypeAlias = str
-Token: TypeAlias = str  # 32 hex digits: a person's token, a file's id, a salt
-Sha256: TypeAlias = str  # 64 hex digits; "" for a deleted file
-Public: TypeAlias = str  # 512 lower-case hex digits: A or B of SRP
-People: TypeAlias = tuple[tuple[int, str], ...]  # numbers and names
+# Codes that only the client uses. If a room could use them, it could imitate this program and ask for the password.
+_OWN_CODES = (
+    "open|password|wrong|unproven|failed|cancelled|many|busy|missing|folder|permission|changed|disk_full|disk|broken|"
+    "reopened|over|unsent|unanswered"
+)
+
+# The types of the messages' fields. This is the table that limits every field, and `_codec` enforces it. A number has
+# its highest value; a text its most characters and, perhaps, a pattern and its most lines; a list its greatest length.
+Number: TypeAlias = Annotated[int, MAX_INTEGER]  # of an event, person, port ...; a count of bytes, seconds or events
+SayId: TypeAlias = Annotated[int, MAX_SAY_ID]
+EventCount: TypeAlias = Annotated[int, MAX_HISTORY]
+FileCount: TypeAlias = Annotated[int, MAX_FILES]
+PersonCount: TypeAlias = Annotated[int, ROOM_PEOPLE]
+Time: TypeAlias = Annotated[float, MAX_TIME]  # seconds since 1970, by the room's clock
+Name: TypeAlias = Annotated[str, MAX_NAME]
+Title: TypeAlias = Annotated[str, MAX_TITLE]
+Text: TypeAlias = Annotated[str, MAX_TEXT, "", MAX_TEXT_LINES]
+Reason: TypeAlias = Annotated[str, MAX_REASON]
+Code: TypeAlias = Annotated[str, MAX_REASON, f"(?s)(?!({_OWN_CODES})$).*"]
+Filename: TypeAlias = Annotated[str, MAX_FILENAME]
+RoomId: TypeAlias = Annotated[str, MAX_ROOM_ID, "[ -~]+"]
+Token: TypeAlias = Annotated[str, 32, "[0-9a-fA-F]{32}"]  # a person's token, a file's id, a salt
+Sha256: TypeAlias = Annotated[str, 64, "([0-9a-fA-F]{64})?"]  # "" for a deleted file
+Public: TypeAlias = Annotated[str, 512, "[0-9a-f]{512}"]  # A or B of SRP
+People: TypeAlias = Annotated[tuple[tuple[int, str], ...], ROOM_PEOPLE]  # numbers and names
 
 
 @dataclass(frozen=True)
@@ -699,13 +706,7 @@ def run_server(
 
 
 def run_client(
-    address: str,
-    name: str,
-    events: Events,
-    *,
-    port: int = PORT,
-    password: str | None = None,
-    token: str | None = None,
+    address: str, name: str, events: Events, *, port: int = PORT, password: str | None = None, token: str | None = None
 ) -> Client:
     """Returns a client at once; it connects to the room at `address` in the background. Any thread.
 
@@ -779,23 +780,49 @@ def replace_surrogates(text: str) -> str:
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
-FieldReader = Callable[[object], Any]
+_json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+FieldReader = Callable[[Any], Any]
+FieldWriter = Callable[[Any], str]
 
 
-def _integer(most: int) -> FieldReader:
-    def read(value: object) -> int:
-        if type(value) is not int or not 0 <= value <= most:  # not isinstance, because True is an int, too
+def _codec(hint: Any) -> tuple[FieldReader, FieldWriter]:
+    """Returns the functions that read and write a field of this type.
+
+    Reading raises TypeError or ValueError if the value does not have the type, or is over the limit that the type sets.
+    """
+    kind, *limits = get_args(hint) or (hint,)
+    if limits == [type(None)]:  # the type ends in "| None"
+        read, _ = _codec(kind)
+        return (lambda value: None if value is None else read(value)), _json_encode
+    if kind in (int, float):
+        return _number(kind, *limits), repr
+    if kind is bool:
+        return _read_bool, _json_encode
+    return (_string(*limits) if kind is str else _people(*limits)), _json_encode
+
+
+def _number(kind: Any, most: float) -> FieldReader:
+    kinds = (int, kind)
+
+    def read(value: Any) -> Any:
+        if type(value) not in kinds or not 0 <= value <= most:  # not isinstance, because True is an int, too
             raise TypeError
-        return value
+        return value if kind is int else float(value)
 
     return read
 
 
-def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader:
-    """Returns a FieldReader for strings that match the pattern and have at most `most` characters and `lines` lines."""
+def _read_bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _string(most: int = MAX_LINE_TO_ROOM, pattern: str = "", lines: int = MAX_LINE_TO_ROOM) -> FieldReader:
     allowed = re.compile(pattern) if pattern else None
 
-    def read(value: object) -> str:
+    def read(value: Any) -> str:
         if not isinstance(value, str) or len(value) > most or (allowed and not allowed.fullmatch(value)):
             raise TypeError
         if len(value) >= lines and value.count("\n") >= lines:
@@ -805,70 +832,23 @@ def _string(most: int, pattern: str = "", lines: int = 1_000_000) -> FieldReader
     return read
 
 
-def _read_time(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_TIME:
-        raise TypeError
-    return float(value)
+def _people(most: int) -> FieldReader:
+    (read_number, _), (read_name, _) = _codec(Number), _codec(Name)
 
+    def read(value: Any) -> People:
+        if not isinstance(value, list) or len(value) > most:
+            raise TypeError
+        return tuple((read_number(who), read_name(name)) for who, name in value)
 
-def _read_bool(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _read_people(value: object) -> tuple[tuple[int, str], ...]:
-    if not isinstance(value, list) or len(value) > ROOM_PEOPLE:
-        raise TypeError
-    read_number, read_name = _integer(MAX_INTEGER), _string(MAX_NAME)
-    return tuple((read_number(who), read_name(name)) for who, name in value)
-
-
-_json_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-# Codes that only the client uses. If a room could use them, it could imitate this program and ask for the password.
-_OWN_CODES = (
-    "open|password|wrong|unproven|failed|cancelled|many|busy|missing|folder|permission|changed|disk_full|disk|broken|"
-    "reopened|over|unsent|unanswered"
-)
-
-# For each type of field, the functions that read and write a value. This is the table that limits every field.
-_FIELD_TYPES: dict[str, tuple[FieldReader, Callable[[Any], str]]] = {
-    "Number": (_integer(MAX_INTEGER), repr),
-    "SayId": (_integer(MAX_SAY_ID), repr),
-    "EventCount": (_integer(MAX_HISTORY), repr),
-    "FileCount": (_integer(MAX_FILES), repr),
-    "PersonCount": (_integer(ROOM_PEOPLE), repr),
-    "Time": (_read_time, repr),
-    "bool": (_read_bool, _json_encode),
-    "str": (_string(MAX_LINE_TO_ROOM), _json_encode),
-    "Name": (_string(MAX_NAME), _json_encode),
-    "Title": (_string(MAX_TITLE), _json_encode),
-    "Text": (_string(MAX_TEXT, lines=MAX_TEXT_LINES), _json_encode),
-    "Reason": (_string(MAX_REASON), _json_encode),
-    "Code": (_string(MAX_REASON, f"(?s)(?!({_OWN_CODES})$).*"), _json_encode),
-    "Filename": (_string(MAX_FILENAME), _json_encode),
-    "RoomId": (_string(MAX_ROOM_ID, "[ -~]+"), _json_encode),
-    "Token": (_string(32, "[0-9a-fA-F]{32}"), _json_encode),
-    "Sha256": (_string(64, "([0-9a-fA-F]{64})?"), _json_encode),
-    "Public": (_string(512, "[0-9a-f]{512}"), _json_encode),
-    "People": (_read_people, _json_encode),
-}
-
-
-def _field_type(annotation: str) -> tuple[FieldReader, Callable[[Any], str]]:
-    """Returns the entry of `_FIELD_TYPES` for this type; a type that ends in "| None" also accepts null."""
-    name, _, is_optional = annotation.partition(" | ")
-    read, write = _FIELD_TYPES[name]
-    return ((lambda value: None if value is None else read(value)), _json_encode) if is_optional else (read, write)
+    return read
 
 
 # For each kind of message, the list of its fields: name, key on the wire, default (or MISSING, which no value equals),
 # and the functions that read and write the value.
 _FIELDS = {
     kind: [
-        (field.name, f'"{field.name}":', field.default, *_field_type(str(field.type)))
-        for field in dataclasses.fields(kind)
+        (name, f'"{name}":', getattr(kind, name, dataclasses.MISSING), *_codec(hint))
+        for name, hint in get_type_hints(kind, include_extras=True).items()
     ]
     for kind in _TYPE_NAMES
 }
@@ -959,25 +939,21 @@ class LineReader:
 
     def __init__(self, longest: int) -> None:
         self.longest = longest  # bytes, newline included; the caller may change it between two lines
-        self._lines: collections.deque[bytes] = collections.deque()
-        self._rest = b""  # the beginning of a line whose end has not arrived
+        self._lines = collections.deque([b""])  # the last one is the beginning of a line whose end has not arrived
 
     def feed(self, data: bytes | memoryview) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._lines.extend(lines)
+        self._lines.extend((self._lines.pop() + data).split(b"\n"))
 
     def next(self) -> bytes | None:
         """Returns the next line without newline; None if it is incomplete. Raises ProtocolError if it is too long."""
-        line = self._lines.popleft() if self._lines else None
-        if len(self._rest if line is None else line) >= self.longest:
+        if len(self._lines[0]) >= self.longest:
             raise ProtocolError(f"a line is longer than {self.longest} bytes")
-        return line
+        return self._lines.popleft() if len(self._lines) > 1 else None
 
     def take_all(self) -> bytes:
         """Removes and returns all unread bytes, which belong to TLS or to a file."""
-        taken = b"".join(line + b"\n" for line in self._lines) + self._rest
-        self._lines.clear()
-        self._rest = b""
+        taken = b"\n".join(self._lines)
+        self._lines = collections.deque([b""])
         return taken
 
 
@@ -1048,9 +1024,7 @@ def clean_text(text: str) -> str:
 
 
 # Windows reserves these names of devices, with or without a file name extension.
-_RESERVED_NAME = re.compile(
-    r"(con|prn|aux|nul|(conin|conout|clock)\$|(com|lpt)[0-9\xb9\xb2\xb3])\s*(\..*)?", re.IGNORECASE
-)
+_RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|(conin|conout|clock)\$|(com|lpt)[0-9\xb9\xb2\xb3])\s*(\..*)?")
 
 
 def clean_filename(name: str) -> str:
@@ -1355,11 +1329,9 @@ class RateLimit:
 
     def wait(self, key: Hashable, units: float = 1.0) -> float:
         """Returns the seconds until `units` units will be available, or 0 if they are available now. Takes none."""
-        if self._per_second == math.inf:
-            return 0.0
         taken_until = max(self._full_at.get(key, 0.0) - self._clock(), 0.0)
         wait = taken_until + (units - self._at_once) / self._per_second
-        return wait if wait > 1e-6 else 0.0  # less than a microsecond is a rounding error
+        return wait if wait > 1e-6 else 0.0  # less is a rounding error; without a limit, `wait` is NaN
 
     def take(self, key: Hashable, units: float = 1.0) -> float:
         """Takes the units (fewer than 0: gives back), even into debt; returns the seconds until no debt is left."""
@@ -1491,7 +1463,7 @@ class Connection:
         self._unsent = b""
         # Any thread:
         self._tls: Tls | None = None  # set before the connection joins, and never changed again
-        self._all_written = threading.Event()  # set once the last words are written or writing has become impossible
+        self._all_written = threading.Event()  # set once nothing more will be written
         self._sent_at = time.monotonic()
         self._open_lock = threading.Lock()  # `abort` must not use a closed descriptor: a new socket may have it
 
@@ -1504,7 +1476,7 @@ class Connection:
     def next_lines(self, wait: float) -> list[bytes]:
         """Returns all complete lines. If there are none yet, first receives once, within `wait` s; may return []."""
         line = self._lines.next()
-        if line is None and (data := self._receive_plain(wait, self._receive_size)):
+        if line is None and (data := self._receive(wait, self._receive_size)):
             self._lines.feed(data)
             line = self._lines.next()
         lines = []
@@ -1520,96 +1492,82 @@ class Connection:
 
     def wait_for_line(self, deadline: Deadline) -> bytes:
         """Returns the next line, and keeps later ones for the next call. Raises ProtocolError, ConnectionLost."""
-        pieces = 0
+        pieces = self._pieces(deadline, self._receive_size)
         while (line := self._lines.next()) is None:
-            pieces += 1
-            if pieces > FEW_PIECES:
-                time.sleep(REST)
-            self._lines.feed(self._receive_unpaced(deadline, self._receive_size))
+            self._lines.feed(next(pieces))
         return line
 
     def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
         """Returns 1 to `most` raw bytes, valid until the next call; restarts the deadline. Raises ConnectionLost."""
         if not self._buffer:
             self._buffer = memoryview(bytearray(MAX_PIECE))
-        data: bytes | memoryview = self._lines.take_all()
-        while not data:
-            data = self._receive_unpaced(deadline, most)
-            if not data:
-                time.sleep(REST)
+        data: bytes | memoryview = self._lines.take_all() or next(self._pieces(deadline, most))
         deadline.restart()
         if len(data) > most:
             self._lines.feed(data[most:])
         return data[:most]
 
-    def _receive_unpaced(self, deadline: Deadline, most: int) -> bytes | memoryview:
-        """Receives where `Units.pace` does not apply: in transfers, and before joining. Raises ConnectionLost."""
-        data = self._receive_plain(deadline.left(), most)
-        if self.overhead > MAX_OVERHEAD:  # the other side sends endless TLS key updates, or records of one byte
-            raise ConnectionLost
-        return data
+    def check_open(self) -> None:
+        """Raises ConnectionLost if the other side or `abort` has ended the connection, and no unread bytes are left."""
+        self._lines.feed(self._receive(0, self._receive_size))
 
-    def _receive_plain(self, wait: float, most: int) -> bytes | memoryview:
-        data = self._receive(wait, most)
-        if not data or self._tls is None:
-            return data
-        plain = self._tls.decrypt(data)
-        self.overhead += len(data) * (1 - USUAL_OVERHEAD) - len(plain)
-        return plain
+    def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
+        """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
+        received: bytes | memoryview = self._lines.take_all()  # bytes after the hello line belong to TLS
+        pieces = self._pieces(deadline, self._receive_size)
+        try:
+            while True:
+                done, answer = step(received)
+                self.send_bytes(answer, deadline)
+                if done:
+                    break
+                received = next(pieces)
+        except HandshakeError as error:
+            with contextlib.suppress(ConnectionLost):
+                self.send_bytes(error.alert, deadline)
+            raise
+        self._tls = tls
+        self._lines.feed(tls.decrypt(b""))
+
+    def _pieces(self, deadline: Deadline, most: int) -> Iterator[bytes | memoryview]:
+        """Yields what arrives where `Units.pace` does not apply: before joining, and in transfers.
+
+        After FEW_PIECES, it rests before each further one. Raises ConnectionLost.
+        """
+        for number in itertools.count():
+            if number >= FEW_PIECES:
+                time.sleep(REST)
+            data = self._receive(deadline.left(), most)
+            if self.overhead > MAX_OVERHEAD:  # the other side sends endless TLS key updates, or records of one byte
+                raise ConnectionLost
+            if data:
+                yield data
 
     def _receive(self, wait: float, most: int) -> bytes | memoryview:
-        """Returns what arrives within `wait` s, not decrypted, or b"" if nothing does. Raises ConnectionLost."""
+        """Returns what arrives within `wait` s, decrypted, or b"" if nothing does. Raises ConnectionLost."""
         try:
             try:
                 data = self._recv(most)
             except BlockingIOError:
-                if not self._readable.select(max(0.0, wait)):
-                    return b""
-                data = self._recv(most)
-        except BlockingIOError:  # a socket that was reported as readable may still have nothing to read
+                self._readable.select(wait)
+                data = self._recv(most)  # even if nothing is readable: on Windows, only `recv` notices an `abort`
+        except BlockingIOError:  # nothing has arrived
             return b""
         except OSError as error:
             raise ConnectionLost from error
         if not data:
             raise ConnectionLost
         self.received += len(data)
-        return data
+        if self._tls is None:
+            return data
+        plain = self._tls.decrypt(data)
+        self.overhead += len(data) * (1 - USUAL_OVERHEAD) - len(plain)
+        return plain
 
     def _recv(self, most: int) -> bytes | memoryview:
         if not self._buffer:
             return self.socket.recv(most)
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
-
-    def check_open(self) -> None:
-        """Raises ConnectionLost if the other side or `abort` has ended the connection, and no unread bytes are left."""
-        try:
-            is_closed = self.socket.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:  # open, and nothing has arrived
-            is_closed = False
-        except OSError as error:
-            raise ConnectionLost from error
-        if is_closed:
-            raise ConnectionLost
-
-    def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
-        received: bytes | memoryview = self._lines.take_all()  # bytes after the hello line belong to TLS
-        try:
-            for pieces in itertools.count():
-                done, answer = step(received)
-                self._send(answer, deadline)
-                if done:
-                    break
-                if pieces > FEW_PIECES:
-                    time.sleep(REST)
-                while not (received := self._receive(deadline.left(), self._receive_size)):
-                    pass
-        except HandshakeError as error:
-            with contextlib.suppress(ConnectionLost):
-                self._send(error.alert, deadline)
-            raise
-        self._tls = tls
-        self._lines.feed(tls.decrypt(b""))
 
     def keep_time(self) -> bool:
         """Returns True if it is time to send a ping. Raises ConnectionLost after SILENCE s without a line."""
@@ -1642,13 +1600,7 @@ class Connection:
     def send_bytes(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """Writes all of `data`, and restarts the deadline whenever some of it is sent. Raises ConnectionLost."""
         try:
-            self._send(data if self._tls is None else self._tls.encrypt(data), deadline)
-        except ssl.SSLError as error:
-            raise ConnectionLost from error
-
-    def _send(self, data: bytes | memoryview, deadline: Deadline) -> None:
-        try:
-            rest = memoryview(data)
+            rest = memoryview(data if self._tls is None else self._tls.encrypt(data))
             while rest:
                 try:
                     rest = rest[self.socket.send(rest) :]
@@ -1657,7 +1609,7 @@ class Connection:
                     with _OneSocketSelector() as writable:
                         writable.register(self.socket, selectors.EVENT_WRITE)
                         writable.select(deadline.left())
-        except OSError as error:
+        except OSError as error:  # an SSLError is one, too
             raise ConnectionLost from error
 
     def close_unjoined(self, message: Message | None) -> None:
@@ -1693,7 +1645,7 @@ class Connection:
         try:
             self._unsent = piece if self._tls is None else self._tls.encrypt(piece)
         except ssl.SSLError:  # the reader received forged bytes, which broke TLS
-            self._give_up()
+            self.abort()
         return self.flush()
 
     def flush(self) -> bool:
@@ -1704,15 +1656,10 @@ class Connection:
         except BlockingIOError:
             return False
         except OSError:
-            self._give_up()
+            self._unsent = b""
+            self.abort()  # the reader notices this, and ends the connection
         self._sent_at = time.monotonic()
         return True
-
-    def _give_up(self) -> None:
-        """Discards unsent bytes and shuts the socket down; the reader notices this and ends the connection."""
-        self._unsent = b""
-        self._all_written.set()
-        self.abort()
 
     # Any thread.
 
@@ -1839,31 +1786,26 @@ class Sender:
         self._wake_up.close()
 
     def _write_until_stopped(self) -> None:
-        wrote_something = True
-        selector = self._wake_up.selector
-        while not self._stopping:
-            for key, _ in selector.select(0 if wrote_something else None):
-                if key.data is None:
-                    self._wake_up.clear()
-                elif key.data.flush():
-                    selector.unregister(key.fileobj)
-            self._close_released()
-            wrote_something = self._write()
-
-    def _write(self) -> bool:
-        """Writes the next pieces; returns True if there were any.
+        """Writes whatever there is to write, until `stop` is called.
 
         After short pieces, the sender rests as long as they took (at most MAX_REST s), so that the next pieces contain
         more lines. This is Nagle's idea (RFC 896) for a whole room: 900 people who join at once cause far fewer writes.
         """
-        start = time.perf_counter()
-        writes = self._next_writes()
-        for connection, piece in writes:
-            if not connection.write(piece):
-                self._wake_up.selector.register(connection.socket, selectors.EVENT_WRITE, connection)
-        if sum(len(piece) for _, piece in writes) < SHORT_PIECE * len(writes):
-            time.sleep(min(time.perf_counter() - start, MAX_REST))
-        return bool(writes)
+        selector = self._wake_up.selector
+        while not self._stopping:
+            self._close_released()
+            start = time.perf_counter()
+            writes = self._next_writes()
+            for connection, piece in writes:
+                if not connection.write(piece):
+                    selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+            if sum(len(piece) for _, piece in writes) < SHORT_PIECE * len(writes):
+                time.sleep(min(time.perf_counter() - start, MAX_REST))
+            for key, _ in selector.select(0 if writes else None):
+                if key.data is None:
+                    self._wake_up.clear()
+                elif key.data.flush():
+                    selector.unregister(key.fileobj)
 
     def _close_released(self) -> None:
         while not self._released.empty():
