@@ -293,8 +293,8 @@ _OWN_CODES = (
     "reopened|over|unsent|unanswered"
 )
 
-# The types of the messages' fields. This is the table that limits every field, and `_codec` enforces it. A number has
-# its highest value; a text its most characters and, perhaps, a pattern and its most lines; a list its greatest length.
+# The types of the messages' fields, each with its limits: for a number, the highest value; for a text, the number of
+# characters and sometimes a pattern or the number of lines; for a list, its length. `_codec` enforces the limits.
 Number: TypeAlias = Annotated[int, MAX_INTEGER]  # of an event, person, port ...; a count of bytes, seconds or events
 SayId: TypeAlias = Annotated[int, MAX_SAY_ID]
 EventCount: TypeAlias = Annotated[int, MAX_HISTORY]
@@ -787,10 +787,7 @@ FieldWriter = Callable[[Any], str]
 
 
 def _codec(hint: Any) -> tuple[FieldReader, FieldWriter]:
-    """Returns the functions that read and write a field of this type.
-
-    Reading raises TypeError or ValueError if the value does not have the type, or is over the limit that the type sets.
-    """
+    """Returns the functions that read and write a field. Reading raises TypeError or ValueError for a wrong value."""
     kind, *limits = get_args(hint) or (hint,)
     if limits == [type(None)]:  # the type ends in "| None"
         read, _ = _codec(kind)
@@ -1334,7 +1331,7 @@ class RateLimit:
         return wait if wait > 1e-6 else 0.0  # less is a rounding error; without a limit, `wait` is NaN
 
     def take(self, key: Hashable, units: float = 1.0) -> float:
-        """Takes the units (fewer than 0: gives back), even into debt; returns the seconds until no debt is left."""
+        """Takes the units, or gives them back if negative; returns the seconds until any debt that results is paid."""
         with self._lock:
             wait = self.wait(key, units)
             self._add(key, units)
@@ -2337,7 +2334,7 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Returns True if `more` bytes would overfill the store or FILES_OF_OTHERS. The caller holds _lock."""
+        """Returns True if `more` bytes overfill the store or, except the host's, FILES_OF_OTHERS. The caller holds _lock."""
         total = more + sum(file.received for file in self._files)
         of_host = sum(file.received for file in self._files if file.owner == HOST)
         return total > self._max_store or (owner != HOST and total - of_host > FILES_OF_OTHERS[0] * self._max_store)
@@ -2542,7 +2539,7 @@ class Admission:
             _check_wait(_MANY_NEW, self._newcomers.wait(address))
 
     def count_newcomer(self, address: str, is_new: bool) -> None:
-        """Counts a new person who is in; in a room with a password, uncounts a known one instead."""
+        """Counts someone new who is in. With a password, uncounts others, because `_begin_tls` counted them as new."""
         self._newcomers.take(address, is_new - self.has_password)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
@@ -3029,7 +3026,7 @@ def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None
 
 
 def _check_wait(reason: str, seconds: float, allowed: float = 0.0) -> None:
-    """Raises ProtocolError, which says when to come back, if that is more than `allowed` s away."""
+    """Raises ProtocolError, which says how long to wait, if that is longer than `allowed` s."""
     if seconds > allowed:
         raise ProtocolError(f"{reason}; please wait {math.ceil(seconds)} s.", "wait", math.ceil(seconds))
 
