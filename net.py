@@ -2334,7 +2334,7 @@ class Files:
             raise ProtocolError(_NO_SPACE, "space")
 
     def _is_full_for(self, owner: int, more: int) -> bool:
-        """Returns True if `more` bytes overfill the store or, except the host's, FILES_OF_OTHERS. The caller holds _lock."""
+        """Returns True if `more` bytes overfill the store or, if not the host's, FILES_OF_OTHERS. Needs _lock."""
         total = more + sum(file.received for file in self._files)
         of_host = sum(file.received for file in self._files if file.owner == HOST)
         return total > self._max_store or (owner != HOST and total - of_host > FILES_OF_OTHERS[0] * self._max_store)
