@@ -211,11 +211,16 @@ def person(display: Display, stack: contextlib.ExitStack) -> Callable[[str], Per
 
 
 @pytest.fixture
-def host(person: Callable[[str], Person]) -> Person:
-    """Mr Lee, who has opened a room."""
-    someone = person("Mr Lee")
-    someone.host()
-    return someone
+def lee(person: Callable[[str], Person]) -> Person:
+    return person("Mr Lee")
+
+
+@pytest.fixture
+def host(lee: Person) -> Person:
+    """Mr Lee, who has opened a room. His window is large enough for the people and for everything below the log."""
+    lee.enlarge()
+    lee.host()
+    return lee
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pytest
 import chat_gui
 import net
 from tests.conftest import TOP
-from tests.helpers import LIMIT, Proxy, port_of, until
+from tests.helpers import LIMIT, Proxy, until
 from tests.test_pythons import candidates, version_of
 from tests.windows import Open, Person, everybody_sees, feed, port, said
 
@@ -31,44 +29,7 @@ def close_window(someone: Person) -> None:
     someone.root.tk.call(*someone.root.tk.splitlist(someone.root.protocol("WM_DELETE_WINDOW")))
 
 
-# A lesson ---------------------------------------------------------------------
-
-
-def test_a_host_and_two_joiners_talk(person: Open) -> None:
-    lee, ann, bob = person("Mr Lee"), person("Ann"), person("Bob")
-    room_port = lee.host()
-    for joiner in (ann, bob):
-        joiner.click(joiner.first_page.join)
-        joiner.type(f"127.0.0.1:{room_port}")
-        joiner.press("Return")
-        joiner.wait_until_in()
-    lee.say("good morning")
-    everybody_sees([lee, ann, bob], "good morning")
-    ann.say("hi")
-    everybody_sees([lee, ann, bob], "good morning", "hi")
-    bob.say("hello")
-    everybody_sees([lee, ann, bob], "good morning", "hi", "hello")
-    assert ann.people() == ["Mr Lee (host)", "Ann (you)", "Bob"]
-    assert lee.people() == ["Mr Lee (host, you)", "Ann", "Bob"]
-    assert "Bob joined" in ann.log()
-    assert "joined" not in bob.log(), "newcomers do not see who came before"
-
-
-def test_hosting_is_one_click_and_copy_puts_the_address_on_the_clipboard(
-    person: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "PORTS", range(0))
-    monkeypatch.setattr(chat_gui.App.host, "__defaults__", (0,))  # any free port: 5252 may be in use
-    monkeypatch.setattr(chat_gui, "COPIED_TIME", int(LIMIT * 1000))
-    lee = person("Mr Lee")
-    lee.click(lee.first_page.host)
-    lee.wait_until_in()
-    assert lee.root.title() == "Mr Lee's room - Classroom chat"
-    address = f"{net.get_local_ip()}:{port(lee)}"
-    lee.sees(address)
-    lee.click(lee.button(Words.copy))
-    assert lee.root.clipboard_get() == address
-    lee.sees(Words.copied)
+# The start --------------------------------------------------------------------
 
 
 def test_the_first_page_offers_the_login_name_and_needs_a_name(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +46,6 @@ def test_the_first_page_offers_the_login_name_and_needs_a_name(person: Open, mon
     pupil.press_in(page.name, "Return")
     assert pupil.app.session is None, "Enter in the name box opens no room"
     assert pupil.root.focus_get() is page.host
-
-
-# The start --------------------------------------------------------------------
 
 
 def start_program(folder: Path, python: str = sys.executable) -> str:
@@ -315,35 +273,9 @@ def test_the_composer_grows_to_six_lines_and_shrinks_again(host: Person) -> None
 # Troubles ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening
-
-
-def test_an_address_where_nobody_listens_is_reported_and_offered_again(person: Open, listener: socket.socket) -> None:
-    address = f"127.0.0.1:{port_of(listener)}"
-    listener.close()
+def test_a_port_that_is_taken_is_reported_on_the_first_page(person: Open, room: net.Server) -> None:
     ann = person("Ann")
-    ann.app.show_join_page()
-    ann.focus(ann.join_page.address)
-    ann.type("1.2.3.4:0")
-    ann.press("Return")
-    assert ann.join_page.message.cget("text") == Words.port_wrong.format(text="0")
-    ann.join_page.address.delete(0, "end")
-    ann.type(address)
-    ann.press("Return")
-    ann.sees(Words.cannot_join[net.Trouble.NOBODY_LISTENS].format(address=address))
-    assert ann.app.session is None
-    assert ann.join_page.address.get() == address, "what was typed is still there"
-    ann.click(ann.join_page.back)
-    ann.click(ann.first_page.join)
-    assert ann.join_page.address.get() == address
-
-
-def test_a_port_that_is_taken_is_reported_on_the_first_page(person: Open, listener: socket.socket) -> None:
-    ann = person("Ann")
-    ann.app.host(port=port_of(listener))
+    ann.app.host(port=room.port)
     ann.wait(lambda: "could not be opened" in str(ann.first_page.message.cget("text")), "it is told")
     assert ann.first_page.host.instate(["!disabled"])
 
@@ -377,17 +309,6 @@ def test_a_lost_connection_says_why_and_counts_down_to_the_next_attempt(host: Pe
 def test_a_person_in_the_room_reads_that_it_has_a_password_now_since_there_is_no_box_for_one(host: Person) -> None:
     feed(host, net.Refused("password", "This room has a password."))
     assert host.status() == Words.closed_you_can_read.format(reason=Words.password_now)
-
-
-def test_back_and_escape_give_up_joining(person: Open, listener: socket.socket) -> None:
-    ann = person("Ann")
-    for way in ("button", "Escape"):
-        ann.app.join("127.0.0.1", port_of(listener))
-        ann.sees("Connecting to 127.0.0.1")
-        ann.look_here()
-        ann.click(ann.join_page.back) if way == "button" else ann.press("Escape")
-        assert ann.first_page.message.cget("text") == ""
-        assert ann.app.session is None
 
 
 # The poll ---------------------------------------------------------------------

@@ -24,13 +24,6 @@ Choose = Callable[..., None]
 
 
 @pytest.fixture
-def host(host: Person) -> Person:
-    """The host's window is large enough for the list of people and for everything below the log."""
-    host.enlarge()
-    return host
-
-
-@pytest.fixture
 def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
     """What the person chooses in the system's dialogs, whenever one is shown."""
 
@@ -204,6 +197,8 @@ def test_every_code_that_net_gives_has_words(host: Person) -> None:
     for code in [*of_the_room, *of_the_disk, "many", "busy", "broken", "reopened", "over", "failed"]:
         fail(code, "UNTRANSLATED")
     assert "UNTRANSLATED" not in host.log()
+    feed(host, net.Failed(0, "chat.txt", "disk", "No space left on device"))
+    assert Words.not_saved.format(filename="chat.txt", reason="No space left on device") in host.log()
     assert "larger than 105 MB" in host.log()
     fail("disk", "Input/output error")
     assert "a.txt was not shared. Input/output error." in host.log()

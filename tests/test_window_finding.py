@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import chat_gui
 import net
-from tests.helpers import LOOPBACK, Proxy, needs_tls, nobodys_port
+from tests.helpers import LIMIT, LOOPBACK, Proxy, needs_tls, nobodys_port
 from tests.test_finding import own_ports
 from tests.windows import FakeFinder, Open, Person, everybody_sees, feed, find, port, room_at, rows
 
@@ -24,11 +25,6 @@ def ann(person: Open, finders: list[FakeFinder]) -> Person:  # noqa: ARG001 - be
     someone = person("Ann")
     someone.click(someone.first_page.join)
     return someone
-
-
-@pytest.fixture
-def lee(person: Open) -> Person:
-    return person("Mr Lee")
 
 
 @pytest.fixture
@@ -134,6 +130,9 @@ def test_join_always_joins_the_address_in_the_box(ann: Person, finders: list[Fak
         ann.press("Return")
     ann.click(page.join)
     assert joined == [(TYPED, 5252, "")] * 4
+    ann.type_into(page.address, "1.2.3.4:0")
+    ann.press("Return")
+    assert message(ann) == Words.port_wrong.format(text="0")
 
 
 def test_an_id_or_a_title_that_comes_twice_shows_its_addresses_and_each_row_joins_there(
@@ -182,15 +181,19 @@ def test_a_room_that_is_found_while_somebody_types_takes_the_keyboard_from_no_bo
 def test_asking_goes_on_while_joining_and_stops_when_the_page_is_left(
     ann: Person, finders: list[FakeFinder], stack: contextlib.ExitStack
 ) -> None:
-    ann.app.join(LOOPBACK, nobodys_port(stack))
-    assert not finders[0].is_closed()
+    address = f"{LOOPBACK}:{nobodys_port(stack)}"
+    ann.type_into(ann.join_page.address, address)
+    ann.press("Return")
+    assert not finders[0].is_closed
     ann.wait(lambda: ann.app.session is None, "it has failed")
-    assert not finders[0].is_closed()
+    assert message(ann) == Words.cannot_join[net.Trouble.NOBODY_LISTENS].format(address=address)
+    assert not finders[0].is_closed
     ann.click(ann.join_page.back)
-    assert [finder.is_closed() for finder in finders] == [True]
+    assert [finder.is_closed for finder in finders] == [True]
     ann.click(ann.first_page.join)
+    assert ann.join_page.address.get() == address, "what was typed is still there"
     ann.app.close()
-    assert finders[1].is_closed()
+    assert finders[1].is_closed
 
 
 def test_when_nothing_is_found_the_page_says_what_else_can_be_done(
@@ -225,17 +228,11 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Attempts to join neither succeed nor fail, until the test says so. These are the tokens that were shown."""
     tokens: list[str] = []
 
-    class Nowhere:
-        def __init__(self, *_where: object, token: str, **_more: object) -> None:
-            tokens.append(token)
+    def run_client(*_where: object, token: str, **_more: object) -> SimpleNamespace:
+        tokens.append(token)
+        return SimpleNamespace(close=lambda: None, join=lambda: True)
 
-        def close(self) -> None:
-            pass
-
-        def join(self) -> bool:
-            return True
-
-    monkeypatch.setattr(net, "run_client", Nowhere)
+    monkeypatch.setattr(net, "run_client", run_client)
     return tokens
 
 
@@ -274,16 +271,19 @@ def test_a_room_that_is_found_but_not_reached_is_behind_a_firewall_and_others_ma
 
 
 @pytest.mark.usefixtures("stuck")
-def test_waiting_ends_with_a_failure_or_back(ann: Person) -> None:
-    for over in ("failure", "back"):
+def test_waiting_ends_with_a_failure_or_back_or_escape(ann: Person) -> None:
+    for over in ("failure", "back", "Escape"):
         ann.app.join(TYPED, 5252)
+        assert message(ann) == Words.connecting.format(address=TYPED)
         feed(ann, net.Lost(net.Trouble.WAIT, 1_000.0))
         assert message(ann).startswith(Words.waiting[net.Trouble.WAIT].format(address=TYPED) + " Trying again in ")
         assert ann.join_page.join.instate(["disabled"]), "it is being tried already"
         if over == "failure":
             assert fail(ann, NO_ANSWER) == Words.cannot_join[NO_ANSWER].format(address=TYPED)
         else:
-            ann.click(ann.join_page.back)
+            ann.look_here()
+            ann.click(ann.join_page.back) if over == "back" else ann.press("Escape")
+            assert ann.first_page.message.cget("text") == ""
             ann.click(ann.first_page.join)
             assert message(ann) == ""
         assert ann.app.session is None
@@ -331,7 +331,7 @@ def test_a_room_that_moved_is_offered_and_one_click_goes_there(
     ann.wait_until_in()
     assert ann.chat.header.address.cget("text") == f"{LOOPBACK}:{port(lee)}"
     assert "Not sent. There was no connection to the room." in ann.log(), "an open room may be an impostor's"
-    assert finders[-1].is_closed()
+    assert finders[-1].is_closed
     ann.say("here I am")
     lee.wait(lambda: lee.said() == ["here I am"], "the host reads it")
     ann.wait(lambda: ann.said()[-1] == "here I am", "Ann, too")
@@ -380,9 +380,9 @@ def test_only_the_same_room_elsewhere_is_offered_when_it_has_long_been_silent_he
     is_not_asked(elsewhere, here)
     finders[-1].found(elsewhere)
     ann.wait(lambda: is_asked(ann), "it is offered")
-    assert not finders[-1].is_closed()
+    assert not finders[-1].is_closed
     ann.app.leave_room()
-    assert finders[-1].is_closed(), "leaving stops the search"
+    assert finders[-1].is_closed, "leaving stops the search"
 
 
 def test_a_person_who_waits_is_asked_again_only_at_the_next_break_and_only_until_it_is_over(
@@ -408,7 +408,7 @@ def test_a_person_who_waits_is_asked_again_only_at_the_next_break_and_only_until
     ann.wait_until_in()
     assert not is_asked(ann), "the room answers again"
     assert ann.root.focus_lastfor() is ann.box
-    assert finders[-1].is_closed()
+    assert finders[-1].is_closed
 
 
 # The host's page --------------------------------------------------------------
@@ -437,13 +437,17 @@ def test_a_host_alone_reads_what_the_others_do_and_the_others_do_not(lee: Person
     assert not lee.chat.notice.winfo_ismapped()
 
 
-def test_the_host_sees_the_addresses_as_they_change_and_whether_others_find_the_room(lee: Person, hosting: str) -> None:
+def test_the_host_sees_the_addresses_as_they_change_and_whether_others_find_the_room(
+    lee: Person, hosting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_gui, "COPIED_TIME", int(LIMIT * 1000))
     header = lee.chat.header
     assert not header.more.winfo_ismapped()
     feed(lee, net.Reachable(("10.0.0.7", "192.168.5.1", "172.17.0.1"), True))
     assert header.address.cget("text") == f"10.0.0.7{hosting}"
     lee.click(header.copy)
     assert lee.root.clipboard_get() == f"10.0.0.7{hosting}"
+    assert header.copy.cget("text") == Words.copied
     assert header.more.cget("text") == "2 more"
     others = f"192.168.5.1{hosting}, 172.17.0.1{hosting}"
     lee.click(header.more)

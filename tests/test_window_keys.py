@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import sys
 import threading
@@ -410,19 +408,6 @@ def select_all(someone: Person, widget: tk.Misc) -> None:
     someone.choose(Words.select_all)
 
 
-@not_on_mac
-def test_control_a_selects_all_of_what_is_typed(host: Person) -> None:
-    host.type("wrong\nall of it")
-    host.press("Control-a")
-    host.type("right")
-    assert host.typed() == "right"
-    host.press("Control-f")
-    host.type("wrong")
-    host.press("Control-a")
-    host.type("right")
-    assert host.chat.find_bar.entry.get() == "right"
-
-
 def test_a_person_who_knows_only_the_menu_cuts_copies_and_pastes_in_every_box(host: Person) -> None:
     host.press("Control-f")
     boxes: list[tuple[tk.Misc, str]] = [(host.box, "mouse"), (host.chat.find_bar.entry, "Menu")]
@@ -574,18 +559,6 @@ def test_the_chat_is_saved_as_each_person_saw_it(
             deleted = [f"Bob (deleted by the host): {text}" for text in ("silly", "shared map.png (5 bytes)")]
         saved = ["Bob: Gr\u00fc\u00dfe \u4f60 \U0001f600", deleted[0], "Bob: shared map.png (5 bytes)", deleted[1], ""]
         assert lines[-5:] == saved
-
-
-@pytest.mark.usefixtures("target")
-def test_a_chat_that_cannot_be_saved_is_reported(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why it may be impossible: test_transcript.py."""
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    host.press("Control-s")
-    host.sees(Words.not_saved.format(filename="chat.txt", reason=os.strerror(errno.ENOSPC)))
 
 
 def test_the_chooser_offers_room_and_day_as_a_name_and_nothing_is_saved_without_an_answer(

@@ -185,11 +185,8 @@ def test_control_and_the_wheel_zoom_one_step_and_scroll_nothing(host: Person) ->
             assert host.app.looks.percent == percent
     assert host.sees_end()
     assert people.yview()[0] == 0.0
-
-
-def test_a_wheel_that_reports_a_distance_zooms_too(host: Person) -> None:
     held = "Command" if sys.platform == "darwin" else "Control"
-    for delta, percent in ((120, 110), (-1, 100), (-240, 90)):
+    for delta, percent in ((120, 110), (-1, 100), (-240, 90)):  # some wheels report a distance
         host.log_text.event_generate(f"<{held}-MouseWheel>", delta=delta)
         host.root.update()
         assert host.app.looks.percent == percent

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.usefixtures("unposted", "finders")
 
 
 @pytest.fixture
-def host(host: Person) -> Person:
-    """The host's window is large enough for the list of people and for everything below the log."""
-    host.enlarge()
-    return host
-
-
-@pytest.fixture
 def bob(person: Open, host: Person, ann: Person) -> Person:  # noqa: ARG001 - Ann comes first
     return enter(person("Bob"), host)
 

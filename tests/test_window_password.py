@@ -41,11 +41,6 @@ def locked(open_room: OpenRoom) -> net.Server:
 
 
 @pytest.fixture
-def lee(person: Open) -> Person:
-    return person("Mr Lee")
-
-
-@pytest.fixture
 def ann(person: Open) -> Person:
     """Somebody at the join page."""
     someone = person("Ann")

@@ -40,16 +40,13 @@ class FakeFinder:
 
     def __init__(self, events: net.Events) -> None:
         self.events = events
-        self._closed = False
+        self.is_closed = False
 
     def found(self, *rooms: net.FoundRoom) -> None:
         self.events.put(net.Found(rooms))
 
     def close(self) -> None:
-        self._closed = True
-
-    def is_closed(self) -> bool:
-        return self._closed
+        self.is_closed = True
 
 
 class Person:
