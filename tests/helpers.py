@@ -146,10 +146,7 @@ def until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> N
 
 
 def expect(
-    events: queue.Queue[Any],
-    kind: type[T],
-    where: Callable[[T], object] = lambda _event: True,
-    limit: float = LIMIT,
+    events: queue.Queue[Any], kind: type[T], where: Callable[[T], object] = lambda _event: True, limit: float = LIMIT
 ) -> T:
     """Take events out of the queue up to and with the first of this kind that satisfies `where`."""
     deadline = time.monotonic() + limit

@@ -253,15 +253,6 @@ def test_a_join_that_comes_together_with_the_end_of_the_handshake_is_not_lost(ro
         assert b"welcome" in tls.decrypt(stranger.socket.recv(4096))
 
 
-@needs_tls
-def test_others_see_that_a_room_has_a_password(room: net.Server, told: net.Events) -> None:
-    expect(told, net.Reachable, lambda event: event.findable)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        asker.settimeout(LIMIT)
-        asker.sendto(line("find", protocol=net.PROTOCOL), (LOOPBACK, room.port))
-        assert json.loads(asker.recv(4096))["password"] is True
-
-
 # What can be seen from outside ------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import net
 from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, LONG, LOOPBACK, FakeRoom, Guest, Member, Message, Person, Wire, message, until
-from tests.test_wire import values_of
+from tests.test_wire import as_lines, values_of
 
 LONG_TIMES = 50  # times as many examples in the long form
 Take = Callable[..., None]
@@ -96,10 +96,6 @@ PIECES = st.lists(st.integers(1, 200), max_size=5)  # the sizes of the first pie
 def lines(types: net.Types, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[list[bytes]]:
     good = messages(types, **fixed)
     return st.lists(st.one_of(good, good, good, NOISE), min_size=1, max_size=12)
-
-
-def as_lines(some: list[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in some)
 
 
 def read(line: bytes, types: net.Types) -> net.Message | None:
@@ -179,7 +175,7 @@ def test_the_others_hear_only_of_those_who_join_whatever_comes_before_that(
     def take(is_greeted: bool, some: list[bytes], pieces: list[int]) -> None:
         some = [HELLO] * is_greeted + some
         with Wire(room.port) as mallory:
-            send(mallory, as_lines(some), pieces)
+            send(mallory, as_lines(*some), pieces)
             kinds = [answer["type"] for answer in mallory.receive_all()]
         assert kinds[:1] in ([], ["hello"], ["refused"])
         assert "refused" not in kinds[:-1]
@@ -203,7 +199,7 @@ def test_a_bad_line_in_the_room_is_refused_and_the_good_ones_before_it_are_said(
     def take(some: list[bytes], pieces: list[int]) -> None:
         with Wire(room.port) as mallory:
             mallory.join("Mallory")
-            send(mallory, as_lines(some), pieces)
+            send(mallory, as_lines(*some), pieces)
             answers = mallory.receive_all()
         joined, *events, left = all_up_to(alice, "left")
         expected, is_refused, reason = what_is_said(some)
@@ -242,7 +238,7 @@ def test_only_a_file_with_the_right_size_and_hash_is_shared_and_nothing_else_is_
         size = max(0, len(data) + more)
         digest = hashlib.sha256(data[:size]).hexdigest()
         digest = {"right": digest, "RIGHT": digest.upper(), "wrong": "0" * 64}[sha256]
-        last = net.encode(net.Sent(digest)) if instead is None else as_lines(instead)
+        last = net.encode(net.Sent(digest)) if instead is None else as_lines(*instead)
         with Wire(room.port) as wire:
             assert wire.begin_upload(alice.token, size)["type"] == "ready"
             send(wire, data + last, pieces)
@@ -345,7 +341,7 @@ def test_a_client_goes_on_or_comes_back_whatever_a_room_says(
         elif stage == 2:
             guest.lets_in(history=history)
         ann.client.say("hello?")
-        send(guest, as_lines(some), pieces)
+        send(guest, as_lines(*some), pieces)
         drop_what_comes(guest)
         ann.loses_the_connection()
 
@@ -398,7 +394,7 @@ def test_only_the_right_file_is_saved_whatever_a_room_does_with_it(
             rest = data[first["offset"] :]
             raw = {"right": rest, "wrong": b"x" * len(rest), "short": rest[:50], "none": b""}[what]
             begin = net.encode(net.RawBytes(len(rest))) + raw if raw else b""
-        send(guest, begin + as_lines(some), pieces)
+        send(guest, begin + as_lines(*some), pieces)
         drop_what_comes(guest)
         end = ann.transfer_ends_or_waits()
         if end is not None:

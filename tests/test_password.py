@@ -387,12 +387,7 @@ def test_an_impostor_can_test_one_word_with_each_attempt_to_join(
     ],
 )
 def test_an_impostor_gets_at_most_five_proofs_until_a_first_join_ends(
-    fake: FakeRoom,
-    stack: Stack,
-    monkeypatch: pytest.MonkeyPatch,
-    ending: Ending,
-    proofs: int,
-    code: str,
+    fake: FakeRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch, ending: Ending, proofs: int, code: str
 ) -> None:
     monkeypatch.setattr(net, "RETRIES", (0.0,))
     if ending is be_silent:
@@ -558,16 +553,3 @@ def test_three_hundred_join_while_others_talk_and_everything_arrives(
             assert name == expected
             ann.client.say(f"{name} is in")
     assert [bob.expects(net.Said).text for _ in names] == [f"{name} is in" for name in names]
-
-
-@needs_tls
-def test_people_with_a_wrong_password_are_told_so_and_those_with_the_right_one_are_in(
-    open_room: OpenRoom, stack: Stack
-) -> None:
-    room = open_room(password="Open Sesame")
-    for wrong in ("open sesame", "Open  Sesame", "OpenSesame", "k7m-w3h"):
-        ann = visit(stack, room.port, "Ann", wrong)
-        ann.client.say("not to be heard")
-        assert refusal_of(ann) == "wrong"
-    welcome = visit(stack, room.port, "Bob", "Open Sesame").expects(net.Welcome)
-    assert [name for _, name in welcome.people] == ["Bob"]

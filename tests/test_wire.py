@@ -74,11 +74,7 @@ LINES_FROM_ROOM = [
     b'{"type":"closed","reason":"the lesson is over"}',
     b'{"type":"ping"}',
 ]
-LINES_WITH_A_FILE = [
-    b'{"type":"ready"}',
-    b'{"type":"stored"}',
-    b'{"type":"sending","size":123}',
-]
+LINES_WITH_A_FILE = [b'{"type":"ready"}', b'{"type":"stored"}', b'{"type":"sending","size":123}']
 DATAGRAMS = [
     b'{"type":"find","protocol":2}',
     b'{"type":"room","protocol":2,"room":"1f","title":"Room 7","port":5252,"people":3,"password":false}',
@@ -163,10 +159,6 @@ def test_every_message_comes_out_as_it_went_in(sample: tuple[net.Message, net.Ty
     assert net.decode(line[:-1], types) == message
 
 
-def test_unknown_keys_are_ignored() -> None:
-    assert net.decode(b'{"type":"say","id":1,"text":"hi","colour":"red","more":[{}]}', net.TO_ROOM) == net.Say(1, "hi")
-
-
 @pytest.mark.parametrize(
     ("number", "counts"), [(b"7", 7), (b"true", None), (b"-1", None), (b'"7"', None), (b"9007199254740993", None)]
 )
@@ -201,13 +193,15 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("line", MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_line_is_a_protocol_error(line: bytes) -> None:
-    with pytest.raises(net.ProtocolError):
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_line_is_a_protocol_error(what: str) -> None:
+    line = MALFORMED[what]
+    # Brackets are counted before the line is decoded: decoding them can crash Python in a thread with a small stack.
+    with pytest.raises(net.ProtocolError, match="too many brackets" if "too deep" in what else None):
         net.decode(line, net.TO_ROOM if b"said" not in line else net.FROM_ROOM)
 
 
-def test_brackets_within_brackets_are_counted_up_to_32() -> None:
+def test_an_unknown_key_is_ignored_and_may_have_brackets_within_brackets_up_to_32() -> None:
     assert net.decode(b'{"type":"ping","x":' + b"[" * 31 + b"]" * 31 + b"}", net.TO_ROOM) == net.Ping()
 
 
@@ -271,6 +265,7 @@ AT_THE_LIMIT: list[tuple[str, object, object]] = [  # field, a value that is sti
     ("room.password", False, 0),
     ("welcome.people", [[n, "x" * 32] for n in range(1_000)], [[n, "x"] for n in range(1_001)]),
     ("welcome.people", [[2**53, "x" * 32]], [[2**53 + 1, "x"]]),
+    ("welcome.people", [[1, "x" * 32]], [[1, "x" * 33]]),
     ("welcome.people", [], [1]),
     ("welcome.people", [[1, "Ann"]], [[1, "Ann", 2]]),
     ("welcome.people", [[1, "Ann"]], [[True, "Ann"]]),
