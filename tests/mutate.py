@@ -166,7 +166,7 @@ class Tests:
         # This ends whatever the tests have started, too.
         command = ["timeout", "--kill-after=10", limit, self._python, "-m", "pytest", "-x", "-q", *arguments]
         # Bytecode that a test's own process leaves behind could hide the next change.
-        how = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        how = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
         quiet = subprocess.DEVNULL
         return subprocess.run(command, cwd=self._folder, env=how, stdout=quiet, stderr=quiet).returncode == 0
 

@@ -50,7 +50,7 @@ def test_the_first_page_offers_the_login_name_and_needs_a_name(person: Open, mon
 
 def start_program(folder: Path, python: str = sys.executable) -> str:
     """What the program says when it cannot start."""
-    command = [python, "chat_gui.py"]
+    command = [python, "-E", "chat_gui.py"]  # -E: without a net.py that PYTHONPATH may name
     program = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert program.returncode == 1
     return program.stderr
