@@ -127,6 +127,7 @@ def test_a_change_of_the_program_that_no_test_notices_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(TOP))  # there is tests.mutate
     (tmp_path / "toy.py").write_text(TOY)
     (tmp_path / "test_toy.py").write_text(TOY_TEST)
     tests = mutate.Tests(tmp_path, sys.executable, ["test_toy.py"])
