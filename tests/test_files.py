@@ -436,22 +436,6 @@ def test_an_id_that_was_stored_once_is_stored_whoever_sends_it_again_and_even_if
     assert bob.is_told_of() == []
 
 
-def test_a_new_upload_of_an_id_under_way_ends_the_older_one(
-    ann: Member, stack: contextlib.ExitStack, store: Sizes
-) -> None:
-    file = secrets.token_hex(16)
-    older = stack.enter_context(ann.begins(len(DATA), file=file))
-    older.send_bytes(DATA[:HALF])
-    until(lambda: store() == [HALF], "the room has half of it")
-    newer = stack.enter_context(ann.begins(len(DATA), file=file))
-    assert older.receive_all() == []
-    until(lambda: store() == [0], "the room has nothing of the older one")
-    newer.send_bytes(DATA)
-    assert last_answer(newer, DATA) == ["stored"]
-    assert ann.is_told_of() == [file]
-    assert ann.fetches(file) == DATA
-
-
 @pytest.mark.usefixtures("fast_clock")
 def test_an_upload_on_which_nothing_comes_any_more_ends_and_is_not_shared_without_its_hash(
     ann: Member, bob: Member, store: Sizes, monkeypatch: pytest.MonkeyPatch
@@ -557,17 +541,6 @@ def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member
         bob.token = token
         assert bob.cannot_share(1) == "unknown"
         assert bob.cannot_save(file) == "unknown"
-
-
-def test_a_person_who_leaves_in_the_middle_of_an_upload_shares_nothing(ann: Member, bob: Member, store: Sizes) -> None:
-    with ann.begins(len(DATA)) as wire:
-        ann.leave()
-        bob.receive_until("left")
-        wire.send_bytes(DATA)
-        wire.send(sent(DATA))
-        assert code(wire, wire.receive()) == "unknown"
-    assert bob.is_told_of() == []
-    assert store() == []
 
 
 @pytest.mark.parametrize(("last", "refused"), [(sent(DATA[:-1]), "hash"), (message("say", id=1, text="x"), "bad")])

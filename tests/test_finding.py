@@ -182,11 +182,7 @@ def test_a_room_that_answers_from_two_of_this_computers_own_addresses_is_one_row
 ) -> None:
     """The row keeps the address at which the room was found first, and shows the newest answer."""
     monkeypatch.setattr(net, "local_addresses", lambda: [ELSEWHERE])
-    with (
-        finding((LOOPBACK, LOOPBACK)) as found,
-        Peer(ports[0], LOOPBACK) as first,
-        Peer(ports[0], ELSEWHERE) as second,
-    ):
+    with finding((LOOPBACK, LOOPBACK)) as found, Peer(ports[0], LOOPBACK) as first, Peer(ports[0], ELSEWHERE) as second:
         asker = first.hear()
         second.say(asker, room="the same", people=1)
         assert expect_rooms(found, "Good")[0].address == ELSEWHERE

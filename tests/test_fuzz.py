@@ -245,7 +245,9 @@ def test_only_a_file_with_the_right_size_and_hash_is_shared_and_nothing_else_is_
             answers = wire.receive_all()
         shared = heard_before_a_line_of_her_own(alice)
         file, rest = (data + last)[:size], (data + last)[size:]
-        is_whole = b"\n" in rest and is_sent(rest.split(b"\n")[0], file)
+        end = read(rest.split(b"\n")[0], net.TO_ROOM)
+        is_right = isinstance(end, net.Sent) and end.sha256.lower() == hashlib.sha256(file).hexdigest()
+        is_whole = b"\n" in rest and is_right
         assert [event["size"] for event in shared] == ([size] if is_whole else [])
         assert [answer["type"] for answer in answers if answer["type"] == "stored"] == (["stored"] if is_whole else [])
         for event in shared:
@@ -261,12 +263,6 @@ def test_only_a_file_with_the_right_size_and_hash_is_shared_and_nothing_else_is_
 
     with Member(room, "Host", room.token):  # who may use all of the store
         until(is_free, "nothing is left in the store")
-
-
-def is_sent(line: bytes, file: bytes) -> bool:
-    """Whether this message says that these were all bytes of the file."""
-    sent = read(line, net.TO_ROOM)
-    return isinstance(sent, net.Sent) and sent.sha256.lower() == hashlib.sha256(file).hexdigest()
 
 
 # To a client ---------------------------------------------------------------------------------------------------------

@@ -6,11 +6,9 @@ The rules themselves (whom a mute affects, what is deleted, who is told) are tes
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import queue
 import random
-import secrets
 import socket
 import threading
 from collections.abc import Callable
@@ -19,45 +17,35 @@ from typing import Any
 import pytest
 
 import net
+from tests import test_files
 from tests.conftest import OpenRoom
-from tests.helpers import LIMIT, Member, Message, Person, Proxy, Wire, drain, message, until
-
-DATA = bytes(range(256)) * 40
-HALF = len(DATA) // 2
-LARGE = 8 * 2**20  # bytes; more than two sockets hold
+from tests.helpers import LIMIT, Message, Person, Proxy, Wire, drain, message, until
+from tests.test_files import DATA, HALF, LARGE, sent
 
 
-class Pupil(Member):
+class Pupil(test_files.Member):
     """Somebody in the room who also shares files. Files have connections of their own."""
 
     def begins_upload(self) -> Wire:
         """The room has taken the first half of DATA."""
-        wire = Wire(self.room.port)
-        assert wire.begin_upload(self.token, len(DATA), "map.png")["type"] == "ready"
+        wire = self.begins(len(DATA))
         wire.send_bytes(DATA[:HALF])
         return wire
 
     def begins_download(self, file: str) -> Wire:
-        wire = Wire(self.room.port)
+        wire = self.connects()
         assert wire.download(self.token, file)["type"] == "sending"
         return wire
 
-    def shares(self, data: bytes = DATA, file: str | None = None) -> str:
-        """The whole of it; the file's id."""
-        file = file or secrets.token_hex(16)
-        with Wire(self.room.port) as wire:
-            assert wire.upload(self.token, data, "map.png", file)["type"] == "stored"
-        return file
-
     def may_share(self) -> str:
         """Asks to share a file; "ready", or the code with which the room refuses it."""
-        with Wire(self.room.port) as wire:
+        with self.connects() as wire:
             answer = wire.begin_upload(self.token, 1)
         return str(answer.get("code", answer["type"]))
 
     def may_save(self, file: str) -> str:
         """Asks for the file; "sending", or the code with which the room refuses it."""
-        with Wire(self.room.port) as wire:
+        with self.connects() as wire:
             answer = wire.download(self.token, file)
         return str(answer.get("code", answer["type"]))
 
@@ -70,7 +58,7 @@ class Pupil(Member):
 def finish_upload(wire: Wire) -> list[Message]:
     """The second half of DATA, and its hash; what the room answers."""
     wire.send_bytes(DATA[HALF:])
-    wire.send(message("sent", sha256=hashlib.sha256(DATA).hexdigest()))
+    wire.send(sent(DATA))
     return wire.receive_all()
 
 
@@ -144,13 +132,10 @@ def silence(room: net.Server, who: int, control: str) -> None:
         room.pause(True)
 
 
-either_silence = pytest.mark.parametrize(("control", "code"), [("mute", "muted"), ("pause", "paused")])
-
-
 # Mute and pause ------------------------------------------------------------------------------------------------------
 
 
-@either_silence
+@pytest.mark.parametrize(("control", "code"), [("mute", "muted"), ("pause", "paused")])
 def test_people_who_may_not_write_share_nothing_either_but_save_files_and_the_host_may_do_all(
     room: net.Server, host: Pupil, ann: Pupil, control: str, code: str
 ) -> None:
@@ -160,18 +145,22 @@ def test_people_who_may_not_write_share_nothing_either_but_save_files_and_the_ho
     assert (host.may_write(), host.may_share(), host.may_save(file)) == ("said", "ready", "sending")
 
 
-@either_silence
-def test_an_upload_that_ends_while_its_owner_may_not_write_is_refused_and_nothing_is_kept(
+@pytest.mark.parametrize(("control", "code"), [("mute", "muted"), ("pause", "paused"), ("leave", "unknown")])
+def test_an_upload_that_ends_when_its_owner_may_not_write_or_has_left_is_refused_and_nothing_is_kept(
     open_room: OpenRoom, enter: Enter, control: str, code: str
 ) -> None:
     room = open_room(max_store=2 * len(DATA))
     host, ann = enter(room, "Host", room.token), enter(room, "Ann")
     with ann.begins_upload() as wire:
-        silence(room, ann.who, control)
+        if control == "leave":
+            ann.leave()
+            host.receive_until("left")
+        else:
+            silence(room, ann.who, control)
         (refused,) = finish_upload(wire)
     assert (refused["type"], refused["code"]) == ("refused", code)
     host.shares(2 * DATA)  # it needs all of the store
-    assert "shared" not in kinds(host.all_up_to("shared")[:-1])
+    assert host.receive_until("shared")["who"] == host.who
 
 
 # Remove --------------------------------------------------------------------------------------------------------------

@@ -378,11 +378,7 @@ def test_each_line_is_answered_in_order_whatever_the_host_does(room: net.Room, a
     """Rejections go to their writer alone, and so they have no number."""
     ann.hears()
     start = room.history.next
-    changes: list[Callable[[], None]] = [
-        lambda: None,
-        lambda: room.mute(ann.who, True),
-        lambda: room.pause(True),
-    ]
+    changes: list[Callable[[], None]] = [lambda: None, lambda: room.mute(ann.who, True), lambda: room.pause(True)]
     for change in changes:
         change()
         for text in ("a", "", "b" * 4001):
