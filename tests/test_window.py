@@ -143,9 +143,7 @@ def test_the_window_can_be_closed_at_every_stage(person: Open, stage: str, host:
     ann.app.close()  # the guards in conftest.py check that nothing is left
 
 
-def test_a_room_that_opens_after_its_host_has_left_is_closed_again(
-    person: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_room_that_opens_after_its_host_left_is_closed_again(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     may_open = threading.Event()
     run_server = net.run_server
 
@@ -156,6 +154,7 @@ def test_a_room_that_opens_after_its_host_has_left_is_closed_again(
     monkeypatch.setattr(net, "run_server", slow)
     ann = person("Ann")
     ann.app.host(port=0)
+    assert ann.first_page.message.cget("text") == Words.opening
     ann.app.leave("")
     may_open.set()
     until(lambda: not any("session" in t.name for t in threading.enumerate()), "the session has ended")

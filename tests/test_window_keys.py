@@ -188,6 +188,9 @@ def test_f1_shows_the_keys_and_hides_them_and_tab_leads_away(host: Person) -> No
     for keys, words in Words.keys:
         assert f"{keys}\t{words}" in host.everything()
     assert host.root.focus_get() is text
+    shown = text.get("1.0", "end")
+    host.press("x", "Return")
+    assert text.get("1.0", "end") == shown
     host.press("F1")
     assert not text.winfo_ismapped()
     assert host.root.focus_get() is host.box
