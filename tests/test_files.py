@@ -336,6 +336,7 @@ def test_the_welcome_tells_the_largest_size_of_a_file_and_the_room_keeps_to_it(
     room: net.Server, open_room: OpenRoom, enter: Enter
 ) -> None:
     assert enter(room, "Ann").welcome["max_file"] == 100 * 2**20
+    assert enter(open_room(max_file=0, max_store=0), "Ann").welcome["max_file"] == 0
     ann = enter(open_room(max_file=1_000), "Ann")
     assert ann.welcome["max_file"] == 1_000
     assert ann.cannot_share(1_001) == "size"

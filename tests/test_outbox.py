@@ -92,11 +92,13 @@ def test_nothing_goes_out_before_everything_that_was_missed_has_come() -> None:
     outbox = outbox_at(START)
     write(outbox, "before the welcome")
     assert sent(outbox) == []
+    assert outbox.has_unsent  # so a client that closes waits for it
     outbox.enter("r1", 0)
     write(outbox, "while catching up")
     assert sent(outbox) == []
     outbox.catch_up(0, has_missed=False)
     assert sent(outbox) == ["before the welcome", "while catching up"]
+    assert not outbox.has_unsent
 
 
 def test_a_line_is_kept_until_it_is_answered_and_goes_out_again_on_the_next_connection(outbox: net.Outbox) -> None:

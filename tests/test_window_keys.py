@@ -405,6 +405,12 @@ def edit_menu(someone: Person, widget: tk.Misc, way: str = "mouse") -> list[str]
     return someone.menu()
 
 
+def test_the_boxes_of_tks_own_dialogs_have_no_edit_menu(host: Person) -> None:
+    """tkinter does not know these boxes, so their events name them by a string."""
+    host.root.tk.eval("place [ttk::entry .box] -x 0 -y 0; update; event generate .box <<ContextMenu>>; destroy .box")
+    assert host.menu() == []
+
+
 def select_all(someone: Person, widget: tk.Misc) -> None:
     """With the command of the edit menu."""
     assert Words.select_all in edit_menu(someone, widget)

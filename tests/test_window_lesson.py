@@ -146,6 +146,7 @@ def test_mouse_and_keyboard_open_the_commands_for_a_person(host: Person, way: st
     feed(host, came(BOB, "Ghost"))
     if way == "right click":
         host.right_click(people, *host.middle_of_row(people, row_of(host, "Ghost")))
+        assert host.root.focus_lastfor() is people
     else:
         people.focus_force()
         host.press("Home", "Down", way)
