@@ -1097,7 +1097,7 @@ class Composer:
         self.frame, self.text = looks.text_box(parent, pady=looks.gap * 3 // 4, undo=True, maxundo=200)
         self.problem = ttk.Label(parent, style="Wrong.TLabel")
         self.hint = tk.Label(self.text, text=Words.hint, font=looks.text, background=CARD, foreground=QUIET)
-        self.hint.configure(anchor="w", justify="left")
+        self.hint.configure(anchor="w", justify="left", borderwidth=0, padx=0)
         self.hint.bind("<Button-1>", lambda _: self.text.focus_set())
         for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # passed on to the box, which the hint covers
             self.hint.bind(way, lambda event, way=way: self.text.event_generate(way, x=event.x, y=event.y))

@@ -348,6 +348,7 @@ def test_an_upload_that_was_cut_off_begins_anew_and_is_shared_once(
     proxy.stall(SOME)
     ann.shares(film)
     until(lambda: any(store()), "the room has some of it")
+    ann.moves()
     proxy.cut()
     assert ann.waits().done > 0
     proxy.stall()

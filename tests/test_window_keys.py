@@ -405,8 +405,7 @@ def edit_menu(someone: Person, widget: tk.Misc, way: str = "mouse") -> list[str]
     return someone.menu()
 
 
-def test_the_boxes_of_tks_own_dialogs_have_no_edit_menu(host: Person) -> None:
-    """tkinter does not know these boxes, so their events name them by a string."""
+def test_boxes_of_tks_own_dialogs_which_tkinter_does_not_know_have_no_edit_menu(host: Person) -> None:
     host.root.tk.eval("place [ttk::entry .box] -x 0 -y 0; update; event generate .box <<ContextMenu>>; destroy .box")
     assert host.menu() == []
 

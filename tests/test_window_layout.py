@@ -136,6 +136,7 @@ def test_zooming_back_and_forth_changes_nothing(host: Person, person: Open) -> N
     other.host()
     talk(other)
     other.zoom_to(100)
+    other.resize(USUAL)
     assert sizes(other) == sizes(host), "so does a page that was made at another zoom"
 
 
