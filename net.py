@@ -1326,9 +1326,11 @@ class RateLimit:
 
     def wait(self, key: Hashable, units: float = 1.0) -> float:
         """Returns the seconds until `units` units will be available, or 0 if they are available now. Takes none."""
+        if self._per_second == math.inf:
+            return 0.0
         taken_until = max(self._full_at.get(key, 0.0) - self._clock(), 0.0)
         wait = taken_until + (units - self._at_once) / self._per_second
-        return wait if wait > 1e-6 else 0.0  # less is a rounding error; without a limit, `wait` is NaN
+        return wait if wait > 1e-6 else 0.0  # less than a microsecond is a rounding error
 
     def take(self, key: Hashable, units: float = 1.0) -> float:
         """Takes the units, or gives them back if negative; returns the seconds until any debt that results is paid."""
