@@ -1621,7 +1621,7 @@ def needs_new_python() -> str:
 
 
 class Scrolled:
-    """A page that can scroll if the window is too small for it. It scrolls to each widget that gets the keyboard focus.
+    """A page that can scroll if the window is too small for it. It scrolls to the widget that has the keyboard focus.
 
     Subclasses put their widgets into `inner`, in one column; one of them is the label `message`.
     """
@@ -1644,6 +1644,7 @@ class Scrolled:
         self.inner = ttk.Frame(self.canvas, padding=(2 * looks.gap, looks.gap))
         self.inner.columnconfigure(0, weight=1)
         self._item = self.canvas.create_window(0, 0, window=self.inner, anchor="n")
+        self._sizes = (0, 0, 0)  # px, from the last `_place`: width of what is visible, height of the page, free height
         self.canvas.bind("<Configure>", lambda _: self._place())
         self.inner.bind("<Configure>", lambda _: self._place())
 
@@ -1662,14 +1663,18 @@ class Scrolled:
         if (free < 0) != (self.scrollbar.winfo_manager() != ""):
             # Wait until Tk is idle: a widget added to the grid while Tk is laying out that grid may stay invisible.
             when_idle(self.frame, lambda: show(self.scrollbar, free < 0))
+        if self._sizes != (width, height, free):  # scrolling, too, leads here
+            self._sizes = (width, height, free)
+            when_idle(self.frame, lambda: self.show(self.frame.focus_lastfor()))  # what is typed into stays visible
 
     def scroll(self, pixels: int) -> None:
         """Scrolls down by this many pixels, or up if the number is negative, but not beyond the ends of the page."""
         self.canvas.yview_moveto((self.canvas.canvasy(0) + pixels) / self.inner.winfo_height())
 
-    def show(self, widget: tk.Misc) -> None:
-        """Scrolls to a widget that has just got the keyboard focus, if it is on this page but not fully visible."""
-        if str(widget).startswith(f"{self.inner}."):
+    def show(self, widget: tk.Misc | None) -> None:
+        """Scrolls to the widget that has the keyboard focus, if it is on this page but not fully visible."""
+        if widget and str(widget).startswith(f"{self.inner}."):
+            widget.update_idletasks()  # the page may still have to be laid out
             top = widget.winfo_rooty() - self.canvas.winfo_rooty()  # px from the top of what is visible
             too_low = top + widget.winfo_height() - self.canvas.winfo_height()  # px of it that are not visible
             if top < 0 or too_low > 0:
