@@ -771,7 +771,7 @@ class Log:
         # Tab skips this button, because it comes and goes. Ctrl+End in the log also goes to the end.
         self.jump = button(self.frame, "", self.go_to_end, "Accent.TButton", takefocus=False)
         self.follows = True  # whether the log stays at its end; False after the reader has scrolled up
-        self._asking = ""  # id of the scheduled call of _notice_end; "" for none
+        self._scheduled_check = ""  # id of the scheduled call of `_notice_end`; "" for none
         self._new = 0  # people's messages since the reader was last at the end
         self._drawn_messages: list[Message] = []  # oldest first
         self._added: list[Message] = []  # not drawn yet
@@ -800,8 +800,8 @@ class Log:
     def fit(self, *, is_narrow: bool) -> None:
         """Sets margins and columns for the font. In a narrow window, a message's further lines start below its time."""
         looks, text = self._looks, self.text
-        if self._asking:  # check before the layout changes: only the reader's own scrolling may change `follows`
-            text.winfo_toplevel().after_cancel(self._asking)
+        if self._scheduled_check:  # check now: the new layout must not change `follows`, only the reader may
+            text.winfo_toplevel().after_cancel(self._scheduled_check)
             self._notice_end()
         self._fitting.cache_clear()
         space = max(looks.gap, looks.text.measure(" "))  # Tk makes no tab narrower than a blank
@@ -982,11 +982,11 @@ class Log:
 
     def _reader_scrolls(self) -> None:
         """Checks, once Tk has scrolled, whether the reader can see the end."""
-        if not self._asking:
-            self._asking = when_idle(self.text, self._notice_end)
+        if not self._scheduled_check:
+            self._scheduled_check = when_idle(self.text, self._notice_end)
 
     def _notice_end(self) -> None:
-        self._asking = ""
+        self._scheduled_check = ""
         self.follows = self.text.yview()[1] >= 1.0
         if self.follows:
             self.go_to_end()
@@ -1976,8 +1976,10 @@ class Header:
     def fit(self) -> None:
         """Adapts to the window: shows what fits, puts buttons beside or below the address, and shortens the title."""
         is_narrow, is_low, is_host = self._page.layout.is_narrow, self._page.layout.is_low, self._page.is_host
-        row, column = (1, 0) if is_narrow and not is_low else (0, 1)
-        self._right.grid(row=row, column=column, sticky="w" if row else "ne", pady=(self._looks.gap // 2 * row, 0))
+        if is_narrow and not is_low:
+            self._right.grid(row=1, column=0, sticky="w", pady=(self._looks.gap // 2, 0))
+        else:
+            self._right.grid(row=0, column=1, sticky="ne", pady=0)
         show(self.people_button, is_narrow and not is_low)
         show(self.leave_button, not is_low)
         show(self.copy, is_host and not is_narrow)
@@ -2277,14 +2279,14 @@ class Away:
         self._finder: net.Finder | None = None
         self._found: net.Events = queue.Queue()
         self._rooms: tuple[net.FoundRoom, ...] = ()
-        self._here_until = 0.0  # monotonic s; when the connection broke or, after that, the old address last answered
+        self._last_at_old_address = 0.0  # monotonic s; when the connection broke or the old address last answered
 
     def begin(self) -> None:
         if not self._page.is_host:
             self._rooms = ()
             self._found = queue.Queue()  # the old queue may hold rooms found during an earlier break
             self._finder = net.find_rooms(self._found)
-            self._here_until = time.monotonic()
+            self._last_at_old_address = time.monotonic()
 
     def end(self) -> bool:
         """Stops looking for the room. Returns True if it was looking."""
@@ -2322,9 +2324,9 @@ class Away:
                 self._rooms = found.rooms
         same = [room for room in self._rooms if room.room == self._page.welcome.room]
         if any((room.address, room.port) == (address, port) for room in same):
-            self._here_until = time.monotonic()
+            self._last_at_old_address = time.monotonic()
             return None
-        return same[0] if same and time.monotonic() >= self._here_until + MOVED_AFTER else None
+        return same[0] if same and time.monotonic() >= self._last_at_old_address + MOVED_AFTER else None
 
 
 class Stage(enum.Enum):

@@ -907,7 +907,7 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"this line is not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
-        raise ProtocolError("expected a JSON object with a \"type\"")
+        raise ProtocolError('expected a JSON object with a "type"')
     kind = types.get(fields["type"])
     if kind is None:
         number = fields.get("number")
@@ -2466,15 +2466,15 @@ class Guesses:
         self._is_known = is_known
         self._closing = closing
         self._events = events
-        self._strangers = RateLimit(*GUESSES)
-        self._neighbours = RateLimit(*GUESSES_WHERE_KNOWN)
+        self._usual_limit = RateLimit(*GUESSES)
+        self._limit_where_known = RateLimit(*GUESSES_WHERE_KNOWN)
         self._queues: dict[str, threading.Lock] = {}  # address -> lock: only one thread per address waits for _lock
         self._lock = threading.Lock()  # held while computing, so that a check of a proof sees all earlier results
         self._wrong: collections.Counter[str] = collections.Counter()  # address -> wrong passwords; guarded by _lock
 
     def wait(self, address: str) -> float:
         """Returns the seconds until this address may try a password."""
-        return (self._neighbours if self._is_known(address) else self._strangers).wait(address)
+        return (self._limit_where_known if self._is_known(address) else self._usual_limit).wait(address)
 
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
         """Calls `tls.handshake_step`; counts a wrong password. Raises HandshakeError, ConnectionLost (over a limit)."""
@@ -2506,8 +2506,8 @@ class Guesses:
 
     def _count(self, address: str) -> None:
         """Counts a wrong password, and tells the host if there are many. The caller holds _lock."""
-        self._strangers.try_take(address)  # `take` would run up a debt here while `_neighbours` still allows guesses
-        self._neighbours.try_take(address)
+        self._usual_limit.try_take(address)  # `take` would run up a debt here while `_limit_where_known` allows guesses
+        self._limit_where_known.try_take(address)
         self._wrong[address] += 1
         if self.wait(address) > 0:
             self._events.put(WrongPassword(address, self._wrong[address]))
@@ -2542,7 +2542,10 @@ class Admission:
 
     def count_newcomer(self, address: str, is_new: bool) -> None:
         """Counts someone new who is in. With a password, uncounts others, because `_begin_tls` counted them as new."""
-        self._newcomers.take(address, is_new - self.has_password)
+        if is_new and not self.has_password:
+            self._newcomers.take(address)
+        elif self.has_password and not is_new:
+            self._newcomers.take(address, -1)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges hellos, starts TLS if needed, returns the first message. Raises ProtocolError, ConnectionLost."""
@@ -2608,16 +2611,16 @@ class Connections:
         """Adds a new connection, if necessary in place of another; returns False if there is no place for it."""
         is_full = len(self.joined) + len(self.unjoined) + len(self.transfers) >= self.most
         if is_full or len(self.unjoined) >= self._most_unjoined:
-            loser = self._loser()
-            if loser is None:
+            to_cut = self._choose_to_cut()
+            if to_cut is None:
                 return False
-            log.info("too many connections: one from %s was cut", loser.address)
-            self.forget(loser)
-            loser.abort()
+            log.info("too many connections: one from %s was cut", to_cut.address)
+            self.forget(to_cut)
+            to_cut.abort()
         self.unjoined[connection] = None
         return True
 
-    def _loser(self) -> Connection | None:
+    def _choose_to_cut(self) -> Connection | None:
         """Returns the connection to cut, or None if there are only joined ones."""
         if self.unjoined:  # cut the oldest one of the address that has the most
             young = time.monotonic() - YOUNG
