@@ -3604,7 +3604,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
     def _catch_up(self, welcome: Welcome) -> None:
         """Once the whole history has arrived, settles the lines that the room received; the others may then be sent."""
-        if self._outbox.is_open or self._files_to_come > 0 or self._last < self._history_after + welcome.history:
+        if self._outbox.is_open or self._last < self._history_after + welcome.history:
             return
         with self._lock:
             for answer in self._outbox.catch_up(welcome.last_id, self._has_missed):

@@ -146,9 +146,12 @@ def test_a_transfer_shows_how_far_it_is_and_can_be_cancelled(
         someone.sees("of 20 MB")
         (bar,), (cancel,) = parts(someone, "progressbar"), parts(someone, "button")
         someone.wait(lambda: 0 < float(str(bar.cget("value"))) < 20 * MEGABYTE, "the bar is on its way")
+        frame = someone.chat.transfers.frame
+        assert cancel.winfo_x() + cancel.winfo_width() == frame.winfo_width(), "it stands at the right edge"
         someone.click(cancel)
         assert someone.root.focus_lastfor() is someone.box, "what is typed next is a message"
         someone.sees(Words.cancelled.format(filename="big.bin"))
+        assert someone.tagged("wrong") == [], "a notice, and no error"
         assert "Sending" not in someone.everything()
         proxy.chop()
         assert "shared" not in host.log()

@@ -409,6 +409,11 @@ def test_a_person_who_waits_is_asked_again_only_at_the_next_break_and_only_until
     assert not is_asked(ann), "the room answers again"
     assert ann.root.focus_lastfor() is ann.box
     assert finders[-1].is_closed
+    lose(ann, away)
+    finder = finders[-1]
+    assert not finder.is_closed
+    feed(ann, net.Refused("removed", ""))
+    assert finder.is_closed, "the visit is over"
 
 
 # The host's page --------------------------------------------------------------
