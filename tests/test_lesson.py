@@ -240,9 +240,6 @@ def test_the_files_of_a_removed_person_and_those_on_their_way_end_and_those_of_o
     assert bob.may_save(own) == "unknown"  # her files are gone for good
 
 
-# Delete --------------------------------------------------------------------------------------------------------------
-
-
 def test_a_deleted_file_ends_its_downloads_and_no_others_and_makes_room_for_another(
     open_room: OpenRoom, enter: Enter
 ) -> None:

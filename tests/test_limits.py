@@ -1,9 +1,10 @@
-"""How much somebody may do (net.RateLimit), and how long something may take (net.Deadline). The clock is the test's."""
+"""How much somebody may do (RateLimit), how long something may take (Deadline), how many connections there may be."""
 
 from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,21 @@ def test_a_deadline_raises_at_once_when_nobody_waits_any_longer(clock: Clock) ->
         deadline.left()
 
 
+# Connections, and the numbers ---------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_is_over_makes_room_for_the_next() -> None:
+    connections = net.Connections(most=1, is_unlimited=False)
+    first: Any = object()
+    second: Any = object()
+    assert connections.add(first)
+    connections.join(first)
+    assert not connections.add(second)
+    connections.forget(first)
+    assert connections.add(second)
+
+
 def test_the_limits_are_those_that_were_promised() -> None:
-    assert (net.NEWCOMERS, net.GUESSES, net.GUESSES_WHERE_KNOWN) == ((40.0, 1.0), (5.0, 0.1), (5.0, 1.0))
+    assert (net.NEWCOMERS, net.CALLS_OF_ADDRESS, net.CALLS_OF_ALL) == ((40.0, 1.0), (40.0, 1.5), (600.0, 40.0))
+    assert (net.GUESSES, net.GUESSES_WHERE_KNOWN) == ((5.0, 0.1), (5.0, 1.0))
     assert (net.RATE, net.RATE_PER_ADDRESS, net.CROWD, net.SPREAD_TIME, net.SILENCE) == (20.0, 10, 40, 600.0, 15.0)

@@ -117,9 +117,6 @@ def test_when_connections_run_out_the_address_with_the_most_unjoined_ones_loses_
             assert wire.hello()["type"] == "hello"
 
 
-# The host ------------------------------------------------------------------------------------------------------------
-
-
 @in_a_network(ONE_ADDRESS)
 def test_the_hosts_token_counts_at_every_address_of_the_rooms_own_computer() -> None:
     with open_room() as room:

@@ -194,6 +194,15 @@ def test_people_who_come_back_get_what_is_new(history: int, missed: int, heard: 
     assert texts(again.files_and_history) == list(heard)
 
 
+def test_a_history_of_long_messages_has_fewer_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "KEPT_BYTES", 1_000)
+    room = net.Room("Room 7")
+    ann = Member(room, "Ann")
+    for _ in range(5):
+        ann.says("x" * 300)
+    assert texts(Member(room, "Late").files_and_history) == ["x" * 300] * 2
+
+
 @pytest.mark.usefixtures("ann")
 def test_a_position_in_another_room_or_in_the_future_does_not_count(room: net.Room) -> None:
     assert Member(room, "Bob", room_id="another", after=1).welcome.history == 3
@@ -255,7 +264,7 @@ LOOKS_LIKE_MR_LEE = [
     *["Mr Lee 2", "Mr Lee ²", "1 Mr Lee", "Mr Lee ٣", "Mr 1ee", "Mr Iee"],  # digits, and I in place of l
     *["Mr Lee 2 (host, you)", "Mr Lee (maths", "Mr Lee [teacher]", "(Mr Lee)", "Mr Lee （x）"],
     *["Mr Léé", "Mr Le\u0301e", "Mr Łee", "Mr Lee\u20e3"],  # accents and other marks
-    *["Мr Lее", "Мг Lee", "Mr Lεε", "Μr Lee", "Mr Lee 👑"],  # Cyrillic, Greek, pictures
+    *["Мr Lее", "Мг Lee", "Mr Lεε", "Μr Lee", "Mr Lee 👑", "Mr 🅛🅴🇪"],  # Cyrillic, Greek, pictures
 ]
 INVISIBLE = ["", "\u200b\u202e", "\x07", "\u3164", "\u2800"]
 

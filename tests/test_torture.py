@@ -212,9 +212,6 @@ def test_in_a_storm_a_room_that_forgets_tells_everyone_exactly_how_much_they_mis
     assert missed > 0
 
 
-# Stuck computers -----------------------------------------------------------------------------------------------------
-
-
 def test_a_client_that_never_reads_costs_the_others_nothing(
     open_room: OpenRoom, stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,9 +229,6 @@ def test_a_client_that_never_reads_costs_the_others_nothing(
         if left:
             break
     assert (left["name"], left["reason"]) == ("Stuck", "lost")
-
-
-# Many ----------------------------------------------------------------------------------------------------------------
 
 
 ROUNDS = 1000 if LONG else 50

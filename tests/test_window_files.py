@@ -110,9 +110,6 @@ def test_a_newcomer_sees_the_files_and_what_was_said_before_but_not_who_came_and
     assert "Late joined" in host.log()
 
 
-# The dialogs ------------------------------------------------------------------
-
-
 def test_the_chooser_starts_in_downloads_with_a_harmless_name(
     host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -108,9 +108,6 @@ def test_a_draft_outlives_being_muted_and_the_reason_stands_beside_it(ann: Perso
     assert ann.typed() == "half a thought"
 
 
-# Remove -----------------------------------------------------------------------
-
-
 def test_a_removed_person_reads_why_and_stays_out_until_let_in_again(host: Person, ann: Person, bob: Person) -> None:
     host.say("before")
     everybody_sees([ann], "before")
@@ -153,7 +150,7 @@ def test_mouse_and_keyboard_open_the_commands_for_a_person(host: Person, way: st
     assert chosen(host) == "Ghost"
     assert host.menu() == [Words.mute, Words.remove]
     host.choose(Words.mute)
-    host.wait(lambda: Words.not_known in host.log(), "it is told")
+    host.wait(lambda: Words.not_known in host.tagged("wrong"), "it is told")
     assert host.status() == Words.connected, "the status is only about the connection"
 
 
