@@ -92,7 +92,7 @@ POLL_BUSY = 10  # ms between polls during BUSY_TIME
 BUSY_TIME = 2.0  # s after the latest event, during which another one is likely
 POLL_SOON = 1  # ms between polls while more events are waiting; 0 would leave no time for drawing
 POLL_EVENTS = 400  # events in one poll, at most
-POLL_CHARACTERS = 4_000  # characters of text after which a poll handles no further event
+POLL_BYTES = 16_000  # bytes of text in UTF-8 after which a poll handles no further event; ASCII is drawn fastest
 POLL_TIME = 0.008  # s after which a poll handles no further event, so that the window responds to keys quickly
 LOG_LINES = 5_000  # lines kept in the log; up to twice as many while its end is out of view
 LOG_SLACK = 500  # further lines that the log may have before the oldest are deleted, so that this happens seldom
@@ -3037,17 +3037,17 @@ class App:
     def _take_events(self) -> bool:
         """Handles events up to the limits of one poll. Returns True if there are more."""
         stop_at = time.perf_counter() + POLL_TIME
-        characters = POLL_CHARACTERS
+        bytes_left = POLL_BYTES
         session = self.session
         if session is not None and not session.opened.empty():
             self._handle_opened(session, session.opened.get())
         for _ in range(POLL_EVENTS):
             if session is None or session is not self.session:
                 break
-            if session.events.empty() or characters <= 0 or time.perf_counter() > stop_at:
+            if session.events.empty() or bytes_left <= 0 or time.perf_counter() > stop_at:
                 break
             event = session.events.get()
-            characters -= len(getattr(event, "text", ""))
+            bytes_left -= len(getattr(event, "text", "").encode(errors="replace"))
             self._busy_until = time.monotonic() + BUSY_TIME
             try:
                 self._handle(session, event)

@@ -347,14 +347,13 @@ def step(someone: Person, *texts: str) -> int:
     return taken
 
 
-def test_one_step_takes_a_limited_number_of_events_and_characters(
-    host: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_step_takes_a_limited_number_of_events_and_bytes(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten people at their limits send forty thousand characters at once: far more than the window can draw at once."""
     monkeypatch.setattr(chat_gui, "POLL_TIME", 10.0)
     assert step(host, *["x"] * 1_000) == chat_gui.POLL_EVENTS
-    assert step(host, *["\u4e00" * (chat_gui.POLL_CHARACTERS // 5)] * 20) == 5
-    assert step(host, *["x" * 2 * chat_gui.POLL_CHARACTERS] * 3) == 1, "one message is always taken"
+    assert step(host, *["\u4e00" * (chat_gui.POLL_BYTES // 3 // 5 + 1)] * 20) == 5
+    assert step(host, *["x" * (chat_gui.POLL_BYTES // 5)] * 20) == 5, "Latin letters cost a third"
+    assert step(host, *["x" * 2 * chat_gui.POLL_BYTES] * 3) == 1, "one message is always taken"
 
 
 def test_one_step_takes_a_limited_time(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
