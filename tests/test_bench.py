@@ -46,7 +46,7 @@ def test_window() -> None:
 def test_feel() -> None:
     printed = run("feel")
     assert "of a processor" in printed
-    assert "\n10,000 messages a second" in printed
+    assert "\n5,000 messages a second" in printed
 
 
 def test_hostile() -> None:
