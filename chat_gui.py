@@ -1663,7 +1663,7 @@ class Scrolled:
         if (free < 0) != (self.scrollbar.winfo_manager() != ""):
             # Wait until Tk is idle: a widget added to the grid while Tk is laying out that grid may stay invisible.
             when_idle(self.frame, lambda: show(self.scrollbar, free < 0))
-        if self._sizes != (width, height, free):  # scrolling, too, leads here
+        if self._sizes != (width, height, free):  # Tk also calls this after scrolling, which must not be undone
             self._sizes = (width, height, free)
             when_idle(self.frame, lambda: self.show(self.frame.focus_lastfor()))  # what is typed into stays visible
 
@@ -1674,7 +1674,7 @@ class Scrolled:
     def show(self, widget: tk.Misc | None) -> None:
         """Scrolls to the widget that has the keyboard focus, if it is on this page but not fully visible."""
         if widget and str(widget).startswith(f"{self.inner}."):
-            widget.update_idletasks()  # the page may still have to be laid out
+            widget.update_idletasks()  # lays out the page, so that the positions below are right
             top = widget.winfo_rooty() - self.canvas.winfo_rooty()  # px from the top of what is visible
             too_low = top + widget.winfo_height() - self.canvas.winfo_height()  # px of it that are not visible
             if top < 0 or too_low > 0:
@@ -2585,7 +2585,7 @@ class ChatPage:
         elif isinstance(event, net.RoomFailed):
             self._note(Words.room_failed)
         elif isinstance(event, net.Found):
-            pass  # never comes here: a finder puts it into a queue of its own
+            pass  # never arrives here: a finder has its own queue
         else:
             assert_never(event)
 

@@ -74,7 +74,7 @@ Version 2:
                    room        protocol room title port people password        the answer, to the sender of `find`
 
 After the welcome come as many lines `shared` as its `files` says (files that are older than the history that follows,
-still available, and new to this person), then as many events as its `history` says, then whatever happens.
+still available, and new to this person), then as many events as its `history` says, then new events as they happen.
 
 Exactly once: a new `say` is answered by `said` or `rejected`, in order, and both raise `last_id`. The client keeps a
 line until it is answered (`Outbox`); the room drops every id that is not above `last_id` (`Room.say`). If the answer
@@ -932,7 +932,7 @@ def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
 
 
 class LineReader:
-    """Splits received bytes into lines, whatever the size of the pieces in which they arrive. Not thread-safe."""
+    """Splits received bytes into lines; the pieces may have any size. Not thread-safe."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest  # bytes, newline included; the caller may change it between two lines
@@ -1785,7 +1785,7 @@ class Sender:
         self._wake_up.close()
 
     def _write_until_stopped(self) -> None:
-        """Writes whatever there is to write, until `stop` is called.
+        """Writes the pieces from `next_writes` until `stop` is called.
 
         After short pieces, the sender rests as long as they took (at most MAX_REST s), so that the next pieces contain
         more lines. This is Nagle's idea (RFC 896) for a whole room: 900 people who join at once cause far fewer writes.
