@@ -1873,13 +1873,16 @@ class Person:
     token: str = dataclasses.field(repr=False)
     name: str
     address: str  # of the newest connection; LOOPBACK if it came from this computer
-    present: bool = False  # in the list of people, where a lost person stays for BACK_WITHIN s
-    feed: Feed | None = None  # of the one connection whose messages count; None: the person has no connection
-    visits: int = 0  # how many times the person has joined
+    feed: Feed | None = None  # of the newest connection, the only one whose messages count; None: not in the list
     last_id: int = 0  # the highest id of a `say` that the room has answered
     muted: Ban | None = None
     removed: Ban | None = None
     left_at: float = -math.inf  # monotonic s; when they were last taken from the list
+
+    @property
+    def present(self) -> bool:
+        """True while the person is in the list of people, where a lost person stays for BACK_WITHIN s."""
+        return self.feed is not None
 
 
 _REMOVED = "The host removed you from this room."
@@ -1992,12 +1995,11 @@ class Room:
         if person.removed is not None:
             raise ProtocolError(_REMOVED, "removed")
         person.address = address
-        if not person.present:
-            self._add_to_list(person, join.name)
-        if person.feed is not None:
+        if person.feed is None:
+            self._add_to_list(person, join.name, feed)
+        else:
             person.feed.end(person.feed.cursor, Closed("You have joined this room from somewhere else."))
-        person.feed = feed
-        person.visits += 1
+            person.feed = feed
         self._welcome(person, join, feed)
         return person
 
@@ -2019,13 +2021,13 @@ class Room:
                 return ban
         return None
 
-    def _add_to_list(self, person: Person, wanted: str) -> None:
+    def _add_to_list(self, person: Person, wanted: str, feed: Feed) -> None:
         """Adds a person and tells everyone. Raises ProtocolError if the name is not allowed or the room is full."""
         name = self.host_name if person.who == HOST else self._free_name(person, clean_name(wanted))
         if person.who != HOST:
             self._make_place(person.address)
         person.name = name
-        person.present = True
+        person.feed = feed
         self._people[person.token] = person
         forgettable = (token for token, other in self._people.items() if not other.present and other.removed is None)
         if len(self._people) > MAX_REMEMBERED and (oldest := next(forgettable, None)) is not None:
@@ -2089,34 +2091,20 @@ class Room:
         feed.open(cursor)
         feed.tell(encode(welcome) + b"".join(files))
 
-    def lose(self, person: Person, feed: Feed) -> bool:
-        """Notes that this feed's connection is gone. Returns True if the person has no other and may come back."""
-        if person.feed is not feed:  # the person left, was sent away, or has joined again on another connection
-            return False
-        person.feed = None
-        return True
-
     def leave(self, person: Person, feed: Feed) -> None:
         """Ends the feed of a person who leaves on purpose, and takes them off the list."""
         if person.feed is feed:
-            person.feed = None
-            self._take_from_list(person, "left")
+            self.take_from_list(person, "left")
             self.end(feed, None)
 
-    def give_up(self, person: Person) -> None:
-        """Takes a lost person off the list, because they did not come back in time."""
-        self._take_from_list(person, "lost")
-
     def _send_away(self, person: Person, reason: str, last_words: Message) -> None:
-        feed, person.feed = person.feed, None
-        if feed is not None:
-            self.end(feed, last_words)
-        if person.present:
-            self._take_from_list(person, reason)
+        if person.feed is not None:
+            self.end(person.feed, last_words)
+            self.take_from_list(person, reason)
 
-    def _take_from_list(self, person: Person, reason: str) -> None:
+    def take_from_list(self, person: Person, reason: str) -> None:
         """Takes a person off the list, and tells everyone. Moves them to the end of `_people`, as they left last."""
-        person.present = False
+        person.feed = None
         person.left_at = self._clock()
         self._people[person.token] = self._people.pop(person.token)
         self.broadcast(Left(self.history.next, self._time(), person.who, person.name, reason))
@@ -2974,21 +2962,14 @@ class Server(contextlib.AbstractContextManager["Server"]):
             connection.close()
         else:
             self._sender.release(connection)
-            self._await_return(connection, person)
+            self._await_return(person, connection.feed)
         with self._room_lock:
             del self._readers[threading.current_thread()]
 
-    def _await_return(self, connection: Connection, person: Person) -> None:
-        with self._changing_room() as room:
-            if not room.lose(person, connection.feed):
-                return
-            visits = person.visits
-
-            def is_settled() -> bool:
-                return person.visits > visits or not person.present or self._closing.is_set()
-
-            if not self._came_back.wait_for(is_settled, BACK_WITHIN):
-                room.give_up(person)
+    def _await_return(self, person: Person, feed: Feed) -> None:
+        with self._changing_room() as room:  # the feed is no longer theirs if they left or joined on another connection
+            if not self._came_back.wait_for(lambda: person.feed is not feed or self._closing.is_set(), BACK_WITHIN):
+                room.take_from_list(person, "lost")
 
     # Sender thread.
 

@@ -178,13 +178,13 @@ def test_nobody_waits_for_a_removed_person_to_come_back(
 ) -> None:
     monkeypatch.setattr(net, "BACK_WITHIN", 10 * LIMIT)
     is_lost = threading.Event()
-    really_lose = net.Room.lose
+    really_close = net.Feed.close
 
-    def lose(room: net.Room, person: net.Person, feed: net.Feed) -> bool:
+    def close(feed: net.Feed) -> None:
         is_lost.set()
-        return really_lose(room, person, feed)
+        really_close(feed)
 
-    monkeypatch.setattr(net.Room, "lose", lose)
+    monkeypatch.setattr(net.Feed, "close", close)
     if breaks_first:
         ann.close()
         assert is_lost.wait(LIMIT)

@@ -91,7 +91,7 @@ class Member:
         self.room.leave(self.person, self.feed)
 
     def is_lost(self) -> None:
-        assert self.room.lose(self.person, self.feed)
+        self.feed.close()
 
 
 def read(line: bytes) -> net.Message:
@@ -346,7 +346,7 @@ def test_a_full_room_refuses_strangers_and_nobody_whom_it_knows_until_somebody_i
     assert carol.name == "Bob"
     assert refusal(room, "Bob", bob.token) == "removed"  # not `full`, after which his program would try again
     carol.is_lost()
-    room.give_up(carol.person)
+    room.take_from_list(carol.person, "lost")
     Member(room, "Dave")
 
 
@@ -426,13 +426,12 @@ def test_only_people_who_are_not_back_in_time_have_left(room: net.Room, ann: Mem
     ann.hears()
     bob.is_lost()
     assert bob.person.present
-    assert bob.person.feed is None
     again = bob.again()
     assert again.person.feed is again.feed
     assert ann.hears() == []
     again.is_lost()
     assert (bob.who, "Bob") in Member(room, "Carol").welcome.people
-    room.give_up(bob.person)
+    room.take_from_list(bob.person, "lost")
     left = ann.hears_last(net.Left)
     assert (left.who, left.name, left.reason) == (bob.who, "Bob", "lost")
     assert (bob.who, "Bob") not in Member(room, "Dave").welcome.people
@@ -488,7 +487,7 @@ def test_a_ban_spreads_to_new_people_from_that_address_alone(
 
 def is_given_up(member: Member) -> None:
     member.is_lost()
-    member.room.give_up(member.person)
+    member.room.take_from_list(member.person, "lost")
 
 
 @both_bans
@@ -604,7 +603,7 @@ def test_a_muted_person_who_joins_again_is_a_guest_with_a_number(room: net.Room,
     ann.is_lost()
     assert ann.again("Nobody listens").name == "Ann"  # she never left
     second = Member(room, "to me")
-    room.give_up(ann.person)
+    room.take_from_list(ann.person, "lost")
     again = ann.again("so I write")
     assert [second.name, again.name, Member(room, "in names").name] == ["Guest 1", "Guest 2", "Guest 3"]
     room.mute(ann.who, False)
