@@ -88,7 +88,7 @@ wrong passwords per address (`Guesses`); the size of every field (the types from
 
 A new kind of message, say a "typing ..." notice, needs a dataclass for the way to the room (in `ToRoom` and
 `IN_THE_ROOM`) and one for the way from it (in `FromRoom` and `ClientEvent`); a method of `Client` that gives it to the
-connection's feed; lines in `Server._take_messages` and `Client._take_message`; and a method of `Room` that gives it to
+connection's feed; lines in `Server._take_lines` and `Client._take_message`; and a method of `Room` that gives it to
 each person's feed (`Feed.tell`), because `broadcast` would keep it in the history. As older rooms refuse unknown
 messages, it also needs a new PROTOCOL.
 
@@ -2410,18 +2410,16 @@ class Units:
         """Takes the units; returns the seconds until neither the person nor the address is in debt."""
         return max(self._of_person.take(person.who, units), self._of_address.take(person.address, units))
 
-    def pace(
-        self, connection: Connection, person: Person, messages: list[Message], received: int
-    ) -> Iterator[list[Message]]:
-        """Yields the messages as the limits allow: all at once, or one by one if the person or address is over a limit.
+    def pace(self, connection: Connection, person: Person, lines: list[bytes], received: int) -> Iterator[list[bytes]]:
+        """Yields the lines as the limits allow: all at once, or one by one if the person or address is over a limit.
 
-        A message costs one unit, which includes one KiB. Each further KiB received costs another unit, even if it
-        carries no message (a TLS key update, for example).
+        A line costs one unit, which includes one KiB. Each further KiB received costs another unit, even if it carries
+        no line (a TLS key update, for example).
         """
-        units = max(len(messages), received / UNIT_BYTES)
+        units = max(len(lines), received / UNIT_BYTES)
         debt = max(self._of_person.wait(person.who, units), self._of_address.wait(person.address, units))
-        self._wait(connection, person, units - len(messages))
-        for some in [[message] for message in messages] if debt else [messages]:
+        self._wait(connection, person, units - len(lines))
+        for some in [[line] for line in lines] if debt else [lines]:
             self._wait(connection, person, len(some))
             if connection.feed.life is not Life.OPEN:
                 return
@@ -2870,27 +2868,32 @@ class Server(contextlib.AbstractContextManager["Server"]):
             received = connection.received
             lines = connection.next_lines(TICK)
             if connection.received > received or lines:
-                messages, error = _decode_all(lines)
-                for some in self._units.pace(connection, person, messages, connection.received - received):
-                    self._take_messages(connection, person, some)
-                if error is not None:
-                    raise error
+                for some in self._units.pace(connection, person, lines, connection.received - received):
+                    self._take_lines(connection, person, some)
                 if not lines:
                     time.sleep(REST)
             self._keep_time(connection)
         connection.linger()
 
-    def _take_messages(self, connection: Connection, person: Person, messages: list[Message]) -> None:
+    def _take_lines(self, connection: Connection, person: Person, lines: list[bytes]) -> None:
         """Passes messages to the room, all under one hold of the lock, so that the sender wakes only once."""
-        said = [(say.id, clean_text(say.text)) for say in messages if isinstance(say, Say)]
-        checked = [(number, text, text_problem(text)) for number, text in said]
-        leaves = any(isinstance(message, Leave) for message in messages)
-        if checked or leaves:
-            with self._changing_room() as room:
-                for number, text, problem in checked:
-                    room.say(person, connection.feed, number, text, problem)
-                if leaves:
-                    room.leave(person, connection.feed)
+        calls: list[Callable[[], None]] = []
+        try:
+            for line in lines:
+                message = decode(line, IN_THE_ROOM)
+                if isinstance(message, Unknown):
+                    raise ProtocolError("expected say, ping or leave")
+                if isinstance(message, Say):
+                    text = clean_text(message.text)
+                    problem = text_problem(text)
+                    calls.append(functools.partial(self._room.say, person, connection.feed, message.id, text, problem))
+                elif isinstance(message, Leave):
+                    calls.append(functools.partial(self._room.leave, person, connection.feed))
+        finally:  # the messages before a bad line count
+            if calls:
+                with self._changing_room():
+                    for call in calls:
+                        call()
 
     def _keep_time(self, connection: Connection) -> None:
         if connection.keep_time():
@@ -2993,22 +2996,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
         with self._room_lock:
             people = self._room.people_present()
         return RoomHere(PROTOCOL, self.id, self.title, self.port, people, password=self._admission.has_password)
-
-
-def _decode_all(lines: list[bytes]) -> tuple[list[Message], ProtocolError | None]:
-    """Decodes lines from a person in the room. Stops after `leave`, or at an invalid line, whose error it returns."""
-    messages: list[Message] = []
-    for line in lines:
-        try:
-            message = decode(line, IN_THE_ROOM)
-        except ProtocolError as error:
-            return messages, error
-        if isinstance(message, Unknown):
-            return messages, ProtocolError("expected say, ping or leave")
-        messages.append(message)
-        if isinstance(message, Leave):  # ignore the rest
-            break
-    return messages, None
 
 
 def _check_wait(reason: str, seconds: float, allowed: float = 0.0) -> None:
