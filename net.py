@@ -2514,24 +2514,12 @@ class Admission:
         unlimited = (math.inf, math.inf)
         self._calls = RateLimit(*(unlimited if is_unlimited else CALLS_OF_ADDRESS))
         self._calls_of_all = RateLimit(*CALLS_OF_ALL)
-        self._newcomers = RateLimit(*(unlimited if is_unlimited else NEWCOMERS))
+        self.newcomers = RateLimit(*(unlimited if is_unlimited else NEWCOMERS))
         self._guesses = guesses
 
     def may_connect(self, address: str) -> bool:
         """Counts a connection. Returns True if this address's own limit or, failing that, the shared one allows it."""
         return self._calls.try_take(address) == 0 or self._calls_of_all.try_take("all") == 0
-
-    def check_newcomer(self, address: str) -> None:
-        """In an open room, raises ProtocolError if too many new people came from this address."""
-        if not self.has_password:  # otherwise `_begin_tls` has checked and counted them
-            _check_wait(_MANY_NEW, self._newcomers.wait(address))
-
-    def count_newcomer(self, address: str, is_new: bool) -> None:
-        """Counts someone new who is in. With a password, uncounts others, because `_begin_tls` counted them as new."""
-        if is_new and not self.has_password:
-            self._newcomers.take(address)
-        elif self.has_password and not is_new:
-            self._newcomers.take(address, -1)
 
     def receive_first(self, connection: Connection) -> Join | Upload | Download:
         """Exchanges hellos, starts TLS if needed, returns the first message. Raises ProtocolError, ConnectionLost."""
@@ -2552,12 +2540,14 @@ class Admission:
         first = decode(connection.wait_for_line(deadline), TO_ROOM)
         if not isinstance(first, (Join, Upload, Download)):
             raise ProtocolError("expected join, upload or download")
+        if self.has_password:  # uncounts a client who knows it: from here on, only a join by someone new counts
+            self.newcomers.take(connection.address, -1)
         return first
 
     def _begin_tls(self, connection: Connection, line: bytes, public_a: int, deadline: Deadline) -> None:
         """Answers the hello and starts TLS. Raises ConnectionLost, or ProtocolError for a limit or bad `public_a`."""
         _check_wait("Too many wrong passwords from this computer", self._guesses.wait(connection.address))
-        _check_wait(_MANY_NEW, self._newcomers.try_take(connection.address))
+        _check_wait(_MANY_NEW, self.newcomers.try_take(connection.address))
         b = private_exponent()
         with self._guesses.computing(connection.address):
             connection.check_open()  # nothing needs computing for a client that is already gone
@@ -2852,9 +2842,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 raise ConnectionLost
             is_newcomer = known is None and not room.is_host(join.token)
             if is_newcomer:
-                self._admission.check_newcomer(connection.address)
+                _check_wait(_MANY_NEW, self._admission.newcomers.wait(connection.address))
             person = room.join(join, connection.address, connection.feed)
-            self._admission.count_newcomer(connection.address, is_newcomer)  # only now: a refused join does not count
+            if is_newcomer:  # only now: a refused join does not count
+                self._admission.newcomers.take(connection.address)
             self._connections.join(connection)
             self._came_back.notify_all()
         connection.accept(MAX_LINE_TO_ROOM)
@@ -2909,7 +2900,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
                 raise ProtocolError(_NOT_IN, "unknown")
             self._connections.begin_transfer(connection, person.who, first)
-        self._admission.count_newcomer(connection.address, is_new=False)
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         try:
             self._units.take_one(connection, person)
