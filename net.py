@@ -2235,7 +2235,7 @@ class StoredFile:
         self.address = owner.address
         self.size = upload.size  # bytes
         self.received = 0  # bytes; the lock of `Files` guards this and `is_whole`
-        self.is_whole = False
+        self.is_whole = False  # all of it is here, and not deleted
         if shutil.disk_usage(tempfile.gettempdir()).free < 2 * self.size:
             raise ProtocolError(_DISK_FAILS, "space")
         self._disk: Any = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - stays open while it is stored
@@ -2285,7 +2285,7 @@ class Files:
         self._lock = threading.Lock()
         # Guarded by _lock:
         self._files: list[StoredFile] = []  # whole files and unfinished uploads; the newest comes last
-        self._ids: dict[str, StoredFile | None] = {}  # file id -> file, or None if deleted; up to STORED_IDS
+        self._ids: dict[str, StoredFile] = {}  # file id -> file that is or was whole; up to STORED_IDS
 
     def is_stored(self, file_id: str) -> bool:
         """Returns True if a file with this id was stored before, even if it has been deleted since."""
@@ -2300,8 +2300,8 @@ class Files:
             file = StoredFile(owner, upload)
             undo.callback(file.delete)
             with self._lock:
-                for older in [f for f in self._files if (f.id, f.owner) == (file.id, file.owner) and not f.is_whole]:
-                    self._files.remove(older)  # an earlier attempt; its next `write` or `finish` raises ProtocolError
+                # Removes an earlier attempt, whose next `write` or `finish` then raises ProtocolError.
+                self._files = [f for f in self._files if f.is_whole or (f.id, f.owner) != (file.id, file.owner)]
                 self._check_limits(owner, upload.size)
                 self._files.append(file)
             undo.pop_all()
@@ -2354,46 +2354,42 @@ class Files:
             newest.delete()
         file.write(piece)
 
-    def finish(self, file: StoredFile, file_id: str) -> bool:
+    def finish(self, file: StoredFile) -> bool:
         """Marks a file as whole; returns False if its id is already stored. Raises ProtocolError if it was dropped."""
         with self._lock:
-            if file_id in self._ids:
+            if file.id in self._ids:
                 return False
             if file not in self._files:
                 raise ProtocolError(_NO_SPACE, "space")
             file.is_whole = True
-            self._ids[file_id] = file
+            self._ids[file.id] = file
             if len(self._ids) > STORED_IDS:
-                del self._ids[next(old for old, stored in self._ids.items() if stored is None)]
+                del self._ids[next(old for old, stored in self._ids.items() if not stored.is_whole)]
             return True
 
     def get(self, file_id: str) -> StoredFile:
         """Returns the stored file. Raises ProtocolError if there is none with this id."""
         with self._lock:
             file = self._ids.get(file_id)
-        if file is None:
+        if file is None or not file.is_whole:
             raise ProtocolError("The room does not have this file.", "unknown")
         return file
 
     def delete(self, file_id: str) -> None:
         """Deletes a file for good; `is_stored` still knows its id."""
-        file = self.get(file_id)
-        with self._lock:
-            self._ids[file_id] = None
-        self.drop(file)
+        self.drop(self.get(file_id))
 
     def drop(self, file: StoredFile) -> None:
         """Frees the space of a file that was deleted, or whose upload broke off."""
         with self._lock:
+            file.is_whole = False
             if file in self._files:
                 self._files.remove(file)
         file.delete()
 
     def close(self) -> None:
-        with self._lock:
-            files, self._files = self._files, []
-        for file in files:
-            file.delete()
+        for file in [*self._files]:
+            self.drop(file)
 
 
 class Units:
@@ -2925,7 +2921,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     sha256 = self._files.receive(connection, file)
                     with self._changing_room() as room:
                         room.check_may_write(person)
-                        if self._files.finish(file, upload.file):  # the file is available before it is announced
+                        if self._files.finish(file):  # the file is available before it is announced
                             room.share(person, upload, clean_filename(upload.filename), sha256)
                 finally:
                     if not file.is_whole:

@@ -145,10 +145,10 @@ def begin(files: net.Files, person: net.Person, size: int) -> net.StoredFile:
 
 def keep(files: net.Files, person: net.Person, size: int) -> str:
     """Stores a whole file; its id."""
-    file, file_id = begin(files, person, size), secrets.token_hex(16)
+    file = begin(files, person, size)
     files.write(file, bytes(size))
-    assert files.finish(file, file_id)
-    return file_id
+    assert files.finish(file)
+    return file.id
 
 
 def refusal(action: Callable[..., object], *arguments: object) -> str:
