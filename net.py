@@ -3064,21 +3064,30 @@ _WRONG = ("wrong", "This password does not fit the room that answered.")
 _NOT_PROVEN = ("unproven", "What answered could not prove that it knows the password.")
 
 
-class VisitEnded(Exception):
-    """The visit is over, and the client does not try again. `event` says why."""
+class Ended(Exception):
+    """The visit or a transfer is over, and the client does not try again. `code` (as in `Refused`) and text say why."""
 
-    def __init__(self, event: Refused | Closed) -> None:
-        super().__init__(event)
-        self.event = event
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 def read_reply(line: bytes, types: Types) -> Message | Unknown:
-    """Decodes a line. A bad one raises ProtocolError, a temporary refusal ConnectionLost, a final one VisitEnded."""
+    """Decodes a line. A bad one raises ProtocolError, a temporary refusal ConnectionLost, a final one Ended."""
     message = decode(line, types)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
-    if isinstance(message, (Refused, Closed)):
-        raise VisitEnded(message)
+    if isinstance(message, Refused):
+        raise Ended(message.code, message.reason)
+    if isinstance(message, Closed):
+        raise Ended("closed", message.reason)
+    return message
+
+
+def await_reply(connection: Connection, deadline: Deadline, types: Types) -> Message:
+    """Waits for the next message of a known type, and returns it. Raises as `read_reply` does."""
+    while isinstance(message := read_reply(connection.wait_for_line(deadline), types), Unknown):
+        pass
     return message
 
 
@@ -3141,10 +3150,10 @@ class Dialer:
         return found[0]
 
     def exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
-        """Exchanges hello lines; with a password, begins TLS. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Exchanges hello lines; with a password, begins TLS. Raises ConnectionLost, ProtocolError, Ended."""
         try:
             self._exchange_hellos(connection, deadline)
-        except VisitEnded:
+        except Ended:
             if self._is_proven:  # the password was right before, so this is probably an impostor: keep trying
                 raise ConnectionLost(Trouble.UNPROVEN, PROOF_WAIT if self._proofs >= PROOFS else 0) from None
             raise
@@ -3157,14 +3166,13 @@ class Dialer:
         line = connection.wait_for_line(deadline)
         hello = _expect(read_reply(line, FROM_ROOM), Hello)
         if hello.protocol != PROTOCOL:
-            reason = f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}."
-            raise VisitEnded(Refused("protocol", reason))
+            raise Ended("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}.")
         if self.password is not None and not hello.tls:
-            raise VisitEnded(Refused("open", "This room has no password. Leave the box empty to join it."))
+            raise Ended("open", "This room has no password. Leave the box empty to join it.")
         if hello.tls and not CAN_ENCRYPT:
-            raise VisitEnded(Refused("tls", "This room has a password, which needs Python 3.13 or newer."))
+            raise Ended("tls", "This room has a password, which needs Python 3.13 or newer.")
         if hello.tls and self.password is None:
-            raise VisitEnded(Refused("password", "This room has a password."))
+            raise Ended("password", "This room has a password.")
         if self.password is not None:
             try:
                 if hello.salt is None or hello.b is None:
@@ -3172,13 +3180,13 @@ class Dialer:
                 x = SRP.x(bytes.fromhex(hello.salt), clean_password(self.password))
                 secret = SRP.client_secret(a, x, public_a, int(hello.b, 16))
             except ValueError:  # an honest room never sends such values
-                raise VisitEnded(Refused(*_NOT_PROVEN)) from None
+                raise Ended(*_NOT_PROVEN) from None
             key = session_key(secret, encode(mine).rstrip(b"\n"), line)
             self._prove(connection, Tls(lambda: key, is_room=False), deadline)
         connection.accept(MAX_LINE_FROM_ROOM)
 
     def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
-        """Begins TLS, which proves to the other side that we know the password. Raises ConnectionLost, VisitEnded.
+        """Begins TLS, which proves to the other side that we know the password. Raises ConnectionLost, Ended.
 
         An impostor can test one password with each proof. So after PROOFS proofs in a row without one in return, the
         client gives up or, if the room has proved itself before, sends only one proof every PROOF_WAIT s.
@@ -3192,10 +3200,10 @@ class Dialer:
         try:
             connection.start_tls(tls, deadline, tls.handshake_step)
         except HandshakeError as error:
-            raise VisitEnded(Refused(*(_WRONG if error.is_wrong_password else _NOT_PROVEN))) from None
+            raise Ended(*(_WRONG if error.is_wrong_password else _NOT_PROVEN)) from None
         except ConnectionLost:
             if self._proofs >= PROOFS:
-                raise VisitEnded(Refused(*_NOT_PROVEN)) from None
+                raise Ended(*_NOT_PROVEN) from None
             raise
         with self._lock:
             self._is_proven = True
@@ -3409,8 +3417,8 @@ class Client(contextlib.AbstractContextManager["Client"]):
         try:
             while self._visit():
                 pass
-        except VisitEnded as ended:
-            last_event = ended.event
+        except Ended as ended:
+            last_event = Closed(str(ended)) if ended.code == "closed" else Refused(ended.code, str(ended))
         except Exception:
             log.exception("the client's reader failed")
             last_event = Refused("failed", "Something in this program failed. Please join again.")
@@ -3425,7 +3433,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._sender.stop()
 
     def _visit(self) -> bool:
-        """Connects once; after a failure or a break, waits. Returns True to try again. Raises VisitEnded."""
+        """Connects once; after a failure or a break, waits. Returns True to try again. Raises Ended."""
         with self._lock:
             dialer = self.dialer
         try:
@@ -3454,7 +3462,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         return is_wanted and self.dialer is dialer
 
     def _run_connection(self, dialer: Dialer, connection: Connection) -> None:
-        """Joins the room and handles its messages until `_end`. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Joins the room and handles its messages until `_end`. Raises ConnectionLost, ProtocolError, Ended."""
         with self._lock:
             self._connection = connection
         try:
@@ -3477,7 +3485,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._sender.release(connection)
 
     def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
-        """Exchanges hello lines, joins, and returns the welcome. Raises ConnectionLost, ProtocolError, VisitEnded."""
+        """Exchanges hello lines, joins, and returns the welcome. Raises ConnectionLost, ProtocolError, Ended."""
         deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
         dialer.exchange_hellos(connection, deadline)
         with self._lock:
@@ -3485,9 +3493,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             if self.dialer is not dialer:  # `move` was called; the old address must not learn the new token
                 raise ConnectionLost
         connection.send_unjoined(Join(self._name, token, self._outbox.room, self._last))
-        while isinstance(welcome := read_reply(connection.wait_for_line(deadline), FROM_ROOM), Unknown):
-            pass
-        return _expect(welcome, Welcome)
+        return _expect(await_reply(connection, deadline, FROM_ROOM), Welcome)
 
     # Reader thread: in the room.
 
@@ -3602,14 +3608,6 @@ _DISK_TROUBLES = {
 }  # any other error has the code "disk"
 
 
-class TransferFailed(Exception):
-    """Ends a transfer. The `Failed` event gets the `code` and the text of this exception."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
 class Transfers:
     """Runs the uploads and downloads of one client, in a small pool of threads for each direction. Any thread."""
 
@@ -3687,11 +3685,11 @@ class Transfers:
             self._changed.notify_all()
 
     def await_room(self, transfer: Transfer) -> Welcome:
-        """Waits until the client is in a room; returns its welcome. Raises TransferFailed after a `cancel`."""
+        """Waits until the client is in a room; returns its welcome. Raises Ended after a `cancel`."""
         with self._lock:
             self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
             if not transfer.is_wanted() or self.room is None:
-                raise TransferFailed(*transfer.problem)
+                raise Ended(*transfer.problem)
             return self.room
 
     def wait(self, seconds: float) -> None:
@@ -3719,7 +3717,6 @@ class Transfer:
         # Worker thread only, once the transfer runs:
         self._size = size
         self._done = 0  # bytes
-        self._room: Welcome | None = None
         self._told_at = 0.0  # monotonic s
 
     def cancel(self, problem: tuple[str, str]) -> None:
@@ -3747,7 +3744,7 @@ class Transfer:
         """Runs the whole transfer; returns the event that says how it ended."""
         try:
             return self._carry()
-        except TransferFailed as failure:
+        except (Ended, ProtocolError) as failure:
             code, reason = failure.code, str(failure)
         except ValueError as error:  # the path is invalid, for example because it contains NUL
             code, reason = "missing", str(error)
@@ -3759,33 +3756,36 @@ class Transfer:
         return Failed(self.number, self.filename, code, reason)
 
     def _carry(self) -> Uploaded | Saved:
-        """Transfers the file; returns the final event. Raises TransferFailed, OSError, or ValueError for a bad path."""
+        """Transfers the file; returns the final event. Raises Ended, OSError, or ValueError for a bad path."""
         raise NotImplementedError
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
         """Repeats `transfer_once` until it succeeds or too many attempts bring no progress. Raises as `_carry` does."""
+        first_room = self._transfers.await_room(self).room
         furthest = attempts = failures = 0
         while True:
             room = self._transfers.await_room(self)
-            if self._room is not None and self._room.room != room.room:
-                raise TransferFailed("reopened", "The room was opened again meanwhile.")
-            self._room = room
+            if room.room != first_room:
+                raise Ended("reopened", "The room was opened again meanwhile.")
             try:
                 with self._connected() as connection:
                     return transfer_once(connection, Deadline(SILENCE, is_wanted=self.is_wanted))
-            except ProtocolError as error:
-                raise TransferFailed("bad", str(error)) from None
-            except ConnectionLost as lost:
-                log.info("%s broke off at %s: %s", self.filename, self._done, lost)
-                failures += 1
-                if lost.trouble not in (Trouble.WAIT, Trouble.UNPROVEN):
-                    attempts += 1
-                if self._done > furthest:
-                    furthest, attempts, failures = self._done, 0, 0
-                if attempts >= TRANSFER_ATTEMPTS and self.is_wanted():
-                    raise TransferFailed("broken", "The connection broke off too often.") from None
-                self.tell(is_waiting=True)
-                self._cancelled.wait(max(RETRIES[min(failures, len(RETRIES) - 1)], min(lost.seconds, MAX_WAIT)))
+            except Ended as ended:
+                if ended.code != "unknown" or self._transfers.room is room:
+                    raise
+                lost = ConnectionLost(Trouble.WAIT)  # the client's own connection broke meanwhile: try again
+            except ConnectionLost as error:
+                lost = error
+            log.info("%s broke off at %s: %s", self.filename, self._done, lost)
+            failures += 1
+            if lost.trouble not in (Trouble.WAIT, Trouble.UNPROVEN):
+                attempts += 1
+            if self._done > furthest:
+                furthest, attempts, failures = self._done, 0, 0
+            if attempts >= TRANSFER_ATTEMPTS and self.is_wanted():
+                raise Ended("broken", "The connection broke off too often.")
+            self.tell(is_waiting=True)
+            self._cancelled.wait(max(RETRIES[min(failures, len(RETRIES) - 1)], min(lost.seconds, MAX_WAIT)))
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -3795,27 +3795,9 @@ class Transfer:
             self._connection = connection
             try:
                 dialer.exchange_hellos(connection, Deadline(FIRST_MESSAGE, is_wanted=self.is_wanted))
-            except (VisitEnded, ProtocolError):  # retry; if it is final, the client gets it too and ends all transfers
+            except (Ended, ProtocolError):  # retry; if it is final, the client gets it too and ends all transfers
                 raise ConnectionLost(Trouble.UNPROVEN) from None
             yield connection
-
-    def _read_reply(self, line: bytes) -> Message | Unknown:
-        """Decodes a reply. Raises ProtocolError, TransferFailed for a final refusal, or ConnectionLost for others."""
-        try:
-            return read_reply(line, FILE_FROM_ROOM)
-        except VisitEnded as ended:
-            refused = ended.event
-        code = refused.code if isinstance(refused, Refused) else "over"
-        if code == "unknown" and self._transfers.room is not self._room:
-            raise ConnectionLost(Trouble.WAIT)  # the client's own connection broke meanwhile: try again
-        raise TransferFailed(code, refused.reason)
-
-    def _await(self, connection: Connection, deadline: Deadline) -> Message:
-        """Waits for the next message of a known type, and returns it. Raises as `_read_reply` does."""
-        deadline.restart()
-        while isinstance(message := self._read_reply(connection.wait_for_line(deadline)), Unknown):
-            pass
-        return message
 
 
 class Sharing(Transfer):
@@ -3830,20 +3812,20 @@ class Sharing(Transfer):
     def _carry(self) -> Uploaded:
         path = path_on_disk(self._path)
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise TransferFailed("folder", "Only files can be shared.")
+            raise Ended("folder", "Only files can be shared.")
         with open(path, "rb", buffering=0) as disk:
             state = _state(disk)
             self._size = state[0]
             most = self._transfers.await_room(self).max_file
             if self._size > most:
-                raise TransferFailed("size", f"A file has at most {most:,} bytes here; this one has {self._size:,}.")
+                raise Ended("size", f"A file has at most {most:,} bytes here; this one has {self._size:,}.")
             self._over_breaks(functools.partial(self._upload, disk, state))
         return Uploaded(self.number)
 
     def _upload(self, disk: io.FileIO, state: tuple[int, int], connection: Connection, deadline: Deadline) -> None:
         connection.keep_buffer_small()
         connection.send_unjoined(Upload(self._client.token, self.file, self.filename, self._size))
-        answer = self._await(connection, deadline)
+        answer = await_reply(connection, deadline, FILE_FROM_ROOM)
         if isinstance(answer, Stored):  # an earlier attempt succeeded, but its answer was lost
             return
         _expect(answer, Ready)
@@ -3857,9 +3839,9 @@ class Sharing(Transfer):
             self._done += count
             self.tell()
         if disk.tell() != self._size or _state(disk) != state:
-            raise TransferFailed("changed", "The file was changed while it was read.")
+            raise Ended("changed", "The file was changed while it was read.")
         connection.send_bytes(encode(Sent(digest.hexdigest())), deadline)
-        _expect(self._await(connection, deadline), Stored)
+        _expect(await_reply(connection, deadline, FILE_FROM_ROOM), Stored)
 
     def _send(self, connection: Connection, piece: memoryview, deadline: Deadline) -> None:
         """Sends a piece. Even if that fails, reads what the room says: it may refuse the file at any time."""
@@ -3867,7 +3849,7 @@ class Sharing(Transfer):
             connection.send_bytes(piece, deadline)
         finally:
             for line in connection.next_lines(0):
-                self._read_reply(line)
+                read_reply(line, FILE_FROM_ROOM)
 
 
 class Saving(Transfer):
@@ -3884,13 +3866,13 @@ class Saving(Transfer):
     def _carry(self) -> Saved:
         path = path_on_disk(self._to)
         if os.path.isdir(path):
-            raise TransferFailed("folder", "There is a folder with this name.")
+            raise Ended("folder", "There is a folder with this name.")
         part = _open_part(path)
         try:
             with part:
                 self._over_breaks(functools.partial(self._download, part))
             if self._digest.hexdigest() != self._sha256:
-                raise TransferFailed("hash", "The file was changed on its way.")
+                raise Ended("hash", "The file was changed on its way.")
             replace_file(part.name, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -3901,7 +3883,7 @@ class Saving(Transfer):
     def _download(self, part: io.FileIO, connection: Connection, deadline: Deadline) -> None:
         connection.send_unjoined(Download(self._client.token, self.file, self._done))
         rest = self._size - self._done
-        if _expect(self._await(connection, deadline), RawBytes).size != rest:
+        if _expect(await_reply(connection, deadline, FILE_FROM_ROOM), RawBytes).size != rest:
             raise ProtocolError("the file has another size")
         for piece in receive_bytes(connection, rest, self._digest, deadline):
             _write_all(part, piece)

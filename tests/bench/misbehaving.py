@@ -84,7 +84,7 @@ TRANSFERS_EACH = 12
 SLOW_SIZE = 2**20  # bytes of a file
 LINE = 65_000  # bytes; the room accepts 65,536
 KEY_UPDATE = 27  # bytes of a record
-TROUBLE = (net.ConnectionLost, net.ProtocolError, net.VisitEnded, OSError)  # whatever the room does to defend itself
+TROUBLE = (net.ConnectionLost, net.ProtocolError, net.Ended, OSError)  # whatever the room does to defend itself
 
 
 def room(pipe: Pipe, password: str | None, limit: int) -> None:
