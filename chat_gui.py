@@ -395,19 +395,12 @@ def original_part(text: str, first: int, last: int) -> str:
 
 def save_text(path: str, text: str, events: net.Events) -> None:
     """Writes the whole file or nothing, then puts `Saved` or `Failed` into the queue. Runs in its own thread."""
-    part = ""
     try:
-        target = net.path_on_disk(path)
-        part = f"{target}.{secrets.token_hex(4)}.part"
-        with open(part, "x", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
+        with net.replacing(path) as file:
+            net.write_all(file, text.replace("\n", os.linesep).encode("utf-8", "replace"))
             os.fsync(file.fileno())
-        net.replace_file(part, target)
         events.put(net.Saved(0, path))  # 0: no transfer has this number
     except OSError as error:
-        with contextlib.suppress(OSError):
-            net.delete_file(part)
         code = "permission" if isinstance(error, PermissionError) else "disk"
         events.put(net.Failed(0, os.path.basename(path), code, error.strerror or str(error)))
 

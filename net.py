@@ -170,7 +170,7 @@ MAX_TEXT = 4_000  # characters
 MAX_TEXT_LINES = 100
 MAX_REASON = 200  # characters
 MAX_FILENAME = 120  # characters
-MAX_FILENAME_BYTES = 200  # bytes in UTF-8; file systems allow 255, and ".part" is added
+MAX_FILENAME_BYTES = 200  # bytes in UTF-8; file systems allow 255, and ".0a1b2c3d.part" is added
 MAX_ROOM_ID = 64  # characters
 MAX_HISTORY = 10**6  # events; a room can promise a newcomer at most this many
 MAX_TIME = 32_503_680_000  # the year 3000, in seconds since 1970
@@ -2246,7 +2246,7 @@ class StoredFile:
         with self._lock:
             if self._disk.closed:
                 raise ProtocolError(_NO_SPACE, "space")
-            _write_all(self._disk, piece)
+            write_all(self._disk, piece)
 
     def send(self, connection: Connection, offset: int) -> None:
         """Sends the file from byte `offset` on. Raises ConnectionLost, or ProtocolError if `offset` is too large."""
@@ -3864,20 +3864,10 @@ class Saving(Transfer):
         self._digest = hashlib.sha256()
 
     def _carry(self) -> Saved:
-        path = path_on_disk(self._to)
-        if os.path.isdir(path):
-            raise Ended("folder", "There is a folder with this name.")
-        part = _open_part(path)
-        try:
-            with part:
-                self._over_breaks(functools.partial(self._download, part))
+        with replacing(self._to) as part:
+            self._over_breaks(functools.partial(self._download, part))
             if self._digest.hexdigest() != self._sha256:
                 raise Ended("hash", "The file was changed on its way.")
-            replace_file(part.name, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                delete_file(part.name)
-            raise
         return Saved(self.number, self._to)
 
     def _download(self, part: io.FileIO, connection: Connection, deadline: Deadline) -> None:
@@ -3886,7 +3876,7 @@ class Saving(Transfer):
         if _expect(await_reply(connection, deadline, FILE_FROM_ROOM), RawBytes).size != rest:
             raise ProtocolError("the file has another size")
         for piece in receive_bytes(connection, rest, self._digest, deadline):
-            _write_all(part, piece)
+            write_all(part, piece)
             self._done += len(piece)
             self.tell()
 
@@ -3914,28 +3904,39 @@ def path_on_disk(path: str) -> str:
     return path if sys.platform == "win32" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 
-def replace_file(part: str, path: str) -> None:
-    """Calls os.replace. On Windows, retries for SCAN_TIME s: a virus scanner may hold the file. Raises OSError."""
-    _outlast_scanner(functools.partial(os.replace, part, path))
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[io.FileIO]:
+    """Yields a new file beside `path` to write to, and at the end replaces `path` with it; after an error, deletes it.
+
+    Raises OSError, or ValueError for an invalid path.
+    """
+    target = path_on_disk(path)
+    part = f"{target}.{secrets.token_hex(4)}.part"
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "There is a folder with this name.")
+    try:
+        with open(part, "xb", buffering=0) as file:
+            yield file
+        outlast_scanner(os.replace, part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            outlast_scanner(os.unlink, part)
+        raise
 
 
-def delete_file(path: str) -> None:
-    """Calls os.unlink, and retries as `replace_file` does. Raises OSError."""
-    _outlast_scanner(functools.partial(os.unlink, path))
-
-
-def _outlast_scanner(change: Callable[[], None]) -> None:
+def outlast_scanner(change: Callable[..., None], *paths: str) -> None:
+    """Calls `change`. On Windows, retries for SCAN_TIME s: a virus scanner may hold the file. Raises OSError."""
     give_up_at = time.monotonic() + SCAN_TIME
     while True:
         try:
-            return change()
+            return change(*paths)
         except PermissionError:
             if os.name != "nt" or time.monotonic() > give_up_at:
                 raise
         time.sleep(0.1)
 
 
-def _write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
+def write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[disk.write(rest) :]
@@ -3945,15 +3946,6 @@ def _state(disk: io.FileIO) -> tuple[int, int]:
     """Returns the file's size and modification time, which show whether another program has changed the file."""
     status = os.fstat(disk.fileno())
     return status.st_size, status.st_mtime_ns
-
-
-def _open_part(path: str) -> io.FileIO:
-    """Creates and opens a new file beside `path`; never opens an existing one. Raises OSError."""
-    for number in itertools.count(1):
-        part = f"{path}.{number}.part" if number > 1 else f"{path}.part"
-        with contextlib.suppress(FileExistsError):
-            return open(part, "xb", buffering=0)
-    raise AssertionError  # unreachable: the loop is endless
 
 
 # ----------------------------------------------------------------------------------------- finding rooms and addresses

@@ -268,7 +268,7 @@ def test_on_windows_a_file_that_a_scanner_holds_is_replaced_and_deleted_a_little
     assert os.listdir(tmp_path) == ["a"]
     with pytest.MonkeyPatch.context() as patch:
         held_by_a_scanner(patch, "unlink", 1)
-        net.delete_file(target)
+        net.outlast_scanner(os.unlink, target)
     assert os.listdir(tmp_path) == []
     for system, is_tried_again in (("nt", True), ("posix", False)):
         with pytest.MonkeyPatch.context() as patch:
@@ -276,7 +276,7 @@ def test_on_windows_a_file_that_a_scanner_holds_is_replaced_and_deleted_a_little
             patch.setattr(os, "name", system)
             patch.setattr(net, "SCAN_TIME", 0.2)
             with pytest.raises(PermissionError):
-                net.replace_file(target, target)
+                net.outlast_scanner(os.replace, target, target)
         assert (len(tried) > 1) == is_tried_again, "elsewhere a PermissionError means what it says"
 
 

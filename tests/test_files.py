@@ -613,7 +613,7 @@ def test_every_clean_name_is_harmless_stays_clean_and_can_be_stored(name: str) -
     assert not [c for c in clean if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
     assert not re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?", clean)
     with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder, clean + ".part")
+        part = Path(folder, clean + ".0a1b2c3d.part")
         part.write_bytes(b"x")
         part.rename(Path(folder, clean))
         (found,) = Path(folder).iterdir()

@@ -372,8 +372,8 @@ def test_a_download_that_was_cut_off_goes_on_where_it_was(
     proxy.cut()
     done = ann.waits().done
     assert done > SOME // 2
-    assert names(saved) == ["film.part"]
-    assert (saved / "film.part").stat().st_size == done
+    (part,) = saved.iterdir()
+    assert part.stat().st_size == done
     proxy.stall()
     proxy.refuse(False)
     ann.ends(net.Saved)
@@ -570,7 +570,7 @@ def test_a_cancelled_download_leaves_only_what_was_there_before(
     proxy.stall(SOME)
     number = ann.saves(bobs_film, saved / "film")
     ann.moves()
-    assert names(saved) == ["film", "film.part"]
+    assert len(names(saved)) == 2
     ann.client.cancel(number)
     failed = ann.failed("cancelled")
     assert (failed.transfer, failed.filename) == (number, "film")
@@ -750,19 +750,19 @@ def test_until_a_file_is_whole_it_is_in_a_part_of_its_own_and_its_name_belongs_t
     host: Host, start: Start, saved: Path
 ) -> None:
     (saved / "map.png").write_bytes(b"old")
-    for name in ("map.png.part", "map.png.2.part"):
-        (saved / name).write_bytes(b"mine")
+    (saved / "map.png.part").write_bytes(b"mine")
     start("download")
     guest, _ = host.expects("download")
     send_part(guest, DATA, 0, len(DATA) - 1)
     host.person.moves(len(DATA) - 2)
-    assert names(saved) == ["map.png", "map.png.2.part", "map.png.3.part", "map.png.part"]
+    (part,) = {*names(saved)} - {"map.png", "map.png.part"}
+    assert re.fullmatch(r"map\.png\.[0-9a-f]{8}\.part", part)
     assert (saved / "map.png").read_bytes() == b"old"
     guest.send_bytes(DATA[-1:])
     host.person.ends(net.Saved)
     assert (saved / "map.png").read_bytes() == DATA
-    assert names(saved) == ["map.png", "map.png.2.part", "map.png.part"]
-    assert [path.read_bytes() for path in saved.glob("*.part")] == [b"mine"] * 2
+    assert names(saved) == ["map.png", "map.png.part"]
+    assert (saved / "map.png.part").read_bytes() == b"mine"
 
 
 # A room that lies or refuses -----------------------------------------------------------------------------------------
