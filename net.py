@@ -3214,17 +3214,20 @@ class Outbox:
     """Keeps the lines that the room has not answered yet, so that none is lost or published twice. It uses no socket.
 
     All lines belong to one room. After a break, the client first receives the room's newer events. Then `catch_up`
-    settles the lines that the room had received, and the client sends the others. The Client's lock guards the Outbox.
+    settles the lines that the room had received, and the client sends the others. Events say what becomes of a line,
+    except `Said` and `Rejected` from the room. The Client's lock guards the Outbox.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, events: Events, clock: Callable[[], float] = time.time) -> None:
         """clock: returns seconds since 1970. The first id is the time in ms, so later clients use higher ids."""
+        self.events = events
         self._clock = clock
         self._next_id = self._first_id()
         self.room: str | None = None  # the id of the room that gets the lines; None before the first welcome
-        self._lines: dict[int, bytes] = {}  # id -> encoded `say`
-        self._unsent: collections.deque[int] = collections.deque()  # ids not yet sent on the current connection
-        self._sent_up_to = 0  # the highest id sent so far, on any connection to this room
+        self._last_id = 0  # the highest id that the room had answered before the newest welcome
+        self._has_missed = False  # True if any welcome since the last catch-up reported missed events
+        self._lines: dict[int, bytes] = {}  # id -> encoded `say`; the ids rise
+        self._sent_up_to = 0  # the highest id sent since the last catch-up
         self.is_open = False  # True while lines may be sent: from `catch_up` until `close`
 
     def _first_id(self) -> int:
@@ -3236,51 +3239,51 @@ class Outbox:
     @property
     def has_unsent(self) -> bool:
         """Returns True if lines wait to be sent. Until `catch_up` is called, all lines without an answer count."""
-        return bool(self._unsent) if self.is_open else bool(self._lines)
+        return next(reversed(self._lines), 0) > (self._sent_up_to if self.is_open else 0)
 
-    def next_id(self) -> int:
-        """Returns a new id, for a line that may or may not be sent."""
+    def say(self, text: str, problem: tuple[str, str] | None) -> int:
+        """Puts `Sending` into the queue; then queues the line or, if it has a problem, rejects it. Returns its id."""
+        number = self._next_id
         self._next_id += 1
-        return self._next_id - 1
-
-    def say(self, number: int, text: str) -> bool:
-        """Queues a line. Returns False if the id is too large for the wire, because the room claimed a huge last id."""
-        if number > MAX_SAY_ID:
-            return False
-        self._lines[number] = encode(Say(number, text))
-        self._unsent.append(number)
-        return True
+        self.events.put(Sending(number, text))
+        if problem is None and number > MAX_SAY_ID:  # the room claimed a huge last id
+            problem = _NOT_SENT
+        if problem is None:
+            self._lines[number] = encode(Say(number, text))
+        else:
+            self.events.put(Rejected(number, *problem))
+        return number
 
     def answered(self, number: int) -> None:
         """Forgets a line, because the room has published or rejected it."""
         self._lines.pop(number, None)
 
-    def enter(self, room: str, last_id: int) -> list[Rejected]:
-        """Prepares for the room that sent a welcome. Returns all lines as rejected if they belong to another room."""
-        returned = []
+    def enter(self, room: str, last_id: int, has_missed: bool) -> None:
+        """Prepares for the room that sent a welcome. Rejects all lines if they belong to another room."""
         if self.room not in (None, room):
-            returned = self.give_up()
+            self.give_up()
             self._sent_up_to = 0
+            self._has_missed = False
             if self._next_id > MAX_SAY_ID // 2:  # the previous room claimed absurdly large ids
                 self._next_id = self._first_id()
         self.room = room
+        self._last_id = last_id
+        self._has_missed = self._has_missed or has_missed
         self._next_id = max(self._next_id, last_id + 1)
-        return returned
 
-    def catch_up(self, last_id: int, has_missed: bool) -> list[Rejected | Settled]:
+    def catch_up(self) -> None:
         """Settles the lines that the room received before the break, and allows the others to be sent (again)."""
-        answers: list[Rejected | Settled] = []
-        for number in [number for number in self._lines if number <= last_id]:
+        for number in [number for number in self._lines if number <= self._last_id]:
             del self._lines[number]
             if number > self._sent_up_to:  # another client with our token used this id
-                answers.append(Rejected(number, *_NOT_SENT))
-            elif has_missed:  # its `said` is probably among the events that this client will never get
-                answers.append(Settled(number))
+                self.events.put(Rejected(number, *_NOT_SENT))
+            elif self._has_missed:  # its `said` is probably among the events that this client will never get
+                self.events.put(Settled(number))
             else:
-                answers.append(Rejected(number, "unknown", "The room did not take this. The reason was lost."))
-        self._unsent = collections.deque(self._lines)
+                self.events.put(Rejected(number, "unknown", "The room did not take this. The reason was lost."))
+        self._sent_up_to = 0
+        self._has_missed = False
         self.is_open = True
-        return answers
 
     def close(self) -> None:
         """Stops sending until the next `catch_up`, because the connection is gone."""
@@ -3289,19 +3292,17 @@ class Outbox:
     def take(self, most: int) -> bytes:
         """Returns the next lines to send, joined: enough to reach `most` bytes, or all of them. They count as sent."""
         piece = bytearray()
-        while self.is_open and self._unsent and len(piece) < most:
-            number = self._unsent.popleft()
-            if number in self._lines:  # False if a faulty room answered a line that we had not sent
-                piece += self._lines[number]
+        for number, line in self._lines.items():
+            if self.is_open and number > self._sent_up_to and len(piece) < most:
+                piece += line
                 self._sent_up_to = number
         return bytes(piece)
 
-    def give_up(self) -> list[Rejected]:
-        """Forgets all lines; returns a `Rejected` for each, which says whether the others may have received it."""
-        numbers = [*self._lines]
+    def give_up(self) -> None:
+        """Rejects all lines, and says for each whether the others may have received it."""
+        for number in self._lines:
+            self.events.put(Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)))
         self._lines.clear()
-        self._unsent.clear()
-        return [Rejected(number, *(_NO_ANSWER if number <= self._sent_up_to else _NOT_SENT)) for number in numbers]
 
 
 class Client(contextlib.AbstractContextManager["Client"]):
@@ -3321,7 +3322,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         # Guarded by _lock (but any thread may read `token` and `dialer` without it):
         self.token = token
         self.dialer = Dialer(address, port, password)
-        self._outbox = Outbox()
+        self._outbox = Outbox(events)
         self._connection: Connection | None = None  # None while there is no connection
 
         # Reader thread only:
@@ -3330,7 +3331,6 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._last = 0  # number of the newest event received or missed; after a break, the room continues after it
         self._history_after = 0  # number of the last event before the history that follows the welcome
         self._files_to_come = 0  # `shared` lines that must still arrive before the history
-        self._has_missed = False  # True if any welcome since the last catch-up reported missed events
         self._people: set[int] = set()  # numbers of the people in the room
 
         # Any thread reads these two; `close` changes both, and the end of the visit sets `_closing`:
@@ -3356,12 +3356,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         text = clean_text(text)
         problem = text_problem(text)
         with self._lock:
-            number = self._outbox.next_id()
-            self.events.put(Sending(number, text))
-            if self._closing.is_set() or (problem is None and not self._outbox.say(number, text)):
-                problem = _NOT_SENT
-            if problem is not None:
-                self.events.put(Rejected(number, *problem))
+            self._outbox.say(text, _NOT_SENT if self._closing.is_set() else problem)
         self._sender.wake()
 
     def share(self, path: str) -> None:
@@ -3389,8 +3384,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self.dialer = dialer
             if self.dialer.password is None:
                 self.token = secrets.token_hex(16)
-                for returned in self._outbox.give_up():
-                    self.events.put(returned)
+                self._outbox.give_up()
             self._changed.notify_all()
             if self._connection is not None:
                 self._connection.abort()
@@ -3424,8 +3418,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
             last_event = Refused("failed", "Something in this program failed. Please join again.")
         with self._lock:
             self._closing.set()
-            for returned in self._outbox.give_up():
-                self.events.put(returned)
+            self._outbox.give_up()
         self.transfers.end()
         self.transfers.wait(CLOSE_TIME)
         if last_event is not None:
@@ -3500,20 +3493,16 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def _begin(self, connection: Connection, welcome: Welcome) -> None:
         if self._outbox.room != welcome.room:
             self._last = 0
-            self._has_missed = False
         self._history_after = self._last + welcome.missed + welcome.files
         if self._history_after + welcome.history > MAX_INTEGER:
             raise ProtocolError("these events cannot be numbered")
         self._files_to_come = welcome.files
         if welcome.files == 0:
             self._last = self._history_after
-        self._has_missed = self._has_missed or welcome.missed > 0
         self._people = {who for who, _ in welcome.people}
         with self._lock:
             connection.feed.open(0)
-            returned = self._outbox.enter(welcome.room, welcome.last_id)
-        for each in returned:
-            self.events.put(each)
+            self._outbox.enter(welcome.room, welcome.last_id, has_missed=welcome.missed > 0)
         self.events.put(welcome)
         self.transfers.show_room(welcome)
         self._catch_up(welcome)
@@ -3567,9 +3556,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         if self._outbox.is_open or self._last < self._history_after + welcome.history:
             return
         with self._lock:
-            for answer in self._outbox.catch_up(welcome.last_id, self._has_missed):
-                self.events.put(answer)
-        self._has_missed = False
+            self._outbox.catch_up()
         self._sender.wake()
 
     # Sender thread.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import secrets
-from collections.abc import Sequence
 
 import pytest
 
 import net
+from tests.helpers import drain
 
 START = 1_700_000_000.0  # s since 1970
 EVERYTHING = 10**9  # bytes
 
 
 def outbox_at(seconds: float) -> net.Outbox:
-    return net.Outbox(clock=lambda: seconds)
+    return net.Outbox(queue.Queue(), clock=lambda: seconds)
 
 
 @pytest.fixture
@@ -26,18 +27,15 @@ def outbox() -> net.Outbox:
     return made
 
 
-def enter(outbox: net.Outbox, room: str = "r1", last_id: int = 0) -> list[object]:
-    """A welcome after a break in which nothing was missed; the events for the window."""
-    return [*outbox.enter(room, last_id), *outbox.catch_up(last_id, has_missed=False)]
+def enter(outbox: net.Outbox, room: str = "r1", last_id: int = 0) -> None:
+    """A welcome after a break in which nothing was missed."""
+    outbox.enter(room, last_id, has_missed=False)
+    outbox.catch_up()
 
 
 def write(outbox: net.Outbox, *texts: str) -> list[int]:
     """The ids that these lines got."""
-    numbers = []
-    for text in texts:
-        numbers.append(outbox.next_id())
-        assert outbox.say(numbers[-1], text)
-    return numbers
+    return [outbox.say(text, None) for text in texts]
 
 
 def says(data: bytes) -> list[net.Say]:
@@ -51,33 +49,36 @@ def sent(outbox: net.Outbox) -> list[str]:
     return [say.text for say in says(outbox.take(EVERYTHING))]
 
 
-def codes(events: Sequence[object]) -> list[tuple[int, str]]:
-    """Ids, and the codes of their rejections."""
-    return [(event.id, event.code) for event in events if isinstance(event, net.Rejected)]
+def codes(outbox: net.Outbox) -> list[tuple[int, str]]:
+    """Ids, and the codes of their rejections, since the last call."""
+    return [(event.id, event.code) for event in drain(outbox.events) if isinstance(event, net.Rejected)]
 
 
 def test_ids_begin_at_the_clock_in_milliseconds_and_rise_above_the_highest_that_the_room_has_answered() -> None:
     """So they are above those of an earlier run of the program, and of another client, with the same token."""
     outbox = outbox_at(START)
-    assert [outbox.next_id() for _ in range(3)] == [1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002]
+    assert write(outbox, "one", "two", "three") == [1_700_000_000_000, 1_700_000_000_001, 1_700_000_000_002]
     enter(outbox, last_id=1_800_000_000_000)
-    assert outbox.next_id() == 1_800_000_000_001
+    assert outbox.say("four", None) == 1_800_000_000_001
 
 
 @pytest.mark.parametrize("seconds", [-(10.0**9), 0.0, 10.0**15])
 def test_whatever_the_clock_says_the_ids_are_valid_and_leave_room_above(seconds: float) -> None:
-    assert 1 <= outbox_at(seconds).next_id() <= net.MAX_SAY_ID // 2
+    assert 1 <= outbox_at(seconds).say("one", None) <= net.MAX_SAY_ID // 2
 
 
 def test_where_a_room_has_used_up_the_ids_nothing_is_sent_until_there_is_another_room(outbox: net.Outbox) -> None:
     enter(outbox, last_id=net.MAX_SAY_ID - 1)
     write(outbox, "the last one")
     assert sent(outbox) == ["the last one"]
-    assert not outbox.say(outbox.next_id(), "one")
+    (number,) = write(outbox, "one")
+    assert codes(outbox) == [(number, "unsent")]
     assert sent(outbox) == []
     enter(outbox, "r2")
+    drain(outbox.events)
     (number,) = write(outbox, "one")
-    assert codes(outbox.give_up()) == [(number, "unsent")]  # although higher ids were sent, in the other room
+    outbox.give_up()
+    assert codes(outbox) == [(number, "unsent")]  # although higher ids were sent, in the other room
 
 
 def test_lines_go_out_once_in_order_and_about_as_much_as_is_asked_for(outbox: net.Outbox) -> None:
@@ -93,10 +94,10 @@ def test_nothing_goes_out_before_everything_that_was_missed_has_come() -> None:
     write(outbox, "before the welcome")
     assert sent(outbox) == []
     assert outbox.has_unsent  # so a client that closes waits for it
-    outbox.enter("r1", 0)
+    outbox.enter("r1", 0, has_missed=False)
     write(outbox, "while catching up")
     assert sent(outbox) == []
-    outbox.catch_up(0, has_missed=False)
+    outbox.catch_up()
     assert sent(outbox) == ["before the welcome", "while catching up"]
     assert not outbox.has_unsent
 
@@ -109,7 +110,8 @@ def test_a_line_is_kept_until_it_is_answered_and_goes_out_again_on_the_next_conn
     outbox.close()
     write(outbox, "three")
     assert sent(outbox) == []
-    assert enter(outbox, last_id=one) == []
+    enter(outbox, last_id=one)
+    assert codes(outbox) == []
     assert sent(outbox) == ["two", "three"]
 
 
@@ -124,13 +126,15 @@ def test_after_a_break_only_lines_that_the_room_has_not_answered_go_out_again(ou
     said, rejected, lost = write(outbox, "said", "rejected", "lost")
     outbox.take(EVERYTHING)
     outbox.close()
-    assert outbox.enter("r1", rejected) == []
+    outbox.enter("r1", rejected, has_missed=False)
     outbox.answered(said)  # it is among the history; so the other one was not said
-    assert codes(outbox.catch_up(rejected, has_missed=False)) == [(rejected, "unknown")]
+    outbox.catch_up()
+    assert codes(outbox) == [(rejected, "unknown")]
     assert says(outbox.take(EVERYTHING)) == [net.Say(lost, "lost")]
     outbox.close()
     (unsent,) = write(outbox, "unsent")  # and the room has had its id, from another client with the same token
-    assert codes(enter(outbox, last_id=unsent)) == [(lost, "unknown"), (unsent, "unsent")]
+    enter(outbox, last_id=unsent)
+    assert codes(outbox) == [(lost, "unknown"), (unsent, "unsent")]
 
 
 def test_in_another_room_all_lines_return_and_none_goes_out(outbox: net.Outbox) -> None:
@@ -139,11 +143,13 @@ def test_in_another_room_all_lines_return_and_none_goes_out(outbox: net.Outbox) 
     (two,) = write(outbox, "two")
     outbox.close()
     (three,) = write(outbox, "three")
-    assert codes(enter(outbox, "r2", last_id=three + 5)) == [(one, "unanswered"), (two, "unsent"), (three, "unsent")]
+    enter(outbox, "r2", last_id=three + 5)
+    assert codes(outbox) == [(one, "unanswered"), (two, "unsent"), (three, "unsent")]
     assert (len(outbox), sent(outbox)) == (0, [])
     (four,) = write(outbox, "four")
     outbox.close()
-    assert codes(enter(outbox, "r1")) == [(four, "unsent")]
+    enter(outbox, "r1")
+    assert codes(outbox) == [(four, "unsent")]
 
 
 # Outboxes and a room -------------------------------------------------------------------------------------------------
@@ -163,10 +169,8 @@ class Visitor:
         self.late: list[tuple[net.Feed, net.Say]] = []  # from earlier connections
         self.from_room: list[net.Message | net.Unknown] = []
         self.room_id: str | None = None
-        self.last_id = 0  # as the newest welcome said
         self.last = 0  # number of the newest event
         self.catch_up_to: int | None = None  # None: this has been done
-        self.has_missed = False
         self.written: list[int] = []
         self.heard: list[net.Said] = []
         self.answers: list[tuple[int, str]] = []  # ids, and how they were answered
@@ -216,10 +220,9 @@ class Visitor:
             return
         message = self.from_room.pop(0)
         if isinstance(message, net.Welcome):
-            self.room_id, self.last_id = message.room, message.last_id
+            self.room_id = message.room
             self.last += message.missed
-            self.has_missed |= message.missed > 0
-            assert self.outbox.enter(message.room, message.last_id) == []
+            self.outbox.enter(message.room, message.last_id, has_missed=message.missed > 0)
             self.catch_up_to = self.last + message.history
         elif isinstance(message, net.Numbered):
             assert message.number == self.last + 1
@@ -230,10 +233,11 @@ class Visitor:
                 self.outbox.answered(message.id)
                 self.answers.append((message.id, "said"))
         if self.catch_up_to is not None and self.last >= self.catch_up_to:
-            for answer in self.outbox.catch_up(self.last_id, self.has_missed):
-                self.answers.append((answer.id, "settled" if isinstance(answer, net.Settled) else answer.code))
+            self.outbox.catch_up()
+            for answer in drain(self.outbox.events):
+                if not isinstance(answer, net.Sending):
+                    self.answers.append((answer.id, "settled" if isinstance(answer, net.Settled) else answer.code))
             self.catch_up_to = None
-            self.has_missed = False
 
     def goes_on(self) -> bool:
         """Without a break; whether everything has arrived."""
