@@ -4149,33 +4149,29 @@ def local_addresses() -> list[str]:
     Addresses on tunnels, on virtual adapters and in _LAST_NETWORKS come last. The address of the default route comes
     first, unless it is one of these: VPNs often take that route, and nobody in the classroom could join through one.
     """
-    adapters = _adapters()
-    lasts = {address for name, address, is_tunnel in adapters if is_tunnel or name.startswith(_VIRTUAL + _TUNNELS)}
-
-    def comes_last(address: str) -> bool:
-        return address in lasts or any(ipaddress.ip_address(address) in network for network in _LAST_NETWORKS)
-
-    found = [address for _, address, _ in adapters]
+    addresses: dict[str, bool] = {}  # address -> whether its adapter comes last
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("192.0.2.1", 9))  # sends nothing; RFC 5737 reserves this address, so it is on the default route
-        found.insert(0, sock.getsockname()[0])
-    addresses = dict.fromkeys(each for each in found if each != "0.0.0.0" and not _is_loopback(each))
-    return sorted(addresses, key=comes_last)
+        addresses[sock.getsockname()[0]] = False
+    addresses.update(_adapters())
+
+    def comes_last(address: str) -> bool:
+        return addresses[address] or any(ipaddress.ip_address(address) in network for network in _LAST_NETWORKS)
+
+    return sorted((each for each in addresses if each != "0.0.0.0" and not _is_loopback(each)), key=comes_last)
 
 
-def _adapters() -> list[tuple[str, str, bool]]:
-    """Returns (name, address, whether it looks like a tunnel) per adapter; on Windows, only addresses are known."""
+def _adapters() -> dict[str, bool]:
+    """Maps each adapter's address to whether it looks like a tunnel or virtual; Windows tells only the addresses."""
+    found: dict[str, bool] = {}
     if sys.platform == "win32":
-        try:
-            return [("", address, False) for address in socket.gethostbyname_ex(socket.gethostname())[2]]
-        except (OSError, UnicodeError):
-            return []
+        with contextlib.suppress(OSError, UnicodeError):
+            found.update(dict.fromkeys(socket.gethostbyname_ex(socket.gethostname())[2], False))
     else:
         # The requests are described in netdevice(7). macOS, like the BSDs, has other numbers for them.
         is_bsd = sys.platform == "darwin"
         get_address, get_flags, get_mask = (0xC0206921, 0xC0206911, 0xC0206925) if is_bsd else (0x8915, 0x8913, 0x891B)
         broadcast, point_to_point = 0x2, 0x10
-        found = []
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():
                 request = name.encode()[:15].ljust(256, b"\0")
@@ -4183,5 +4179,6 @@ def _adapters() -> list[tuple[str, str, bool]]:
                     address = socket.inet_ntoa(fcntl.ioctl(sock.fileno(), get_address, request)[20:24])
                     flags = int.from_bytes(fcntl.ioctl(sock.fileno(), get_flags, request)[16:18], sys.byteorder)
                     is_alone = fcntl.ioctl(sock.fileno(), get_mask, request)[20:24] == b"\xff" * 4
-                    found.append((name, address, is_alone or flags & (broadcast | point_to_point) != broadcast))
-        return found
+                    is_tunnel = is_alone or flags & (broadcast | point_to_point) != broadcast
+                    found[address] = is_tunnel or name.startswith(_VIRTUAL + _TUNNELS)
+    return found
