@@ -3214,8 +3214,8 @@ class Outbox:
     """Keeps the lines that the room has not answered yet, so that none is lost or published twice. It uses no socket.
 
     All lines belong to one room. After a break, the client first receives the room's newer events. Then `catch_up`
-    settles the lines that the room had received, and the client sends the others. Events say what becomes of a line,
-    except `Said` and `Rejected` from the room. The Client's lock guards the Outbox.
+    settles the lines that the room had received, and the client sends the others. Events report the lines that will not
+    appear. The Client's lock guards the Outbox.
     """
 
     def __init__(self, events: Events, clock: Callable[[], float] = time.time) -> None:
@@ -3241,18 +3241,16 @@ class Outbox:
         """Returns True if lines wait to be sent. Until `catch_up` is called, all lines without an answer count."""
         return next(reversed(self._lines), 0) > (self._sent_up_to if self.is_open else 0)
 
-    def say(self, text: str, problem: tuple[str, str] | None) -> int:
-        """Puts `Sending` into the queue; then queues the line or, if it has a problem, rejects it. Returns its id."""
-        number = self._next_id
+    def next_id(self) -> int:
+        """Returns a new id, for a line that may or may not be sent."""
         self._next_id += 1
-        self.events.put(Sending(number, text))
-        if problem is None and number > MAX_SAY_ID:  # the room claimed a huge last id
-            problem = _NOT_SENT
-        if problem is None:
+        return self._next_id - 1
+
+    def say(self, number: int, text: str) -> bool:
+        """Queues a line. Returns False if the id is too large for the wire, because the room claimed a huge last id."""
+        if number <= MAX_SAY_ID:
             self._lines[number] = encode(Say(number, text))
-        else:
-            self.events.put(Rejected(number, *problem))
-        return number
+        return number <= MAX_SAY_ID
 
     def answered(self, number: int) -> None:
         """Forgets a line, because the room has published or rejected it."""
@@ -3356,7 +3354,12 @@ class Client(contextlib.AbstractContextManager["Client"]):
         text = clean_text(text)
         problem = text_problem(text)
         with self._lock:
-            self._outbox.say(text, _NOT_SENT if self._closing.is_set() else problem)
+            number = self._outbox.next_id()
+            self.events.put(Sending(number, text))
+            if self._closing.is_set() or (problem is None and not self._outbox.say(number, text)):
+                problem = _NOT_SENT
+            if problem is not None:
+                self.events.put(Rejected(number, *problem))
         self._sender.wake()
 
     def share(self, path: str) -> None:
@@ -3872,13 +3875,14 @@ def receive_bytes(
     connection: Connection, size: int, digest: hashlib._Hash, deadline: Deadline
 ) -> Iterator[bytes | memoryview]:
     """Yields `size` raw bytes in pieces, each valid until the next. Both sides use this. Raises ConnectionLost."""
-    while size > 0:
-        piece = connection.next_bytes(min(MAX_PIECE, size), deadline)
+    pieces = received = 0
+    while received < size:
+        piece = connection.next_bytes(min(MAX_PIECE, size - received), deadline)
         digest.update(piece)
-        size -= len(piece)
-        is_short = len(piece) < SHORT_PIECE
+        pieces += 1
+        received += len(piece)
         yield piece
-        if is_short and size > 0:
+        if received < min(size, pieces * SHORT_PIECE):  # short on average: one short piece between long ones is normal
             time.sleep(REST)
 
 
