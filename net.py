@@ -1930,7 +1930,7 @@ class Room:
         self._host_skeleton = skeleton(self.host_name)
         self._paused = False
         self._controls = Controls((), ())  # what the host was last told
-        self._people: dict[str, Person] = {}  # token -> person; people who left come in the order in which they left
+        self.people: dict[str, Person] = {}  # token -> person; people who left come in the order in which they left
         self._banned: list[Person] = []  # everyone who is muted or removed; usually empty, so joining needs no search
         self._files: dict[int, tuple[Shared, bytes]] = {}  # event number -> (event, encoded event) of an available file
         self._numbers = itertools.count(HOST + 1)
@@ -1941,10 +1941,6 @@ class Room:
         """Appends an event to the history, from which everyone in the room gets it, now or later."""
         assert event.number == self.history.next
         self.history.append(encode(event))
-
-    def end(self, feed: Feed, last_words: Message | None) -> None:
-        """Ends a feed: it gets all events so far, then the last words, if any, and then nothing more."""
-        feed.end(self.history.next, last_words)
 
     def next_piece(self, feed: Feed, pieces: Pieces) -> bytes | None:
         """Returns what this feed gets next, and advances its cursor. END_OF_FEED: the feed ends; None: nothing for now.
@@ -1975,23 +1971,16 @@ class Room:
 
     # People come and go.
 
-    def person(self, token: str) -> Person | None:
-        """Returns the person with this token, or None if the room does not know it."""
-        return self._people.get(token)
-
     def is_host(self, token: str) -> bool:
         return hmac.compare_digest(token, self.host_token)
 
-    def has_address(self, address: str) -> bool:
-        """Returns True if somebody from this address is in the list of people."""
-        return any(person.present and person.address == address for person in self._people.values())
-
-    def people_present(self) -> int:
-        return sum(person.present for person in self._people.values())
+    def present(self) -> list[Person]:
+        """Returns everyone who is in the list of people."""
+        return [person for person in self.people.values() if person.present]
 
     def join(self, join: Join, address: str, feed: Feed) -> Person:
         """Adds a person to the list if necessary; welcomes them on this feed. Raises ProtocolError to refuse them."""
-        person = self._people.get(join.token) or self._new_person(join.token, address)
+        person = self.people.get(join.token) or self._new_person(join.token, address)
         if person.removed is not None:
             raise ProtocolError(_REMOVED, "removed")
         person.address = address
@@ -2028,16 +2017,16 @@ class Room:
             self._make_place(person.address)
         person.name = name
         person.feed = feed
-        self._people[person.token] = person
-        forgettable = (token for token, other in self._people.items() if not other.present and other.removed is None)
-        if len(self._people) > MAX_REMEMBERED and (oldest := next(forgettable, None)) is not None:
-            del self._people[oldest]
+        self.people[person.token] = person
+        forgettable = (token for token, other in self.people.items() if not other.present and other.removed is None)
+        if len(self.people) > MAX_REMEMBERED and (oldest := next(forgettable, None)) is not None:
+            del self.people[oldest]
         self.broadcast(Joined(self.history.next, self._time(), person.who, name))
         self._people_changed()
 
     def _make_place(self, address: str) -> None:
         """If the room is full, sends away the newest person of a crowd. Raises ProtocolError if nobody may go."""
-        others = [person for person in self._people.values() if person.present and person.who != HOST]
+        others = [person for person in self.present() if person.who != HOST]
         if len(others) < min(self._limit, ROOM_PEOPLE - 1):  # ROOM_PEOPLE includes the host
             return
         crowds = collections.Counter(person.address for person in others)
@@ -2053,7 +2042,7 @@ class Room:
             name = "Guest" if not self._is_hosts("Guest") else "Visitor"
         if not name:
             raise ProtocolError("A name needs at least one visible character.")
-        taken = {other.name.casefold() for other in self._people.values() if other.present}
+        taken = {other.name.casefold() for other in self.present()}
         suffixes = ("" if number == 1 and person.muted is None else f" {number}" for number in itertools.count(1))
         names = (visible_text(name[: MAX_NAME - len(suffix)]) + suffix for suffix in suffixes)
         free = next(each for each in names if each.casefold() not in taken)
@@ -2072,7 +2061,7 @@ class Room:
         after = join.after if join.room == self.id and join.after < self.history.next else 0
         cursor = max(after + 1, self.history.oldest, self.history.next - self.history.most_promised)
         files = [line for number, (_, line) in self._files.items() if after < number < cursor]
-        people = tuple(sorted((other.who, other.name) for other in self._people.values() if other.present))
+        people = tuple(sorted((other.who, other.name) for other in self.present()))
         welcome = Welcome(
             room=self.id,
             title=self.title,
@@ -2095,18 +2084,18 @@ class Room:
         """Ends the feed of a person who leaves on purpose, and takes them off the list."""
         if person.feed is feed:
             self.take_from_list(person, "left")
-            self.end(feed, None)
+            feed.end(self.history.next, None)
 
     def _send_away(self, person: Person, reason: str, last_words: Message) -> None:
         if person.feed is not None:
-            self.end(person.feed, last_words)
+            person.feed.end(self.history.next, last_words)
             self.take_from_list(person, reason)
 
     def take_from_list(self, person: Person, reason: str) -> None:
-        """Takes a person off the list, and tells everyone. Moves them to the end of `_people`, as they left last."""
+        """Takes a person off the list, and tells everyone. Moves them to the end of `people`, as they left last."""
         person.feed = None
         person.left_at = self._clock()
-        self._people[person.token] = self._people.pop(person.token)
+        self.people[person.token] = self.people.pop(person.token)
         self.broadcast(Left(self.history.next, self._time(), person.who, person.name, reason))
         self._people_changed()
 
@@ -2152,7 +2141,7 @@ class Room:
         if on == (person.muted is not None):
             return
         ban = Ban(self._spreads_to(person, lambda other: other.muted is not None)) if on else None
-        for other in [p for p in self._people.values() if p is person or (not on and p.muted is person.muted)]:
+        for other in [p for p in self.people.values() if p is person or (not on and p.muted is person.muted)]:
             other.muted = ban
             if other.feed is not None:
                 other.feed.tell(encode(Muted(on)), self.history.next)
@@ -2174,14 +2163,14 @@ class Room:
 
     def _find(self, who: int) -> Person:
         """Returns the person with this number. Raises ValueError for the host and for an unknown number."""
-        for person in self._people.values():
+        for person in self.people.values():
             if person.who == who and who != HOST:
                 return person
         raise ValueError(f"expected the number of somebody other than the host, not {who}")
 
     def _spreads_to(self, person: Person, is_equal: Callable[[Person], bool]) -> str | None:
         """Returns the person's address if `is_equal` is true of all other people present from it, else None."""
-        neighbours = (p for p in self._people.values() if p.present and p.address == person.address and p is not person)
+        neighbours = (p for p in self.present() if p.address == person.address and p is not person)
         return person.address if all(map(is_equal, neighbours)) else None
 
     def pause(self, on: bool) -> None:
@@ -2212,7 +2201,7 @@ class Room:
 
     def _people_changed(self) -> None:
         """Notes who is muted and who is removed, and tells the host if that has changed."""
-        self._banned = [person for person in self._people.values() if person.muted or person.removed]
+        self._banned = [person for person in self.people.values() if person.muted or person.removed]
         muted = sorted(person.who for person in self._banned if person.present and person.muted)
         removed = sorted((person.who, person.name) for person in self._banned if person.removed)
         controls = Controls(tuple(muted), tuple(removed))
@@ -2635,7 +2624,7 @@ class Connections:
 class Server(contextlib.AbstractContextManager["Server"]):
     """Runs a room's sockets and threads. `run_server` creates it; `id`, `title`, `port` and `token` never change.
 
-    `token` is the host's token. Only the Server calls the methods of its Room, and always while it holds `_room_lock`
+    `token` is the host's token. Only the Server uses its Room, and always while it holds `_room_lock`
     (except for `is_host`). It holds the lock only briefly, never while it sends, receives, or reads or writes a file.
     """
 
@@ -2656,7 +2645,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         # Guarded by _room_lock:
         self._room = room
         self._connections = Connections(most_connections, is_unlimited)
-        self._readers: dict[threading.Thread, Connection] = {}
+        self._readers: dict[Connection, threading.Thread] = {}
 
         self._units = Units(math.inf if rate is None else rate, self._closing, self._keep_time)
         descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
@@ -2693,7 +2682,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         end = time.monotonic() + CLOSE_TIME
         with self._room_lock:
             readers = dict(self._readers)
-        for reader, connection in readers.items():
+        for connection, reader in readers.items():
             reader.join(max(0.0, end - time.monotonic()))
             if reader.is_alive():
                 connection.abort()
@@ -2706,7 +2695,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         with self._changing_room() as room:
             self._closing.set()
             for connection in self._connections.joined:
-                room.end(connection.feed, Closed(reason[:MAX_REASON]))
+                connection.feed.end(room.history.next, Closed(reason[:MAX_REASON]))
             for connection in [*self._connections.unjoined, *self._connections.transfers]:
                 connection.abort()
             self._came_back.notify_all()
@@ -2785,15 +2774,13 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 has_place = len(self._readers) < 2 * self._connections.most and not self._closing.is_set()
                 if not has_place or not self._connections.add(connection):
                     return
-                self._readers[reader] = connection
+                self._readers[connection] = reader
+            undo.pop_all()
             try:
                 reader.start()
-                undo.pop_all()
             except (RuntimeError, MemoryError) as error:  # no thread or memory left; nobody in the room is affected
                 log.warning("cannot start a reader: %s", error)
-                with self._room_lock:
-                    del self._readers[reader]
-                    self._connections.forget(connection)
+                self._see_off(connection, None)
 
     # Reader threads: a connection comes in.
 
@@ -2822,12 +2809,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
     def _knows(self, address: str) -> bool:
         with self._room_lock:
-            return self._room.has_address(address)
+            return any(person.address == address for person in self._room.present())
 
     def _admit(self, connection: Connection, join: Join) -> Person:
         """Lets a person join. Raises ProtocolError if they may not, ConnectionLost if the room cut the connection."""
         with self._room_lock:
-            known = self._room.person(join.token)
+            known = self._room.people.get(join.token)
         if self._room.is_host(join.token):
             if not _is_loopback(connection.address):
                 raise ProtocolError("The host joins from the room's own computer.", "unknown")
@@ -2892,7 +2879,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
         """Serves an upload or a download. Raises ConnectionLost, or ProtocolError if the room refuses it."""
         with self._room_lock:
-            person = self._room.person(first.token)
+            person = self._room.people.get(first.token)
             if person is None or not person.present or (person.who == HOST and not _is_loopback(connection.address)):
                 raise ProtocolError(_NOT_IN, "unknown")
             self._connections.begin_transfer(connection, person.who, first)
@@ -2939,7 +2926,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 connection.close_unjoined(refused)
             return
         with self._changing_room() as room:
-            room.end(connection.feed, refused)
+            connection.feed.end(room.history.next, refused)
         connection.linger()
 
     def _see_off(self, connection: Connection, person: Person | None) -> None:
@@ -2953,7 +2940,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._sender.release(connection)
             self._await_return(person, connection.feed)
         with self._room_lock:
-            del self._readers[threading.current_thread()]
+            del self._readers[connection]
 
     def _await_return(self, person: Person, feed: Feed) -> None:
         with self._changing_room() as room:  # the feed is no longer theirs if they left or joined on another connection
@@ -2980,7 +2967,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
     def _describe(self) -> RoomHere:
         """Returns what anyone on the network may know about the room."""
         with self._room_lock:
-            people = self._room.people_present()
+            people = len(self._room.present())
         return RoomHere(PROTOCOL, self.id, self.title, self.port, people, password=self._admission.has_password)
 
 

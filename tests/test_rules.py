@@ -357,7 +357,7 @@ def test_a_room_has_as_many_people_as_the_wire_allows_with_its_host(monkeypatch:
         Member(room, "Pupil")
     assert refusal(room) == "full"
     Member(room, "", room.host_token)
-    assert room.people_present() == 3
+    assert len(room.present()) == 3
 
 
 def test_in_a_full_room_the_newest_of_more_than_forty_makes_room_for_somebody_from_elsewhere() -> None:
