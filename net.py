@@ -3201,8 +3201,8 @@ class Outbox:
     """Keeps the lines that the room has not answered yet, so that none is lost or published twice. It uses no socket.
 
     All lines belong to one room. After a break, the client first receives the room's newer events. Then `catch_up`
-    settles the lines that the room had received, and the client sends the others. Events report the lines that will not
-    appear. The Client's lock guards the Outbox.
+    settles the lines that the room had received, and the client sends the others. Events say what becomes of a line,
+    except `Said` and `Rejected` from the room. The Client's lock guards the Outbox.
     """
 
     def __init__(self, events: Events, clock: Callable[[], float] = time.time) -> None:
@@ -3228,16 +3228,18 @@ class Outbox:
         """Returns True if lines wait to be sent. Until `catch_up` is called, all lines without an answer count."""
         return next(reversed(self._lines), 0) > (self._sent_up_to if self.is_open else 0)
 
-    def next_id(self) -> int:
-        """Returns a new id, for a line that may or may not be sent."""
+    def say(self, text: str, problem: tuple[str, str] | None) -> int:
+        """Puts `Sending` into the queue; then queues the line or, if it has a problem, rejects it. Returns its id."""
+        number = self._next_id
         self._next_id += 1
-        return self._next_id - 1
-
-    def say(self, number: int, text: str) -> bool:
-        """Queues a line. Returns False if the id is too large for the wire, because the room claimed a huge last id."""
-        if number <= MAX_SAY_ID:
+        self.events.put(Sending(number, text))
+        if problem is None and number > MAX_SAY_ID:  # the room claimed a huge last id
+            problem = _NOT_SENT
+        if problem is None:
             self._lines[number] = encode(Say(number, text))
-        return number <= MAX_SAY_ID
+        else:
+            self.events.put(Rejected(number, *problem))
+        return number
 
     def answered(self, number: int) -> None:
         """Forgets a line, because the room has published or rejected it."""
@@ -3341,12 +3343,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         text = clean_text(text)
         problem = text_problem(text)
         with self._lock:
-            number = self._outbox.next_id()
-            self.events.put(Sending(number, text))
-            if self._closing.is_set() or (problem is None and not self._outbox.say(number, text)):
-                problem = _NOT_SENT
-            if problem is not None:
-                self.events.put(Rejected(number, *problem))
+            self._outbox.say(text, _NOT_SENT if self._closing.is_set() else problem)
         self._sender.wake()
 
     def share(self, path: str) -> None:
@@ -3791,15 +3788,15 @@ class Sharing(Transfer):
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise Ended("folder", "Only files can be shared.")
         with open(path, "rb", buffering=0) as disk:
-            state = _state(disk)
-            self._size = state[0]
+            status = os.fstat(disk.fileno())
+            self._size = status.st_size
             most = self._transfers.await_room(self).max_file
             if self._size > most:
                 raise Ended("size", f"A file has at most {most:,} bytes here; this one has {self._size:,}.")
-            self._over_breaks(functools.partial(self._upload, disk, state))
+            self._over_breaks(functools.partial(self._upload, disk, status.st_mtime_ns))
         return Uploaded(self.number)
 
-    def _upload(self, disk: io.FileIO, state: tuple[int, int], connection: Connection, deadline: Deadline) -> None:
+    def _upload(self, disk: io.FileIO, changed_at: int, connection: Connection, deadline: Deadline) -> None:
         connection.keep_buffer_small()
         connection.send_unjoined(Upload(self._client.token, self.file, self.filename, self._size))
         answer = await_reply(connection, deadline, FILE_FROM_ROOM)
@@ -3812,21 +3809,18 @@ class Sharing(Transfer):
         buffer = memoryview(bytearray(MAX_PIECE))
         while count := disk.readinto(buffer[: self._size - self._done]):
             digest.update(buffer[:count])
-            self._send(connection, buffer[:count], deadline)
+            try:
+                connection.send_bytes(buffer[:count], deadline)
+            finally:  # even if that failed, read what the room says: it may refuse the file at any time
+                for line in connection.next_lines(0):
+                    read_reply(line, FILE_FROM_ROOM)
             self._done += count
             self.tell()
-        if disk.tell() != self._size or _state(disk) != state:
+        status = os.fstat(disk.fileno())
+        if not disk.tell() == status.st_size == self._size or status.st_mtime_ns != changed_at:
             raise Ended("changed", "The file was changed while it was read.")
         connection.send_bytes(encode(Sent(digest.hexdigest())), deadline)
         _expect(await_reply(connection, deadline, FILE_FROM_ROOM), Stored)
-
-    def _send(self, connection: Connection, piece: memoryview, deadline: Deadline) -> None:
-        """Sends a piece. Even if that fails, reads what the room says: it may refuse the file at any time."""
-        try:
-            connection.send_bytes(piece, deadline)
-        finally:
-            for line in connection.next_lines(0):
-                read_reply(line, FILE_FROM_ROOM)
 
 
 class Saving(Transfer):
@@ -3918,12 +3912,6 @@ def write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
     rest = memoryview(piece)
     while rest:
         rest = rest[disk.write(rest) :]
-
-
-def _state(disk: io.FileIO) -> tuple[int, int]:
-    """Returns the file's size and modification time, which show whether another program has changed the file."""
-    status = os.fstat(disk.fileno())
-    return status.st_size, status.st_mtime_ns
 
 
 # ----------------------------------------------------------------------------------------- finding rooms and addresses
