@@ -117,7 +117,7 @@ SMALLEST = (46, 60)  # the smallest width and height of the window, in widths of
 ZOOMS = (60, 70, 80, 90, 100, 110, 125, 150, 175, 200, 250)  # in %
 KEPT_MESSAGES = 100_000  # messages kept for saving, enough for a lesson in which everyone writes all the time
 KEPT_CHARACTERS = 20_000_000  # characters kept for saving; they take up to about 80 MB
-MEASURE_TIME = 0.01  # s; names are measured in slices of this length, so that events are handled in between
+MEASURE_TIME = 0.01  # s in one poll for measuring names, so that events are handled in between
 NOTHING_FOUND_AFTER = 10.0  # s without a room before the join page says what else to try
 MOVED_AFTER = 20.0  # s; a room found at a new address counts as moved if its old one has been silent for this long
 TRANSFERS_SHOWN = 4  # rows; further transfers are only counted
@@ -642,6 +642,21 @@ def choose_row(table: ttk.Treeview, number: int) -> str:
         table.focus(rows[number])
         table.see(rows[number])
     return "break"
+
+
+Rows = dict[str, dict[str, Any]]  # the rows of a table, in order: row id -> its values and tags
+
+
+def show_rows(table: ttk.Treeview, before: Rows, rows: Rows) -> Rows:
+    """Shows these rows instead of those `before`, and returns them. Changes only what differs; the selection stays."""
+    table.delete(*(before.keys() - rows))
+    for row, options in rows.items():
+        if row not in before:
+            table.insert("", "end", iid=row)
+        if before.get(row) != options:
+            table.item(row, **options)
+    table.set_children("", *rows)
+    return rows
 
 
 def in_a_row(gap: int, *widgets: tk.Widget, stretched: int = 0) -> None:
@@ -1364,24 +1379,22 @@ ShowCommands = Callable[[list[Command], "tk.Misc", tuple[int, int]], None]
 class People:
     """The list of people in the room. The host's list also has removed people, and buttons for one person or everyone.
 
-    Changes only the rows that need it. Measures long names in short slices between other events, and remembers the
-    results, because measuring a thousand unusual names takes seconds. `control` runs an action on the host's own room;
-    it is None for others.
+    `flush` shows what has changed. It measures names for at most MEASURE_TIME, leaves the others to the next call, and
+    remembers the results, because measuring a thousand unusual names takes seconds. `control` runs an action on the
+    host's own room; it is None for others.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, control: Control | None, show_commands: ShowCommands) -> None:
         self._looks = looks
         self._control: Control = control or (lambda _: None)
         self._show_commands = show_commands
-        self.names: dict[int, str] = {}
+        self.names: dict[int, str] = {}  # as drawn
         self._host = self._own = 0
         self._is_paused = False
-        self._controls = net.Controls((), ())
-        self._order: list[tuple[bool, bool, str, str]] = []  # the rows' sort keys, in order; each ends with a row id
-        self._keys: dict[str, tuple[bool, bool, str, str]] = {}  # row id -> its sort key
-        self._to_measure: dict[str, None] = {}  # ids of rows whose text may be too wide
+        self._muted: frozenset[int] = frozenset()
+        self._removed: dict[int, str] = {}  # names as drawn
+        self._rows: Rows = {}  # what the list shows
         self._fitting: dict[str, str] = {}  # text -> the text shortened to the column's width
-        self._measuring: str | None = None  # id of the scheduled call of _measure; None for none
         self._changed = False
         gap = looks.gap
         self.frame = ttk.Frame(parent)
@@ -1410,119 +1423,78 @@ class People:
     # Changes in the room.
 
     def begin(self, welcome: net.Welcome) -> None:
-        self.list.delete(*self._keys)
-        self._order.clear()
-        self._keys.clear()
-        self._to_measure.clear()
         self._host, self._own = welcome.host or net.HOST, welcome.who
-        self.names = dict(welcome.people)
-        self._controls = net.Controls((), self._controls.removed)
-        for who, name in welcome.people:
-            self._put(str(who), name)
-        self._show_removed()
+        self.names = {who: drawable_name(name) for who, name in welcome.people}
+        self._muted = frozenset()
         self._changed = True
 
     def came(self, who: int, name: str) -> None:
-        self.names[who] = name
-        self._put(str(who), name)
+        self.names[who] = drawable_name(name)
+        self._changed = True
 
     def went(self, who: int) -> None:
         self.names.pop(who, None)
-        self._take_away(str(who))
+        self._changed = True
 
     def show_controls(self, controls: net.Controls) -> None:
         """Shows who is muted and who was removed."""
-        before, self._controls = self._controls, controls
-        for who in set(before.muted) ^ set(controls.muted):
-            if who in self.names:
-                self._put(str(who), self.names[who])
-        for who, _ in set(before.removed) - set(controls.removed):
-            self._take_away(f"removed {who}")
-        self._show_removed()
-
-    def _show_removed(self) -> None:
-        for who, name in self._controls.removed:
-            self._put(f"removed {who}", name)
+        self._muted = frozenset(controls.muted)
+        self._removed = {who: drawable_name(name) for who, name in controls.removed}
+        self._changed = True
 
     def show_paused(self, on: bool) -> None:
         self._is_paused = on
-        self._show_bar()
-
-    # Rows.
-
-    def _put(self, row: str, name: str) -> None:
-        """Adds a row, or changes its text. The host is first, then the others alphabetically, then removed people."""
-        who, is_removed = person_of(row)
-        key = (is_removed, who != self._host, name.casefold(), row)
-        if self._keys.get(row) != key:
-            self._take_away(row)
-            at = bisect.bisect(self._order, key)
-            self._order.insert(at, key)
-            self._keys[row] = key
-            self.list.insert("", at, iid=row)
-        self._show_words(row, name)
         self._changed = True
-
-    def _take_away(self, row: str) -> None:
-        if row in self._keys:
-            del self._order[bisect.bisect_left(self._order, self._keys.pop(row))]
-            self._to_measure.pop(row, None)
-            self.list.delete(row)
-        self._changed = True
-
-    def _show_words(self, row: str, name: str) -> None:
-        who, is_removed = person_of(row)
-        is_muted = who in self._controls.muted
-        if is_removed:
-            words = Words.removed_mark
-        elif is_muted:
-            words = Words.muted_mark
-        elif who == self._own:
-            words = Words.host_and_you_mark if who == self._host else Words.you_mark
-        else:
-            words = Words.host_mark if who == self._host else "{name}"
-        words = words.replace("{name}", drawable_name(name))
-        tags = ("quiet",) if is_removed or is_muted else ()
-        self.list.item(row, values=(self._fitting.get(words, words),), tags=tags)
-        if words not in self._fitting and len(words) > PEOPLE_WIDTH // 2:  # shorter ones always fit
-            self._to_measure[row] = None
-            if self._measuring is None:
-                self._measuring = self.list.after(1, self._measure)  # after_idle would leave no time for drawing
-
-    def _measure(self) -> None:
-        """Measures names for MEASURE_TIME, and schedules the next slice if there are more."""
-        end = time.perf_counter() + MEASURE_TIME
-        while self._to_measure and time.perf_counter() < end:
-            row = next(iter(self._to_measure))
-            del self._to_measure[row]
-            words = str(self.list.set(row, "name"))  # `item` would return a name of digits as an int
-            if len(self._fitting) > LOG_LINES:
-                self._fitting.clear()
-            self._fitting[words] = shortened(words, self._looks.text, PEOPLE_WIDTH * self._looks.digit)
-            if self._fitting[words] != words:
-                self.list.item(row, values=(self._fitting[words],))
-        self._measuring = self.list.after(1, self._measure) if self._to_measure else None
 
     def fit(self) -> None:
         """Adapts the list to the current font."""
         width = (PEOPLE_WIDTH + 1) * self._looks.digit + self._looks.gap
         self.list.column("name", width=width, minwidth=width, stretch=True)
         self._fitting.clear()
-        for who, name in self.names.items():
-            self._show_words(str(who), name)
-        self._show_removed()
+        self._changed = True
+
+    # Showing them.
 
     def flush(self) -> bool:
-        """Updates the title and the buttons. Returns True if the list has changed since the last call."""
+        """Updates the list, the title and the buttons. Returns True if anything has changed since the last call."""
         changed, self._changed = self._changed, False
         if changed:
+            self._show_rows()
             self.title.configure(text=Words.people.format(number=len(self.names)))
             self._show_bar()
         return changed
 
-    def close(self) -> None:
-        if self._measuring is not None:
-            self.list.after_cancel(self._measuring)
+    def _show_rows(self) -> None:
+        """Shows the host first, then the others alphabetically, then removed people."""
+        stop_at = time.perf_counter() + MEASURE_TIME
+        people = [(False, who != self._host, name.casefold(), who, name) for who, name in self.names.items()]
+        people += [(True, True, name.casefold(), who, name) for who, name in self._removed.items()]
+        rows: Rows = {}
+        for is_removed, is_other, _, who, name in sorted(people):
+            is_muted = who in self._muted
+            if is_removed:
+                words = Words.removed_mark
+            elif is_muted:
+                words = Words.muted_mark
+            elif who == self._own:
+                words = Words.you_mark if is_other else Words.host_and_you_mark
+            else:
+                words = "{name}" if is_other else Words.host_mark
+            words = self._shortened(words.replace("{name}", name), stop_at)
+            row = f"removed {who}" if is_removed else str(who)
+            rows[row] = {"values": (words,), "tags": ("quiet",) if is_removed or is_muted else ()}
+        self._rows = show_rows(self.list, self._rows, rows)
+
+    def _shortened(self, words: str, stop_at: float) -> str:
+        """Returns the words as they fit into the column. After `stop_at`, leaves that to the next `flush`."""
+        if words not in self._fitting:
+            if time.perf_counter() > stop_at:
+                self._changed = True
+                return words
+            if len(self._fitting) > LOG_LINES:
+                self._fitting.clear()
+            self._fitting[words] = shortened(words, self._looks.text, PEOPLE_WIDTH * self._looks.digit)
+        return self._fitting[words]
 
     # The host's actions.
 
@@ -1530,12 +1502,12 @@ class People:
         """Returns the selected person's number and whether they were removed; (0, False) for nobody or for oneself."""
         for row in self.list.selection():
             if row != str(self._own):
-                return person_of(row)
+                return int(row.split()[-1]), row.startswith("removed")
         return 0, False
 
     def _mute(self) -> None:
         who, _ = self._chosen()
-        self._control(lambda room: room.mute(who, who not in self._controls.muted))
+        self._control(lambda room: room.mute(who, who not in self._muted))
 
     def _remove(self) -> None:
         who, is_removed = self._chosen()
@@ -1543,7 +1515,7 @@ class People:
 
     def _show_bar(self) -> None:
         who, is_removed = self._chosen()
-        self.mute.configure(text=Words.unmute if who in self._controls.muted else Words.mute)
+        self.mute.configure(text=Words.unmute if who in self._muted else Words.mute)
         self.mute.state(["!disabled" if who and not is_removed else "disabled"])
         self.remove.configure(text=Words.let_in if is_removed else Words.remove)
         self.remove.state(["!disabled" if who else "disabled"])
@@ -1565,11 +1537,6 @@ class People:
             at = (event.x, event.y) if event is not None else (x, y + height)
             self._show_commands([as_command(each) for each in buttons], self.list, at)
         return "break"
-
-
-def person_of(row: str) -> tuple[int, bool]:
-    """Returns the number of the person in this row, and whether they were removed."""
-    return int(row.split()[-1]), row.startswith("removed")
 
 
 HIDDEN = "\u2022"  # drawn in place of each character of a hidden password
@@ -1769,6 +1736,7 @@ class JoinPage(Scrolled):
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=False)
         self.rooms: tuple[net.FoundRoom, ...] = ()
+        self._rows: Rows = {}  # what the list shows
         self._offered = ""  # the password that was filled in automatically for the address; "" for none
         self._found: net.Events = queue.Queue()
         self._finder = net.find_rooms(self._found)
@@ -1848,12 +1816,7 @@ class JoinPage(Scrolled):
         """Shows the rooms that answer. If none did before, selects the first unless the person is typing or reading."""
         is_first = not self.rooms
         self.rooms = rooms
-        shown = set(self.list.get_children())
-        for room in rooms:
-            if row_of(room) not in shown:
-                self.list.insert("", "end", iid=row_of(room))
-            self.list.item(row_of(room), values=self._row(room))
-        self.list.delete(*(shown - {row_of(room) for room in rooms}))
+        self._rows = show_rows(self.list, self._rows, {row_of(room): {"values": self._row(room)} for room in rooms})
         self.heading.configure(text=Words.found if rooms else Words.looking)
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
@@ -2400,7 +2363,6 @@ class ChatPage:
     def close(self) -> None:
         self.stage = Stage.CLOSED
         self._away.end()
-        self.people.close()
         self.frame.destroy()
 
     # The notice and the status line.

@@ -328,17 +328,22 @@ def crowd(count: int) -> net.Welcome:
 
 
 def test_one_person_among_a_thousand_touches_one_row(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_gui, "shortened", lambda text, *_: text)  # so one call of `flush` has time for all names
     people = host.chat.people
     people.begin(crowd(1_000))
     people.flush()
     assert people.title.cget("text") == "People (1,000)"
     touched: list[str] = []
 
-    def note(row: str, **_values: object) -> None:
-        touched.append(row)
+    def noted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def note(row: str, *more: Any, **options: Any) -> Any:
+            touched.append(options.get("iid", row))
+            return change(row, *more, **options)
 
-    monkeypatch.setattr(people.list, "insert", lambda *_, iid, **values: note(iid, **values))
-    monkeypatch.setattr(people.list, "item", note)
+        return note
+
+    for name in ("insert", "item"):
+        monkeypatch.setattr(people.list, name, noted(getattr(people.list, name)))
     people.came(5_000, unusual(5_000))
     people.flush()
     assert set(touched) == {"5000"}
@@ -351,34 +356,29 @@ def test_one_person_among_a_thousand_touches_one_row(host: Person, monkeypatch: 
 def test_names_are_measured_in_slices_and_each_one_once(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     people = host.chat.people
     measured: list[str] = []
-    slices: list[Callable[[], None]] = []
     measure = font.Font.measure
 
     def note(self: font.Font, text: str, **how: Any) -> int:
         measured.append(text[:3])  # of a name that is being shortened
         return measure(self, text, **how)
 
-    def note_slice(_: int, action: Callable[[], None]) -> str:
-        slices.append(action)
-        return "a slice"
-
     monkeypatch.setattr(font.Font, "measure", note)
     monkeypatch.setattr(time, "perf_counter", lambda: 0.004 * len(measured))  # each measurement takes 4 ms
-    monkeypatch.setattr(people.list, "after", note_slice)
     people.begin(crowd(100))
     people.went(2)
-    assert (len(slices), measured) == (1, []), "nobody waits for it"
-    assert unusual(3) in host.people(), "it shows at once, and is cut off where the column ends"
-    while slices:
-        before = len(measured)
-        slices.pop()()
+    before = 0
+    while people.flush():
         assert len(set(measured[before:])) <= 3, "a slice ends soon after its time is up"
+        if before == 0:
+            assert unusual(100) in host.people(), "it shows at once, and is cut off where the column ends"
+        before = len(measured)
     assert unusual(2)[:3] not in measured, "somebody who has left is not measured"
     assert all("\u2026" in name for name in host.people()[1:])
     measured.clear()
     people.went(7)
     people.came(7, unusual(7))
-    assert (slices, measured) == ([], []), "somebody who comes back has been measured already"
+    people.flush()
+    assert measured == [], "somebody who comes back has been measured already"
 
 
 # Getting attention ------------------------------------------------------------
