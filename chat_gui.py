@@ -765,8 +765,8 @@ class Log:
     """Shows the messages, read-only. `flush` draws all messages added since its last call in one insert and one scroll.
 
     Each message takes `height` lines of the widget, so the heights tell which line shows which message. The person's
-    own messages that the room has not answered yet are below all others, after the mark "own"; whenever `flush` draws
-    anything, it draws these again.
+    own messages that the room has not answered yet, `on_their_way`, are below all others, with the tag "sending";
+    whenever `flush` draws anything, it draws these again.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks) -> None:
@@ -783,15 +783,13 @@ class Log:
         self._new = 0  # people's messages since the reader was last at the end
         self._drawn_messages: list[Message] = []  # oldest first
         self._added: list[Message] = []  # not drawn yet
-        self._own_changed = False
         self.on_their_way: dict[int, str] = {}  # id -> text of a message that the room has not answered
+        self._drawn_on_their_way: dict[int, str] = {}
         self._name_width = 0  # px, of the column of names
         self._fitting = functools.lru_cache(LOG_LINES)(lambda name: shortened(name, looks.bold, self._name_width))
         self._handed_out = ""
         self.mention = self._marked = WEB_ADDRESS
         self._host = net.HOST
-        text.mark_set("own", "end-1c")
-        text.mark_gravity("own", "left")
         text.tag_bind("link", "<Enter>", lambda _: text.configure(cursor="hand2"))
         text.tag_bind("link", "<Leave>", lambda _: text.configure(cursor="arrow"))
         text.tag_bind("link", "<Button-1>", lambda _: self._follow_link("current"))
@@ -854,15 +852,6 @@ class Log:
         self.add(message)
         return message
 
-    def add_on_its_way(self, number: int, text: str) -> None:
-        self.on_their_way[number] = text
-        self._own_changed = True
-
-    def remove_on_its_way(self, number: int) -> str | None:
-        """Removes a message that is no longer on its way. Returns its text, or None if the number is unknown."""
-        self._own_changed = True
-        return self.on_their_way.pop(number, None)
-
     def redraw(self, message: Message, *, is_gone: bool = False) -> None:
         """Draws a changed message again or, if `is_gone`, removes it."""
         self.flush()
@@ -877,16 +866,12 @@ class Log:
                 self.text.delete(first, last)
             else:
                 self.text.delete(f"{line}.0", f"{end - 1}.end")
-                chunks = self._chunks(message)
-                chunks[0] = ""  # the newline before the message is still there
-                self.text.insert(f"{line}.0", *chunks)  # type: ignore[arg-type]
-            height = sum(each.height for each in self._drawn_messages)
-            self.text.mark_set("own", f"{height}.end" if height else "1.0")
+                self.text.insert(f"{line}.0", *self._chunks(message))  # type: ignore[arg-type]
         self.text.configure(cursor="arrow")
         if self.follows:
             self.go_to_end()
 
-    # Drawing a message. The first chunk from `_chunks` is the newline between the previous message and this one.
+    # Drawing a message.
 
     def _chunks(self, message: Message) -> Chunks:
         """Returns the chunks to insert for the message, and sets its height."""
@@ -895,7 +880,7 @@ class Log:
         if message.link is not None and not message.is_deleted:
             body += ["   ", (margins,), message.link[0], (margins, "link")]
         message.height = 1 + sum(str(chunk).count("\n") for chunk in body[::2])
-        return ["\n", (), *body]
+        return body
 
     def _said(self, message: Message) -> Chunks:
         chunks: Chunks = [f"{clock(message.seconds)}\t", ("time",)]
@@ -927,23 +912,23 @@ class Log:
 
     def flush(self) -> None:
         """Draws everything added since the last call, and draws the messages on their way again."""
-        if not self._added and not self._own_changed:
+        if not self._added and self._drawn_on_their_way == self.on_their_way:
             return
         added, self._added = self._added, []
         with self._writable():
-            self.text.delete("own", "end-1c")
-            chunks = [chunk for message in added for chunk in self._chunks(message)]
+            if self._drawn_on_their_way:
+                self.text.delete("sending.first", "end-1c")
+            chunks = [chunk for message in added for chunk in ("\n", (), *self._chunks(message))]
             if chunks:
                 if not self._drawn_messages:  # the first message needs no newline before it
                     chunks[0] = ""
                 self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
                 self._drawn_messages += added
-            self.text.mark_set("own", "end-1c")
             for text in self.on_their_way.values():
-                chunks = ["\n", (), f"\t{Words.sending}\t", ("time", "sending"), drawable(text), ("text", "sending")]
-                self.text.insert("end-1c", *chunks)  # type: ignore[arg-type]
+                chunks = ["\n", ("sending",), f"\t{Words.sending}\t", ("time", "sending")]
+                self.text.insert("end-1c", *chunks, drawable(text), ("text", "sending"))  # type: ignore[arg-type]
+            self._drawn_on_their_way = dict(self.on_their_way)
             self._trim()
-        self._own_changed = False
         if self.follows:
             self.go_to_end()
         elif self._new:
@@ -2511,9 +2496,9 @@ class ChatPage:
             self._is_muted = event.on
             self._silence()
         elif isinstance(event, net.Sending):
-            self.log.add_on_its_way(event.id, event.text)
+            self.log.on_their_way[event.id] = event.text
         elif isinstance(event, net.Settled):
-            text = self.log.remove_on_its_way(event.id)
+            text = self.log.on_their_way.pop(event.id, None)
             if text is not None:
                 self._add(Message(time.time(), text, self.welcome.who, self.welcome.name))
                 self._note(Words.settled)
@@ -2547,7 +2532,7 @@ class ChatPage:
     def _handle_numbered(self, event: net.Numbered, is_history: bool) -> None:
         if isinstance(event, net.Said):
             if event.who == self.welcome.who:
-                self.log.remove_on_its_way(event.id)
+                self.log.on_their_way.pop(event.id, None)
             message = Message(event.time, event.text, event.who, event.name, event.number, is_deleted=event.taken_back)
             self._add_heard(message, is_history)
         elif isinstance(event, net.Shared):
@@ -2632,7 +2617,7 @@ class ChatPage:
             self._app.notice(rings=bool(is_for_us))
 
     def _handle_rejected(self, rejected: net.Rejected) -> None:
-        text = self.log.remove_on_its_way(rejected.id)
+        text = self.log.on_their_way.pop(rejected.id, None)
         if text is not None:
             reason = Words.rejected.get(rejected.code) or room_says(rejected.reason)
             message = Message(time.time(), text, self.welcome.who, self.welcome.name, tags=("wrong",))
