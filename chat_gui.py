@@ -1193,7 +1193,7 @@ class Composer:
 class Transfers:
     """Shows the files that are being sent and saved: the first ones in rows with a progress bar and a Cancel button.
 
-    The others are only counted. `show` and `remove` change nothing on the screen; `flush` draws the newest state.
+    The others are only counted. `running` has the newest progress of each; `flush` draws it.
     """
 
     def __init__(self, parent: tk.Misc, looks: Looks, cancel: Callable[[int], None]) -> None:
@@ -1203,35 +1203,26 @@ class Transfers:
         self.frame.columnconfigure(0, weight=1)
         self._more = ttk.Label(self.frame, style="Quiet.TLabel")
         place_hidden(self._more, row=TRANSFERS_SHOWN, column=0, sticky="w")
-        self._running: dict[int, net.Progress] = {}
+        self.running: dict[int, net.Progress] = {}  # the transfer's number -> its newest progress
+        self._drawn: dict[int, net.Progress] | None = None  # those that are drawn; None: draw all of them again
         self._rows: dict[int, tuple[ttk.Label, ttk.Label, ttk.Progressbar, ttk.Button]] = {}
-        self._changed = False
         self._is_narrow = False
 
     def fit(self, *, is_narrow: bool) -> None:
         self._is_narrow = is_narrow
-        self._changed = True
-
-    def show(self, progress: net.Progress) -> None:
-        self._running[progress.transfer] = progress
-        self._changed = True
-
-    def remove(self, transfer: int) -> net.Progress | None:
-        """Removes a transfer that has ended. Returns its last progress, or None if none was shown."""
-        self._changed = True
-        return self._running.pop(transfer, None)
+        self._drawn = None
 
     def flush(self) -> None:
-        if not self._changed:
+        if self._drawn == self.running:
             return
-        self._changed = False
-        shown = list(self._running)[:TRANSFERS_SHOWN]
+        self._drawn = dict(self.running)
+        shown = list(self.running)[:TRANSFERS_SHOWN]
         for transfer in self._rows.keys() - shown:
             for widget in self._rows.pop(transfer):
                 widget.destroy()
         for number, transfer in enumerate(shown):
-            self._show_row(number, self._running[transfer])
-        others = len(self._running) - len(shown)
+            self._show_row(number, self.running[transfer])
+        others = len(self.running) - len(shown)
         self._more.configure(text=Words.more_files.format(number=others))
         show(self._more, others > 0)
         show(self.frame, bool(shown))
@@ -2173,9 +2164,9 @@ class Files:
     def handle(self, event: net.Progress | net.Uploaded | net.Saved | net.Failed) -> None:
         transfers = self._page.transfers
         if isinstance(event, net.Progress):
-            transfers.show(event)
+            transfers.running[event.transfer] = event
             return
-        progress = transfers.remove(event.transfer)
+        progress = transfers.running.pop(event.transfer, None)
         if isinstance(event, net.Saved):
             self._tell_saved(event.path)
         elif isinstance(event, net.Failed):
