@@ -611,9 +611,13 @@ def when_idle(widget: tk.Misc, action: Callable[[], object]) -> str:
 
 
 def on_change(entry: ttk.Entry, action: Callable[[], object]) -> None:
-    """Calls the action whenever the text may have changed, by keys or by mouse."""
-    events = ("<Key>", "<KeyRelease>", "<<Cut>>", "<<Paste>>", "<<PasteSelection>>")
-    bind(entry, events, lambda _: when_idle(entry, action))
+    """Calls the action after each change of the text, by a person or by the program."""
+
+    def accept() -> bool:  # Tk asks before each change
+        when_idle(entry, action)
+        return True
+
+    entry.configure(validate="key", validatecommand=accept)
 
 
 def copy(widget: tk.Misc, text: str) -> None:
@@ -1259,7 +1263,6 @@ class FindBar:
     def __init__(self, parent: tk.Misc, looks: Looks, messages: Log, closed: Callable[[], None]) -> None:
         self._log = messages
         self._closed = closed
-        self._last = ""
         self.frame = ttk.Frame(parent)
         label = ttk.Label(self.frame, text=Words.find)
         self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
@@ -1283,10 +1286,8 @@ class FindBar:
         self._closed()
 
     def _typed(self) -> None:
-        if self.entry.get() != self._last:
-            self._last = self.entry.get()
-            self._unmark()
-            self.find()
+        self._unmark()
+        self.find()
 
     def find(self, *, backwards: bool = True) -> None:
         """Marks the matches and shows the next one upwards or downwards; a new search starts with the lowest match."""
@@ -1647,7 +1648,7 @@ class FirstPage(Scrolled):
         self.add(row, above=gap // 3)
         self.password = PasswordBox(row, looks, app.password)
         on_change(self.password.entry, self._warn)
-        self.suggest = button(row, Words.suggest, self._suggest)
+        self.suggest = button(row, Words.suggest, lambda: self.password.set(net.suggest_password()))
         self.suggest.grid(row=0, column=1, padx=(gap, 0))
         self.password_note = wrapped(box, "Quiet.TLabel")
         self.add(self.password_note, above=gap // 3, below=gap)
@@ -1663,15 +1664,10 @@ class FirstPage(Scrolled):
         for entry in (self.name, self.password.entry):
             on_enter(entry, self.host.focus_set)  # most people want to join, so Enter alone must not open a room
 
-    def _suggest(self) -> None:
-        self.password.set(net.suggest_password())
-        self._warn()
-
     def _warn(self) -> None:
-        if net.CAN_ENCRYPT:
-            password = self.password.get()
-            is_weak = password != "" and net.is_weak_password(password)
-            self.password_note.configure(text=Words.weak_password if is_weak else "")
+        password = self.password.get()
+        is_weak = password != "" and net.is_weak_password(password)
+        self.password_note.configure(text=Words.weak_password if is_weak else "")
 
     def focus(self) -> None:
         edit(self.name)
@@ -1729,6 +1725,7 @@ class JoinPage(Scrolled):
         self.add(ttk.Label(box, text=Words.address), fill=False)
         row = ttk.Frame(box)
         self.address = ttk.Entry(row, font=looks.text, width=12)
+        on_change(self.address, self._typed)
         self.address.insert(0, app.address)
         self.join = button(row, Words.join_button, self._join, "Accent.TButton")
         in_a_row(gap, self.address, self.join)
@@ -1744,12 +1741,10 @@ class JoinPage(Scrolled):
         self.add(self.message, above=gap, below=gap)
         self.list.bind("<<TreeviewSelect>>", lambda _: self._take_chosen())
         self.list.bind("<Double-Button-1>", self._double_clicked)
-        on_change(self.address, self._typed)
         on_enter(self.list, self._join_chosen)
         for widget in (self.address, self.password.entry):
             on_enter(widget, self.join.invoke)
         self.fit()
-        self._offer_password()
 
     def _double_clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         if self.list.identify_row(event.y):
@@ -1816,11 +1811,10 @@ class JoinPage(Scrolled):
         return next((room for room in self.rooms if row_of(room) in self.list.selection()), None)
 
     def _take_chosen(self) -> None:
-        """Puts the address of the room selected in the list into the address box, and offers the password for it."""
+        """Puts the address of the room selected in the list into the address box."""
         if (room := self._chosen()) is not None:
             self.address.delete(0, "end")
             self.address.insert(0, join_address(room.address, room.port))
-            self._offer_password()
 
     def _typed(self) -> None:
         """Offers the password for the address in the box. Deselects the room in the list if it has another address."""
@@ -1852,7 +1846,7 @@ class JoinPage(Scrolled):
             self.say(str(error), wrong=True)
             self.focus()
             return
-        self._typed()  # its call, scheduled by the last key, may still be waiting
+        self._typed()  # its call, scheduled by the last change, may still be waiting
         room = self._chosen()
         password = self.password.get()
         if is_blank(password):
