@@ -382,11 +382,6 @@ class Transcript:
         return "\n".join(lines) + "\n"
 
 
-def copied(messages: Iterable[Message]) -> str:
-    """Returns whole messages as the text to copy."""
-    return "\n".join(message.line() for message in messages)
-
-
 def original_part(text: str, first: int, last: int) -> str:
     """Returns the part of the original text that is drawn as the characters `first` to `last` (exclusive)."""
     ends = list(itertools.accumulate(map(len, drawn_parts(text))))
@@ -547,8 +542,8 @@ class Looks:
         text.configure(relief="flat", borderwidth=0, highlightthickness=0, background=CARD, foreground=INK)
         text.configure(insertbackground=INK, selectbackground=SELECTION, selectforeground=INK)
         text.configure(inactiveselectbackground="#dfe6f3", **options)
-        for key, there in (("<Tab>", text.tk_focusNext), ("<Shift-Tab>", text.tk_focusPrev)):
-            text.bind(key, lambda _, there=there: go_to(there()))  # type: ignore[misc]
+        text.bind("<Tab>", "focus [tk_focusNext %W]; break")
+        text.bind("<Shift-Tab>", "focus [tk_focusPrev %W]; break")
         self._make_card(frame, text)
         return frame, text
 
@@ -674,12 +669,6 @@ def edit(entry: ttk.Entry) -> None:
     """Focuses the entry and selects its text, so that typing replaces it."""
     entry.focus_set()
     entry.selection_range(0, "end")
-
-
-def go_to(widget: tk.Misc | None) -> str:
-    if widget is not None:
-        widget.focus_set()
-    return "break"
 
 
 def wheel_turn(event: tk.Event[tk.Misc]) -> int:
@@ -1057,7 +1046,7 @@ class Log:
             return self._original(first, "sel.first", "sel.last")
         start_index = self._drawn_messages.index(first)
         end_index = len(self._drawn_messages) if last is None else self._drawn_messages.index(last) + 1
-        return copied(self._drawn_messages[start_index:end_index])
+        return "\n".join(message.line() for message in self._drawn_messages[start_index:end_index])
 
     def _original(self, message: Message, first: str, last: str) -> str:
         """Returns the part of the message's original text that is drawn between these indices of the widget."""
@@ -1585,9 +1574,9 @@ class Scrolled:
         self.canvas.bind("<Configure>", lambda _: self._place())
         self.inner.bind("<Configure>", lambda _: self._place())
 
-    def add(self, widget: tk.Widget, *, above: int = 0, below: int = 0, fill: bool = True) -> None:
+    def add(self, widget: tk.Widget, *, above: int = 0, below: int = 0) -> None:
         """Adds the widget at the bottom of the page; `above` and `below` are the pixels of space above and below it."""
-        widget.grid(column=0, sticky="ew" if fill else "w", pady=(above, below))
+        widget.grid(column=0, sticky="ew", pady=(above, below))
 
     def _place(self) -> None:
         canvas, height = self.canvas, self.inner.winfo_reqheight()
@@ -1639,11 +1628,11 @@ class FirstPage(Scrolled):
         self.add(wrapped(box, "Title.TLabel", text=Words.program, anchor="center", justify="center"))
         slogan = wrapped(box, "Quiet.TLabel", text=Words.slogan, anchor="center", justify="center")
         self.add(slogan, above=gap // 2, below=3 * gap)
-        self.add(ttk.Label(box, text=Words.your_name), fill=False)
+        self.add(ttk.Label(box, text=Words.your_name))
         self.name = ttk.Entry(box, font=looks.text, width=12)
         self.name.insert(0, app.name)
         self.add(self.name, above=gap // 3, below=gap)
-        self.add(ttk.Label(box, text=Words.room_password), fill=False)
+        self.add(ttk.Label(box, text=Words.room_password))
         row = ttk.Frame(box)
         self.add(row, above=gap // 3)
         self.password = PasswordBox(row, looks, app.password)
@@ -1719,10 +1708,10 @@ class JoinPage(Scrolled):
         in_a_row(gap, ttk.Label(top, text=Words.join, style="Title.TLabel"), self.back)
         self.add(top, below=gap)
         self.heading = ttk.Label(box, text=Words.looking)
-        self.add(self.heading, fill=False)
+        self.add(self.heading)
         card, self.list = looks.table(box, ("title", "people", "password"), height=4)
         self.add(card, above=gap // 3, below=gap)
-        self.add(ttk.Label(box, text=Words.address), fill=False)
+        self.add(ttk.Label(box, text=Words.address))
         row = ttk.Frame(box)
         self.address = ttk.Entry(row, font=looks.text, width=12)
         on_change(self.address, self._typed)
@@ -1731,7 +1720,7 @@ class JoinPage(Scrolled):
         in_a_row(gap, self.address, self.join)
         self.add(row, above=gap // 3, below=gap // 3)
         self.add(wrapped(box, "Quiet.TLabel", text=Words.address_help))
-        self.add(ttk.Label(box, text=Words.join_password), above=gap, fill=False)
+        self.add(ttk.Label(box, text=Words.join_password), above=gap)
         row = ttk.Frame(box)
         self.password = PasswordBox(row, looks, app.password)
         self.add(row, above=gap // 3, below=gap // 3)

@@ -48,7 +48,6 @@ def texts(transcript: Transcript) -> list[str]:
 def test_a_message_is_a_line_with_its_time_and_its_author_and_a_note_has_no_author() -> None:
     assert said("good morning").line() == "10:31 Ann: good morning"
     assert note("Bob joined").line() == "10:31 Bob joined"
-    assert chat_gui.copied([said("one\ntwo"), note("Bob joined")]) == "10:31 Ann: one\n    two\n10:31 Bob joined"
 
 
 @pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
