@@ -869,7 +869,8 @@ class Log:
     def _chunks(self, message: Message) -> Chunks:
         """Returns the chunks to insert for the message, and sets its height."""
         margins = "text" if message.who else "quiet"
-        body = self._said(message) if message.who else [drawable(message.text), (margins, *message.tags)]
+        note: Chunks = [drawable(message.text), (margins, *message.tags)]
+        body = self._said(message) if message.who else note
         if message.link is not None and not message.is_deleted:
             body += ["   ", (margins,), message.link[0], (margins, "link")]
         message.height = 1 + sum(str(chunk).count("\n") for chunk in body[::2])
@@ -1323,19 +1324,16 @@ class Keys:
     def __init__(self, parent: tk.Misc, looks: Looks) -> None:
         self._looks = looks
         self.frame, self.text = looks.text_box(parent, takefocus=True, cursor="arrow")
+        for keys, words in Words.keys:
+            self.text.insert("end", f"{looks.key(keys)}\t", "keys", f"{looks.key(words)}\n", "words")
+        self.text.configure(state="disabled")
+        self.text.tag_configure("keys", font=looks.bold, spacing1=looks.gap // 3)
 
     def fit(self, *, is_narrow: bool) -> None:
-        """Writes the text in two columns; in a narrow window, puts the explanation below the key."""
-        text, digit = self.text, self._looks.digit
-        column = 2 * digit if is_narrow else 22 * digit
-        text.configure(state="normal", tabs=(column,))
-        text.delete("1.0", "end")
-        for keys, words in Words.keys:
-            end = "\n" if is_narrow else "\t"
-            text.insert("end", self._looks.key(keys) + end, "keys", f"{self._looks.key(words)}\n", "words")
-        text.configure(state="disabled")
-        text.tag_configure("keys", font=self._looks.bold, spacing1=self._looks.gap // 3)
-        text.tag_configure("words", lmargin1=column, lmargin2=column)
+        """Aligns the explanations in a column; in a narrow window, each follows directly after its key."""
+        column = (2 if is_narrow else 22) * self._looks.digit
+        self.text.configure(tabs=(column,))
+        self.text.tag_configure("words", lmargin2=column)
 
 
 Control = Callable[[Callable[[net.Server], None]], None]
