@@ -649,12 +649,13 @@ Rows = dict[str, dict[str, Any]]  # the rows of a table, in order: row id -> its
 def show_rows(table: ttk.Treeview, before: Rows, rows: Rows) -> Rows:
     """Shows these rows instead of those `before`, and returns them. Changes only what differs; the selection stays."""
     table.delete(*(before.keys() - rows))
-    for row, options in rows.items():
+    for at, (row, options) in enumerate(rows.items()):
         if row not in before:
-            table.insert("", "end", iid=row)
-        if before.get(row) != options:
+            table.insert("", at, iid=row, **options)
+        elif before[row] != options:
             table.item(row, **options)
-    table.set_children("", *rows)
+    if [row for row in before if row in rows] != [row for row in rows if row in before]:  # a row has moved
+        table.set_children("", *rows)
     return rows
 
 
