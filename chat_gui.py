@@ -21,8 +21,8 @@ The file from top to bottom:
 
 Almost everything here runs on the main thread, which is the only one that may use tkinter and which never waits for
 the network. Threads of net.py put events into a queue. `App.poll` takes a limited number of them many times a second,
-so the window stays responsive however many arrive. The few threads that this file starts (to open a room, end a visit,
-save the chat, start a browser, and wait for a file manager) never use a widget.
+so the window stays responsive however many arrive. The few threads that this file starts (to end a visit, save the
+chat, start a browser, and wait for a file manager) never use a widget.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ KEPT_MESSAGES = 100_000  # messages kept for saving, enough for a lesson in whic
 KEPT_CHARACTERS = 20_000_000  # characters kept for saving; they take up to about 80 MB
 MEASURE_TIME = 0.01  # s in one poll for measuring names, so that events are handled in between
 NOTHING_FOUND_AFTER = 10.0  # s without a room before the join page says what else to try
-MOVED_AFTER = 20.0  # s; a room found at a new address counts as moved if its old one has been silent for this long
+MOVED_AFTER = net.ROOM_GONE_AFTER  # s without the old address, after which a room found at a new one counts as moved
 TRANSFERS_SHOWN = 4  # rows; further transfers are only counted
 PROGRESS_WIDTH = 24  # the length of the progress bar, in widths of a digit
 COPIED_TIME = 1_500  # ms for which a button says "Copied"
@@ -1545,22 +1545,47 @@ def needs_new_python() -> str:
 # -------------------------------------------------------------------------------------------------------------- pages
 
 
-class Scrolled:
-    """A page that can scroll if the window is too small for it. It scrolls to the widget that has the keyboard focus.
-
-    Subclasses put their widgets into `inner`, in one column; one of them is the label `message`.
-    """
+class Page:
+    """What all pages have: a frame, a menu, and the label `message`, which subclasses create and `say` fills."""
 
     message: ttk.Label
 
-    def __init__(self, app: App, *, centred: bool) -> None:
+    def __init__(self, app: App, padding: int = 0) -> None:
         self._app = app
-        self._looks = looks = app.looks
+        self._looks = app.looks
+        self.frame = ttk.Frame(app.root, padding=padding)
+        self.menu = app.looks.menu(self.frame)
+        self._countdown: tuple[str, float] | None = None  # what `message` says, and until when (monotonic s)
+
+    def say(self, text: str, *, wrong: bool = False, retry_in: float | None = None) -> None:
+        """Shows the text; with `retry_in` (s), `flush` adds the time until the next attempt and counts it down."""
+        self._countdown = None if retry_in is None else (text, time.monotonic() + retry_in)
+        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+
+    def flush(self) -> None:
+        """Each poll ends by calling this. Subclasses also show the effects of the events handled in the poll."""
+        if self._countdown is not None:
+            text, retry_at = self._countdown
+            seconds = math.ceil(retry_at - time.monotonic())
+            again = Words.again_in.format(seconds=seconds) if seconds > 0 else Words.again_now
+            self.message.configure(text=f"{text} {again}")
+
+    def close(self) -> None:
+        self.frame.destroy()
+
+
+class Scrolled(Page):
+    """A page that can scroll if the window is too small for it. It scrolls to the widget that has the keyboard focus.
+
+    Subclasses put their widgets into `inner`, in one column.
+    """
+
+    def __init__(self, app: App, *, centred: bool) -> None:
+        super().__init__(app)
+        looks = app.looks
         self._centred = centred
-        self.frame = ttk.Frame(app.root)
         self.frame.rowconfigure(0, weight=1)
         self.frame.columnconfigure(0, weight=1)
-        self.menu = looks.menu(self.frame)
         background = looks.style.lookup("TFrame", "background")
         self.canvas = tk.Canvas(self.frame, highlightthickness=0, background=background, width=1, height=1)
         self.canvas.grid(row=0, column=0, sticky="nsew")
@@ -1605,17 +1630,8 @@ class Scrolled:
             if top < 0 or too_low > 0:
                 self.scroll((top + too_low) // 2)  # into the middle
 
-    def say(self, text: str, wrong: bool = False) -> None:
-        self.message.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
-
     def fit(self) -> None:
         """Adapts the page to the current font. Most widgets adapt automatically; subclasses handle the others here."""
-
-    def flush(self) -> None:
-        """Each poll ends by calling this. Subclasses that get events override it to show them."""
-
-    def close(self) -> None:
-        self.frame.destroy()
 
 
 class FirstPage(Scrolled):
@@ -1751,9 +1767,25 @@ class JoinPage(Scrolled):
         self.say(text)
         self.join.state(["disabled"])
 
-    def ask_for_password(self) -> None:
-        """Focuses the password box and selects its text, because the password is missing, wrong or unwanted."""
-        edit(self.password.entry)
+    def show_failure(self, event: net.Lost | net.Refused | net.Closed) -> None:
+        """Shows why this person could not join. Keeps everything that was typed here."""
+        where = self._app.address
+        if isinstance(event, net.Lost):
+            message = self._cannot_join(event.reason, where).format(address=where)
+        else:
+            message = why_ended(event, where, was_in=False)
+        self.say(message, wrong=True)
+        self.join.state(["!disabled"])
+        if isinstance(event, net.Refused) and event.code in ("password", "wrong", "open"):
+            edit(self.password.entry)
+
+    def _cannot_join(self, trouble: net.Trouble, where: str) -> str:
+        no_answer = trouble in (net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE)
+        if no_answer and any(join_address(room.address, room.port) == where for room in self.rooms):
+            return Words.firewall  # the room answers searches, so only the connection is blocked
+        if trouble is net.Trouble.NO_ROUTE and sys.platform == "darwin":
+            return Words.not_allowed
+        return str(Words.cannot_join[trouble])
 
     def close(self) -> None:
         self._finder.close()
@@ -1762,12 +1794,12 @@ class JoinPage(Scrolled):
     # The list.
 
     def flush(self) -> None:
-        """Shows the newest list of rooms, if one has arrived since the last call, or says what else to try."""
-        newest = None
+        """Shows the lists of rooms that have arrived since the last call, or says what else to try."""
+        super().flush()
         while not self._found.empty():
-            newest = self._found.get()
-        if isinstance(newest, net.Found):
-            self.show_rooms(newest.rooms)
+            event = self._found.get()
+            if isinstance(event, net.Found):
+                self.show_rooms(event.rooms)
         if not self.rooms and not self.message.cget("text") and time.monotonic() > self._since + NOTHING_FOUND_AFTER:
             self.say(Words.nothing_found)
 
@@ -1813,14 +1845,11 @@ class JoinPage(Scrolled):
 
     def _offer_password(self) -> None:
         """Unless a password was typed, fills in the one that last worked at this address, or "" if none did."""
-        if self.password.get() not in ("", self._offered):
-            return
-        try:
-            where = parse_address(self.address.get())
-        except ValueError:
-            return
-        self._offered = self._app.passwords.get(where, "")
-        self.password.set(self._offered)
+        if self.password.get() in ("", self._offered):
+            with contextlib.suppress(ValueError):
+                where = join_address(*parse_address(self.address.get()))
+                self._offered = self._app.passwords.get(where, "")
+                self.password.set(self._offered)
 
     def _join_chosen(self) -> None:
         """Joins the room selected in the list or, if none is selected, the one at the address in the box."""
@@ -1839,12 +1868,12 @@ class JoinPage(Scrolled):
         password = self.password.get()
         if is_blank(password):
             self.say(Words.empty_password, wrong=True)
-            self.ask_for_password()
+            edit(self.password.entry)
         elif room is not None and room.password and not net.CAN_ENCRYPT:
             self.say(needs_new_python(), wrong=True)
         elif room is not None and room.password and not password:
             self.say(Words.password_missing)
-            self.ask_for_password()
+            edit(self.password.entry)
         else:
             self._app.join(address, port, password)
 
@@ -1871,7 +1900,7 @@ class Header:
         right = self._right = ttk.Frame(self.frame)
         self.people_button = button(right, "", lambda: page.layout.toggle(page.people.frame, page.people.list))
         self.menu_button = button(right, Words.menu, self._show_menu)
-        self.leave_button = button(right, Words.leave, app.ask_to_leave)
+        self.leave_button = button(right, Words.leave, app.leave_room)
         in_a_row(gap // 2, self.people_button, self.menu_button, self.leave_button)
         self.menu_button.grid(padx=0)  # the gap belongs to leave_button, so that both disappear together
         self.leave_button.grid(padx=(gap // 2, 0))
@@ -1960,26 +1989,21 @@ class Header:
         self._shows_all_addresses = not self._shows_all_addresses
         self._page.show_notice()
 
-    def notices(self, *, had_company: bool) -> list[str]:
-        """Returns sentences that tell the host how others can join."""
-        sentences: list[str] = []
-        addresses = self.addresses()
-        if not addresses:
-            return sentences
+    def notices(self, *, had_company: bool) -> Iterator[str]:
+        """Yields sentences that tell the host how others can join."""
+        addresses = self.addresses()  # none if this is not the host's window
         if self._shows_all_addresses and len(addresses) > 1:
-            sentences.append(Words.also_at.format(addresses=", ".join(addresses[1:])))
-        if not self.reachable.findable:
-            sentences.append(Words.not_findable.format(address=addresses[0]))
-        if not had_company:
-            sentences.append(Words.nobody_yet.format(room=self._page.title, address=addresses[0]))
-        return sentences
+            yield Words.also_at.format(addresses=", ".join(addresses[1:]))
+        if addresses and not self.reachable.findable:
+            yield Words.not_findable.format(address=addresses[0])
+        if addresses and not had_company:
+            yield Words.nobody_yet.format(room=self._page.title, address=addresses[0])
 
 
 class Question:
     """Asks for a decision with a sentence and two buttons, in the window itself instead of a dialog."""
 
     def __init__(self, parent: tk.Misc, looks: Looks, no: Callable[[], None], closed: Callable[[], None]) -> None:
-        self._answer: Callable[[], object] = no
         self._closed = closed
         self.frame = ttk.Frame(parent)
         self.frame.columnconfigure(0, weight=1)
@@ -1987,7 +2011,7 @@ class Question:
         self.text.grid(row=0, column=0, sticky="ew")
         buttons = ttk.Frame(self.frame)
         buttons.grid(row=1, column=0, sticky="w", pady=(looks.gap // 2, 0))
-        self.yes = button(buttons, "", lambda: self._answer(), "Accent.TButton")
+        self.yes = button(buttons, "", no, "Accent.TButton")
         self.no = button(buttons, "", no)
         in_a_row(looks.gap // 2, self.yes, self.no)
 
@@ -1998,11 +2022,9 @@ class Question:
     def ask(self, text: str, yes: str, no: str, answer: Callable[[], object]) -> None:
         """Shows the question. Calls `answer` if the person presses the button labelled `yes`."""
         self.text.configure(text=text)
-        self.yes.configure(text=yes)
+        self.yes.configure(text=yes, command=answer)
         self.no.configure(text=no)
-        self._answer = answer
         show(self.frame, True)
-        self.frame.update_idletasks()
 
     def close(self) -> None:
         """Hides the question. Calls `closed` if one of its buttons had the keyboard focus."""
@@ -2034,7 +2056,7 @@ class Layout:
         for row, part in enumerate(parts, 3):
             place_hidden(part, row=row, columnspan=2, sticky="ew", pady=above)
         page.composer.frame.grid(row=7, column=0, sticky="ew", pady=above)
-        page.status.grid(row=9, columnspan=2, sticky="ew", pady=above)
+        page.message.grid(row=9, columnspan=2, sticky="ew", pady=above)
         place_hidden(page.composer.problem, row=10, columnspan=2, sticky="ew")
         page.frame.bind("<Configure>", lambda _: self.measure())
 
@@ -2067,7 +2089,7 @@ class Layout:
         page.show_notice()
 
     def show_status(self) -> None:
-        status = self._page.status
+        status = self._page.message
         show(status, not self.is_low or str(status.cget("style")) == "Wrong.TLabel")
 
     def toggle(self, frame: tk.Widget, inner: tk.Widget) -> None:
@@ -2183,87 +2205,59 @@ class Files:
 
 
 class Away:
-    """While there is no connection, counts down to the next attempt, and offers to follow a room to a new address."""
+    """While there is no connection, looks for the room, and offers to follow it to a new address."""
 
     def __init__(self, page: ChatPage, client: net.Client) -> None:
         self._page = page
         self._client = client
-        self._trouble = ""  # why there is no connection
-        self._retry_at = 0.0  # when the next attempt begins; monotonic s
         self._finder: net.Finder | None = None
-        self._found: net.Events = queue.Queue()
-        self._rooms: tuple[net.FoundRoom, ...] = ()
-        self._last_at_old_address = 0.0  # monotonic s; when the connection broke or the old address last answered
+        self._since = 0.0  # monotonic s; when the connection broke
+        self.rooms: tuple[net.FoundRoom, ...] = ()  # found since then
 
     def begin(self) -> None:
-        if not self._page.is_host:
-            self._rooms = ()
-            self._found = queue.Queue()  # the old queue may hold rooms found during an earlier break
-            self._finder = net.find_rooms(self._found)
-            self._last_at_old_address = time.monotonic()
+        if not self._page.is_host and is_ipv4(self._client.address):  # each attempt looks up a computer's name again
+            self.rooms = ()
+            self._since = time.monotonic()
+            self._finder = net.find_rooms(self._client.events)
 
-    def end(self) -> bool:
-        """Stops looking for the room. Returns True if it was looking."""
-        finder, self._finder = self._finder, None
-        if finder is not None:
-            finder.close()
-        return finder is not None
-
-    def handle(self, lost: net.Lost) -> None:
-        self._trouble = Words.lost[lost.reason].format(address=self._page.where)
-        self._retry_at = time.monotonic() + lost.retry_in
-        self.flush()
+    def end(self) -> None:
+        if self._finder is not None:
+            self._finder.close()
+            self._finder = None
 
     def flush(self) -> None:
         page = self._page
-        text = f"{self._trouble} {retry_words(self._retry_at)}"
-        if str(page.status.cget("text")) != text:  # the text changes once a second
-            page.say(text, wrong=True)
-        room = self._moved_room()
-        if room is not None and not page.question.is_open:
-            text = Words.moved.format(room=page.title, address=join_address(room.address, room.port))
+        if self._finder is None or page.question.is_open or time.monotonic() < self._since + MOVED_AFTER:
+            return
+        same = {join_address(room.address, room.port): room for room in self.rooms if room.room == page.welcome.room}
+        if same and page.where not in same:  # the finder has dropped the old address, or it never answered
+            address, room = next(iter(same.items()))
+            text = Words.moved.format(room=page.title, address=address)
             page.question.ask(text, Words.move, Words.stay_here, lambda: page.follow(room))
-
-    def _moved_room(self) -> net.FoundRoom | None:
-        """Returns this room as found at another address, if the old address has been silent for MOVED_AFTER, else None.
-
-        Returns None if the person joined by a computer's name, because each attempt looks up its current address again.
-        """
-        address, port = self._client.address, self._client.port
-        if self._finder is None or not is_ipv4(address):
-            return None
-        while not self._found.empty():
-            found = self._found.get()
-            if isinstance(found, net.Found):
-                self._rooms = found.rooms
-        same = [room for room in self._rooms if room.room == self._page.welcome.room]
-        if any((room.address, room.port) == (address, port) for room in same):
-            self._last_at_old_address = time.monotonic()
-            return None
-        return same[0] if same and time.monotonic() >= self._last_at_old_address + MOVED_AFTER else None
 
 
 class Stage(enum.Enum):
     """The state of a ChatPage."""
 
-    CONNECTING = "what was said before is still coming"
     IN = "connected"
     AWAY = "there is no connection, and the client tries to get one"
     OVER = "the visit ended for good; everything can still be read"
     CLOSED = "another page has taken the place of this one"
 
 
-class ChatPage:
+class ChatPage(Page):
     """The page of one room: its parts, the person's actions in it, and the handling of the client's events."""
 
     def __init__(self, app: App, session: Session, client: net.Client, welcome: net.Welcome) -> None:
-        self._app, self._client, self._server = app, client, session.server
+        super().__init__(app, app.looks.gap)
+        self._client, self._server = client, session.server
         self.is_host = session.server is not None
         self.port = client.port
+        self.where = join_address(client.address, client.port)
         self.title = drawable_name(welcome.title)
-        self.stage = Stage.CONNECTING
+        self.stage = Stage.IN
         self.welcome = welcome
-        self._history_left = 0  # older files and events of the history that have not arrived yet
+        self.history_left = 0  # older files and events of the history that have not arrived yet
         self._is_back = False  # whether the newest welcome came from the same room after a break
         self._is_muted = self._is_paused = False
         self._had_company = False  # whether anyone else has been here; until then, the host reads how others can join
@@ -2271,8 +2265,6 @@ class ChatPage:
         self._away = Away(self, client)
         looks = app.looks
         self.transcript = Transcript()
-        self.frame = ttk.Frame(app.root, padding=looks.gap)
-        self.menu = looks.menu(self.frame)
         self.header = Header(self, app, session)
         self.log = Log(self.frame, looks)
         self.people = People(self.frame, looks, self._control if self.is_host else None, app.show_commands)
@@ -2287,7 +2279,7 @@ class ChatPage:
         self.file = button(self.buttons, Words.file, self.files.choose)
         in_a_row(looks.gap // 2, self.send, self.file)
         self.buttons.columnconfigure(1, weight=1)
-        self.status = wrapped(self.frame, "Quiet.TLabel")
+        self.message = wrapped(self.frame, "Quiet.TLabel")  # the status line
         self.keys = Keys(self.frame, looks)
         self.layout = Layout(self, looks)
         self.layout.lay_out()
@@ -2301,11 +2293,6 @@ class ChatPage:
         messages.bind("<<Paste>>", lambda _: self._paste_instead())
         messages.bind("<<ContextMenu>>", self._show_message_menu)
         messages.bind("<<MenuKey>>", lambda _: self._show_message_menu(None))
-
-    @property
-    def where(self) -> str:
-        """The room's address as people type it."""
-        return join_address(self._client.address, self._client.port)
 
     def fit(self) -> None:
         """Adapts the page to the current font."""
@@ -2321,15 +2308,15 @@ class ChatPage:
     def close(self) -> None:
         self.stage = Stage.CLOSED
         self._away.end()
-        self.frame.destroy()
+        super().close()
 
     # The notice and the status line.
 
     def show_notice(self) -> None:
         """Updates the notice above the composer: tells the host how others can join, and says if writing is limited."""
-        sentences = []
-        if self.is_host and not self.layout.is_low:
-            sentences = self.header.notices(had_company=self._had_company)
+        sentences: list[str] = []
+        if not self.layout.is_low:
+            sentences += self.header.notices(had_company=self._had_company)
         if self._is_paused and self.is_host:
             sentences.append(Words.you_paused)
         elif self.composer.is_blocked and self.stage is not Stage.OVER and self.composer.get():
@@ -2337,16 +2324,15 @@ class ChatPage:
         self.notice.configure(text="\n".join(sentences))
         show(self.notice, sentences != [])
 
-    def say(self, text: str, wrong: bool = False) -> None:
-        """Shows the text in the status line."""
-        self.status.configure(text=text, style="Wrong.TLabel" if wrong else "Quiet.TLabel")
+    def say(self, text: str, *, wrong: bool = False, retry_in: float | None = None) -> None:
+        super().say(text, wrong=wrong, retry_in=retry_in)
         self.layout.show_status()
 
     # The person's actions.
 
     def _say(self, text: str) -> None:
         if text.casefold() == "exit":
-            self._app.ask_to_leave()
+            self._app.leave_room()
         else:
             self._last_own = text
             self._client.say(text)
@@ -2379,7 +2365,7 @@ class ChatPage:
 
     def _write_again(self, message: Message, text: str) -> None:
         """Moves this person's rejected message from the log back into the composer, unless writing is blocked."""
-        if self.stage is not Stage.OVER and not self.composer.is_blocked:
+        if not self.composer.is_blocked:
             self.log.redraw(message, is_gone=True)
             self.composer.give_back(text)
 
@@ -2407,7 +2393,7 @@ class ChatPage:
 
     def ask(self) -> bool:
         """Asks the host before closing a room with others in it. Returns True if the person may leave at once."""
-        is_asked = self.question.frame.winfo_ismapped() and self.layout.cover is None  # a second attempt means yes
+        is_asked = self.question.is_open and self.layout.cover is not self.people.frame  # a second attempt means yes
         if not self.is_host or self._others() < 1 or self.stage is Stage.OVER or is_asked:
             return True
         self.frame.winfo_toplevel().deiconify()  # people can close a minimized window, but they must see the question
@@ -2457,12 +2443,10 @@ class ChatPage:
     def handle(self, event: net.Event) -> None:
         """Handles one event. The log, the list of people and the transfers show its effect at the next `flush`."""
         if isinstance(event, net.Numbered):
-            is_history = self._history_left > 0
+            is_history = self.history_left > 0
             if is_history:
-                self._history_left -= 1
+                self.history_left -= 1
             self._handle_numbered(event, is_history)
-            if self._history_left == 0 and self.stage is Stage.CONNECTING:
-                self.stage = Stage.IN
         elif isinstance(event, net.Welcome):
             self._handle_welcome(event)
         elif isinstance(event, net.Muted):
@@ -2481,7 +2465,7 @@ class ChatPage:
             if self.stage is not Stage.AWAY:
                 self.stage = Stage.AWAY
                 self._away.begin()
-            self._away.handle(event)
+            self.say(Words.lost[event.reason].format(address=self.where), wrong=True, retry_in=event.retry_in)
         elif isinstance(event, (net.Refused, net.Closed)):
             self._end(event)
         elif isinstance(event, (net.Progress, net.Uploaded, net.Saved, net.Failed)):
@@ -2498,7 +2482,7 @@ class ChatPage:
         elif isinstance(event, net.RoomFailed):
             self._note(Words.room_failed)
         elif isinstance(event, net.Found):
-            pass  # never arrives here: a finder has its own queue
+            self._away.rooms = event.rooms
         else:
             assert_never(event)
 
@@ -2553,13 +2537,14 @@ class ChatPage:
         if welcome.missed:
             self._note(counted(welcome.missed, *Words.missed))
         self.log.begin(welcome)
-        self._history_left = welcome.files + welcome.history
-        self.stage = Stage.CONNECTING if self._history_left else Stage.IN
+        self.history_left = welcome.files + welcome.history
+        self.stage = Stage.IN
         self.people.begin(welcome)
         self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
-        if self._away.end():
-            self.question.close()
+        self._away.end()
+        if not self.is_host:
+            self.question.close()  # it offered to follow the room
         self.say(Words.connected)
 
     def _silence(self) -> None:
@@ -2605,7 +2590,7 @@ class ChatPage:
         self.question.close()
         self.focus()
         self._client.move(room.address, room.port)
-        self._app.address = self.where
+        self.where = self._app.address = join_address(room.address, room.port)
         self.header.show_title()
 
     def _end(self, event: net.Refused | net.Closed) -> None:
@@ -2617,11 +2602,10 @@ class ChatPage:
         self.say(Words.closed_you_can_read.format(reason=reason), wrong=True)
 
     def flush(self) -> None:
-        """Shows the effects of all events handled since the last call."""
+        super().flush()
         self.log.flush()
         self.transfers.flush()
-        if self.stage is Stage.AWAY:
-            self._away.flush()
+        self._away.flush()
         if self.people.flush():
             self.header.people_button.configure(text=self.people.title.cget("text"))
             if self.is_host:
@@ -2636,12 +2620,6 @@ class ChatPage:
         else:
             self.question.close()
         self.show_notice()
-
-
-def retry_words(retry_at: float) -> str:
-    """Returns the words for the time until the next attempt, which begins at `retry_at` (monotonic s)."""
-    seconds = math.ceil(retry_at - time.monotonic())
-    return Words.again_in.format(seconds=seconds) if seconds > 0 else Words.again_now
 
 
 def why_ended(event: net.Refused | net.Closed, where: str, *, was_in: bool) -> str:
@@ -2668,37 +2646,17 @@ class Session:
         self.client: net.Client | None = None
         self.server: net.Server | None = None
         self.reachable = net.Reachable((), True)
-        self.opened: queue.SimpleQueue[str] = queue.SimpleQueue()  # why the room did not open; "" once it is open
-        self._opener: threading.Thread | None = None
 
-    def open_room(self, title: str, host_name: str, port: int) -> None:
-        """Starts a thread that opens the room and puts the result into `opened`, so that the window need not wait."""
-        self._opener = threading.Thread(target=self._open, args=[title, host_name, port], name="opening the room")
-        self._opener.start()
-
-    def _open(self, title: str, host_name: str, port: int) -> None:
-        options: dict[str, Any] = {"port": port, "password": self.password or None, "events": self.events}
-        try:
-            self.server = net.run_server(title, host_name=host_name, **options)
-            self.opened.put("")
-        except (OSError, ValueError) as error:
-            self.opened.put(getattr(error, "strerror", None) or str(error))
-
-    def end(self) -> None:
-        """Starts a thread that closes the client before the room, so that what was said last is still delivered."""
-        threading.Thread(target=self._close, name="closing the session").start()
-
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Closes the client before the room, so that what was said last is still delivered. May take seconds."""
         if self.client is not None:
             self.client.close()
             self.client.join()
-        if self._opener is not None:
-            self._opener.join()  # the person may have left while the room was being opened
         if self.server is not None:
             self.server.close()
 
 
-Page = TypeVar("Page", "FirstPage", "JoinPage", "ChatPage")
+AnyPage = TypeVar("AnyPage", "FirstPage", "JoinPage", "ChatPage")
 
 
 class App:
@@ -2712,9 +2670,7 @@ class App:
         self.name = net.clean_name(name) or login_name()
         self.address = ""  # the address last used to join, as people type it
         self.password = password  # from the first page or command line; "" for none; cleared once it let this person in
-        self.passwords: dict[tuple[str, int], str] = {}  # address and port -> the password that let this person in
-        self._trying = ("", net.PORT)  # address and port of the newest attempt to join
-        self._waiting: tuple[str, float] | None = None  # why joining must wait, and until when (monotonic s)
+        self.passwords: dict[str, str] = {}  # address, as people type it -> the password that let this person in
         self._secret = secrets.token_bytes(16)  # new in each run; tokens made from it let a room recognize this person
         self.session: Session | None = None
         self.page: FirstPage | JoinPage | ChatPage = FirstPage(self)
@@ -2796,30 +2752,36 @@ class App:
     def host(self, port: int = net.PORT) -> None:
         page = self.page if isinstance(self.page, FirstPage) else self._show(FirstPage(self))
         page.show_busy(Words.opening)
-        self._begin(self.password).open_room(Words.room_of.format(name=self.name), self.name, port)
+        session = Session(self.password)
+        options: dict[str, Any] = {"port": port, "password": self.password or None, "events": session.events}
+        try:  # this takes a few milliseconds, because it waits for nobody
+            server = net.run_server(Words.room_of.format(name=self.name), host_name=self.name, **options)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.leave(Words.not_opened.format(reason=reason), wrong=True)
+        else:  # the host joins the room like everyone else; the token proves that this is the host
+            session.server = server
+            self._enter(session, "127.0.0.1", server.port, server.token)
 
     def join(self, address: str, port: int, password: str = "") -> None:
         self.address = join_address(address, port)  # a new join page shows it as if it had been typed there
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
         page.show_busy(Words.connecting.format(address=self.address))
-        self._enter(self._begin(password), address, port, net.room_token(self._secret, address, port))
+        self._enter(Session(password), address, port, net.room_token(self._secret, address, port))
 
     def show_join_page(self) -> None:
         self._show(JoinPage(self))
 
-    def ask_to_leave(self) -> None:
-        if not isinstance(self.page, ChatPage) or self.page.ask():
-            self.leave_room()
-
     def leave_room(self) -> None:
-        assert isinstance(self.page, ChatPage)
-        words = Words.you_closed if self.page.is_host else Words.you_left
-        self.leave(words.format(room=self.page.title))
+        """Leaves the room. Asks the host of others first; the answer yes, like a second attempt, calls this again."""
+        if isinstance(self.page, ChatPage) and self.page.ask():
+            words = Words.you_closed if self.page.is_host else Words.you_left
+            self.leave(words.format(room=self.page.title))
 
     def leave(self, message: str, wrong: bool = False) -> None:
         """Ends the visit and shows the first page with the message."""
         self._end_session()
-        self._show(FirstPage(self)).say(message, wrong)
+        self._show(FirstPage(self)).say(message, wrong=wrong)
 
     def _escape(self) -> None:
         if isinstance(self.page, JoinPage):
@@ -2881,9 +2843,8 @@ class App:
 
     def _focus_came(self, event: tk.Event[tk.Misc]) -> None:
         self._has_rung = False
-        if self._unread:
-            self._unread = 0
-            self.show_title()
+        self._unread = 0
+        self.show_title()
         if isinstance(self.page, Scrolled):
             self.page.show(event.widget)
 
@@ -2908,7 +2869,7 @@ class App:
 
     # Pages and sessions.
 
-    def _show(self, page: Page) -> Page:
+    def _show(self, page: AnyPage) -> AnyPage:
         self.page.close()
         self.page = page
         self._unread = 0
@@ -2922,16 +2883,16 @@ class App:
         self.page.frame.grid(row=0, column=0, sticky="nsew")
         self.page.focus()
 
-    def _begin(self, password: str) -> Session:
+    def _enter(self, session: Session, address: str, port: int, token: str) -> None:
         self._end_session()
-        self.session = Session(password)
-        return self.session
+        self.session = session
+        password = session.password or None
+        session.client = net.run_client(address, self.name, session.events, port=port, password=password, token=token)
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
-        self._waiting = None
         if session is not None:
-            session.end()
+            threading.Thread(target=session.close, name="closing the session").start()
 
     # Polling and events.
 
@@ -2940,8 +2901,6 @@ class App:
         more = False
         try:
             more = self._take_events()
-        except Exception:
-            log.exception("the poll failed")
         finally:  # even after an error, polling continues
             if not self._closed:
                 wait = POLL_SOON if more else POLL_BUSY if time.monotonic() < self._busy_until else POLL
@@ -2951,13 +2910,9 @@ class App:
         """Handles events up to the limits of one poll. Returns True if there are more."""
         stop_at = time.perf_counter() + POLL_TIME
         bytes_left = POLL_BYTES
-        session = self.session
-        if session is not None and not session.opened.empty():
-            self._handle_opened(session, session.opened.get())
         for _ in range(POLL_EVENTS):
-            if session is None or session is not self.session:
-                break
-            if session.events.empty() or bytes_left <= 0 or time.perf_counter() > stop_at:
+            session = self.session
+            if session is None or session.events.empty() or bytes_left <= 0 or time.perf_counter() > stop_at:
                 break
             event = session.events.get()
             bytes_left -= len(getattr(event, "text", "").encode(errors="replace"))
@@ -2966,21 +2921,8 @@ class App:
                 self._handle(session, event)
             except Exception:  # only this event is lost
                 log.exception("an event could not be shown: %.300r", event)
-        if self._waiting is not None and isinstance(self.page, JoinPage):
-            self.page.say(f"{self._waiting[0]} {retry_words(self._waiting[1])}")
         self.page.flush()
         return self.session is not None and not self.session.events.empty()
-
-    def _handle_opened(self, session: Session, problem: str) -> None:
-        if session.server is None:
-            self.leave(Words.not_opened.format(reason=problem), wrong=True)
-        else:  # the host joins the room like everyone else; the token proves that this is the host
-            self._enter(session, "127.0.0.1", session.server.port, session.server.token)
-
-    def _enter(self, session: Session, address: str, port: int, token: str) -> None:
-        self._trying = (address, port)
-        password = session.password or None
-        session.client = net.run_client(address, self.name, session.events, port=port, password=password, token=token)
 
     def _handle(self, session: Session, event: net.Event) -> None:
         if isinstance(self.page, ChatPage):
@@ -2990,40 +2932,20 @@ class App:
         elif isinstance(event, net.Welcome):
             assert session.client is not None
             if session.server is None and session.password:
-                self.passwords[self._trying] = session.password
+                self.passwords[self.address] = session.password
                 if self.password == session.password:
                     self.password = ""  # the password belongs to that room: do not offer it for others
             self._show(ChatPage(self, session, session.client, event)).handle(event)
         elif isinstance(event, net.Lost) and event.reason in Words.waiting:
-            words = Words.waiting[event.reason].format(address=join_address(*self._trying))
-            self._waiting = words, time.monotonic() + event.retry_in
-        elif isinstance(event, (net.Lost, net.Refused, net.Closed)):
-            self._not_let_in(event)
+            words = Words.waiting[event.reason].format(address=self.address)
+            self.page.say(words, retry_in=event.retry_in)
+        elif isinstance(event, (net.Lost, net.Refused, net.Closed)) and isinstance(self.page, JoinPage):
+            self._end_session()
+            self.page.show_failure(event)
+        elif isinstance(event, (net.Lost, net.Refused, net.Closed)):  # the host's own room ended at once
+            self.leave(Words.room_failed, wrong=True)
         else:
             log.warning("unexpected before the welcome: %.300r", event)
-
-    def _not_let_in(self, event: net.Lost | net.Refused | net.Closed) -> None:
-        """Shows on the join page why this person could not join. Keeps everything that was typed there."""
-        where = join_address(*self._trying)
-        if isinstance(event, net.Lost):
-            message = self._cannot_join(event.reason).format(address=where)
-        else:
-            message = why_ended(event, where, was_in=False)
-        self._end_session()
-        page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
-        page.say(message, wrong=True)
-        page.join.state(["!disabled"])
-        if isinstance(event, net.Refused) and event.code in ("password", "wrong", "open"):
-            page.ask_for_password()
-
-    def _cannot_join(self, trouble: net.Trouble) -> str:
-        rooms = self.page.rooms if isinstance(self.page, JoinPage) else ()
-        no_answer = trouble in (net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE)
-        if no_answer and any((room.address, room.port) == self._trying for room in rooms):
-            return Words.firewall  # the room answers searches, so only the connection is blocked
-        if trouble is net.Trouble.NO_ROUTE and sys.platform == "darwin":
-            return Words.not_allowed
-        return str(Words.cannot_join[trouble])
 
     def _report(self, *error: object) -> None:
         """Logs a callback's exception. tkinter's method would also store the traceback, which keeps widgets alive."""

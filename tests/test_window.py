@@ -6,7 +6,6 @@ import ast
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import chat_gui
 import net
 from tests.conftest import TOP
-from tests.helpers import LIMIT, Proxy, until
+from tests.helpers import LIMIT, Proxy
 from tests.test_pythons import candidates, version_of
 from tests.windows import Open, Person, everybody_sees, feed, port, said
 
@@ -139,27 +138,12 @@ def test_when_the_room_fails_the_host_is_told_and_can_still_read(host: Person) -
 @pytest.mark.parametrize("stage", ["opening", "connecting"])
 def test_the_window_can_be_closed_at_every_stage(person: Open, stage: str, host: Person) -> None:
     ann = person("Ann")
-    ann.app.host(port=0) if stage == "opening" else ann.app.join("127.0.0.1", port(host))
+    if stage == "opening":
+        ann.app.host(port=0)
+        assert ann.first_page.message.cget("text") == Words.opening
+    else:
+        ann.app.join("127.0.0.1", port(host))
     ann.app.close()  # the guards in conftest.py check that nothing is left
-
-
-def test_a_room_that_opens_after_its_host_left_is_closed_again(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_open = threading.Event()
-    run_server = net.run_server
-
-    def slow(*args: Any, **more: Any) -> net.Server:
-        may_open.wait()
-        return run_server(*args, **more)
-
-    monkeypatch.setattr(net, "run_server", slow)
-    ann = person("Ann")
-    ann.app.host(port=0)
-    assert ann.first_page.message.cget("text") == Words.opening
-    ann.app.leave("")
-    may_open.set()
-    until(lambda: not any("session" in t.name for t in threading.enumerate()), "the session has ended")
-    ann.settle()
-    assert ann.first_page.message.cget("text") == ""
 
 
 # The log ----------------------------------------------------------------------

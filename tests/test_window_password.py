@@ -207,7 +207,7 @@ def test_a_password_that_let_somebody_into_a_room_is_offered_for_it_again_and_fo
 
 @needs_tls
 def test_choosing_in_the_list_offers_each_room_its_own_password(ann: Person, finders: list[FakeFinder]) -> None:
-    ann.app.passwords.update({(LOOPBACK, 1): PASSWORD, (LOOPBACK, 2): "another"})
+    ann.app.passwords.update({f"{LOOPBACK}:1": PASSWORD, f"{LOOPBACK}:2": "another"})
     titles = ("Lee", "Kim", "Stranger")
     find(ann, finders, *(room_at(port, title, password=True) for port, title in enumerate(titles, 1)))
     page = ann.join_page

@@ -225,7 +225,8 @@ class Person:
     def wait_until_in(self) -> None:
         """Until the room is joined, and its history is there."""
         self.wait(lambda: isinstance(self.app.page, chat_gui.ChatPage), "the room is joined")
-        self.wait(lambda: self.chat.stage is chat_gui.Stage.IN, "its history is there")
+        self.wait(lambda: self.chat.stage is chat_gui.Stage.IN, "the connection is there")
+        self.wait(lambda: self.chat.history_left == 0, "its history is there")
 
     def welcome(self, **changes: object) -> net.Welcome:
         """The room's welcome once more, without a history and with these changes."""
@@ -318,7 +319,7 @@ class Person:
         return "".join(str(hint.cget("text")) for hint in hints)
 
     def status(self) -> str:
-        return str(self.chat.status.cget("text"))
+        return str(self.chat.message.cget("text"))
 
     def click_link(self, text: str) -> None:
         """The newest link in the log with this text."""

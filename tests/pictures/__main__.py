@@ -81,7 +81,7 @@ def join_page() -> Iterator[Picture]:
     yield "join-firewall", person
     page.say(chat_gui.Words.refused["wrong"], wrong=True)
     page.password.set("blackboard")
-    page.ask_for_password()
+    chat_gui.edit(page.password.entry)
     yield "join-wrong-password", person
     person.close()
 
