@@ -21,7 +21,7 @@ happens arrives as small frozen objects (events) in a `queue.Queue`. Read the fi
 The history is the queue. The room numbers its events 1, 2, 3 ... and keeps the newest of them, encoded. A connection
 is a cursor into that history: the number of the event that it gets next. A newcomer, someone who comes back, a slow
 computer and a fast one differ only in where their cursors are. To broadcast is to append and to wake the sender. What
-concerns one person only (the welcome, a ping, `muted`) waits as a private line in their connection's `Feed`.
+concerns one person only (the welcome, `muted`) waits as a private line in their connection's `Feed`.
 
 A computer that stops reading costs the others nothing. It is disconnected when its cursor falls out of the history
 (`Room.close_if_too_slow`), or when 1,000 private lines wait for it (`Feed.tell`). When it comes back, the room tells
@@ -211,9 +211,8 @@ MAX_TRANSFERS = 100  # files of one client, including those that wait for their 
 TRANSFERS_AT_ONCE = 4  # files of one client, in each direction
 TRANSFER_ATTEMPTS = 5  # attempts without progress before a transfer gives up
 
-TICK = 0.25 if sys.platform == "win32" else 1.0  # s; a reader in a room looks at the clock at least this often
+TICK = 0.25 if sys.platform == "win32" else 1.0  # s; a reader looks at the clock at least this often
 ASK_AGAIN = 0.25  # s between two checks of whether the result of a wait is still wanted
-WAKES = sys.platform != "win32"  # whether `abort` wakes a thread that waits for the socket; on Windows it does not
 PING_AFTER = 5.0  # s without sending anything, after which a ping is sent
 SILENCE = 15.0  # s without a complete line, or progress of a file, until a connection is lost: three pings are missing
 FIRST_MESSAGE = 10.0  # s to the first message, from the connection or from the last bytes sent in the TLS handshake
@@ -224,7 +223,7 @@ MAX_REST = 0.02  # s; the longest rest of the sender after short pieces, and of 
 SCAN_TIME = 2.0  # s for which a virus scanner may hold a file open on Windows
 LAST_WORDS = 1.0  # s within which a closing connection can deliver `refused` or `closed`
 FEW_PIECES = 8  # an honest line or handshake usually arrives in at most this many pieces; after more, the reader rests
-REST = 0.01  # s of pause after an incomplete line or a short piece, so that a flood of single bytes costs little
+REST = 0.01  # s of pause after each further short piece, so that a flood of single bytes costs little
 LOOK_UP_TIME = 10.0  # s to resolve a name; Windows asks several services, one after the other
 CONNECT_TIME = 5.0  # s; a lost SYN is sent again after 1 and 3 s
 CLOSE_TIME = 1.5  # s that `close` allows for work in progress; everything has ended within 2 s
@@ -862,17 +861,10 @@ def encode(message: Message) -> bytes:
     return (",".join(parts) + "}\n").encode()
 
 
-def _parse_float(digits: str) -> float:
-    """Reads a number. Raises ValueError if it is too large for a float, or is NaN or Infinity, which are not JSON."""
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"{digits} is no number of JSON's")
-    return number
-
-
-# `raw_decode` takes half the time of `decode`, which also looks for spaces at both ends. Since 3.10.7, Python refuses
-# integers with more than 4,300 digits, because converting them takes quadratic time.
-_json_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).raw_decode
+# `raw_decode` takes half the time of `decode`, which also looks for spaces at both ends. NaN and Infinity are not JSON,
+# and `int` raises ValueError for them. Since 3.10.7, Python refuses integers with more than 4,300 digits, because
+# converting them takes quadratic time.
+_json_decode = json.JSONDecoder(parse_constant=int).raw_decode
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -931,29 +923,6 @@ def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
     return message
 
 
-class LineReader:
-    """Splits received bytes into lines; the pieces may have any size. Not thread-safe."""
-
-    def __init__(self, longest: int) -> None:
-        self.longest = longest  # bytes, newline included; the caller may change it between two lines
-        self._lines = collections.deque([b""])  # the last one is the beginning of a line whose end has not arrived
-
-    def feed(self, data: bytes | memoryview) -> None:
-        self._lines.extend((self._lines.pop() + data).split(b"\n"))
-
-    def next(self) -> bytes | None:
-        """Returns the next line without newline; None if it is incomplete. Raises ProtocolError if it is too long."""
-        if len(self._lines[0]) >= self.longest:
-            raise ProtocolError(f"a line is longer than {self.longest} bytes")
-        return self._lines.popleft() if len(self._lines) > 1 else None
-
-    def take_all(self) -> bytes:
-        """Removes and returns all unread bytes, which belong to TLS or to a file."""
-        taken = b"\n".join(self._lines)
-        self._lines = collections.deque([b""])
-        return taken
-
-
 # These characters are invisible, although Unicode classifies nearly all of them as letters, marks or symbols.
 _INVISIBLE = {*"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\U0001d159"}
 _INVISIBLE.update(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))  # variation selectors
@@ -961,7 +930,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 # Between letters of these scripts, and between emoji, the joiners (ZWNJ and ZWJ) change how the text looks.
 _JOINED = "\u0600-\u08ff\u0900-\u0dff\u1780-\u17ff\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
-_JOINER = re.compile(f"(?<=[{_JOINED}])[\u200c\u200d](?=[{_JOINED}])")
+_STRAY_JOINER = re.compile(f"(?<![{_JOINED}])[\u200c\u200d]|[\u200c\u200d](?![{_JOINED}])")
 
 
 def _is_visible(character: str) -> bool:
@@ -971,9 +940,7 @@ def _is_visible(character: str) -> bool:
 def visible_text(text: str) -> str:
     """Returns the text as one line without invisible characters, except joiners between characters that need them."""
     text = "".join(c for c in text if c.isspace() or c in "\u200c\u200d" or _is_visible(c))
-    joiners = {match.start() for match in _JOINER.finditer(text)}
-    kept = (c for at, c in enumerate(text) if c not in "\u200c\u200d" or at in joiners)
-    return " ".join("".join(kept).split())
+    return " ".join(_STRAY_JOINER.sub("", text).split())
 
 
 def clean_name(name: str, longest: int = MAX_NAME) -> str:
@@ -1197,12 +1164,7 @@ def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
 
 
 class HandshakeError(Exception):
-    """The other side has not proved that it knows the password. The caller must still send `alert` to that side."""
-
-    def __init__(self, reason: str, alert: bytes) -> None:
-        super().__init__(reason)
-        self.is_wrong_password = reason in _WRONG_PASSWORD
-        self.alert = alert
+    """The other side has not proved that it knows the password. The text is the `failure` of the `Tls`."""
 
 
 class Tls:
@@ -1228,19 +1190,20 @@ class Tls:
                 context.check_hostname = False
                 context.set_psk_client_callback(lambda _hint: (_PSK_IDENTITY, key()))
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=is_room)
+        self.failure: str | None = None  # why the handshake failed; a reason of OpenSSL's
 
     def handshake_step(self, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """Returns (whether the handshake is complete, the bytes to send). Raises HandshakeError if it fails."""
+        """Returns (whether the handshake has ended, the bytes to send); `failure` then says whether it failed."""
         with self._lock:
             self._incoming.write(received)
             try:
                 self._object.do_handshake()
                 if not self._object.session_reused:  # the other side showed a certificate instead
-                    raise HandshakeError("no pre-shared key was used", b"")
+                    self.failure = "no pre-shared key was used"
             except ssl.SSLWantReadError:
                 return False, self._outgoing.read()
             except ssl.SSLError as error:
-                raise HandshakeError(error.reason or "", self._outgoing.read()) from None
+                self.failure = error.reason or "no reason"
             return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
@@ -1279,7 +1242,7 @@ class Deadline:
 
     seconds     from the start, or from the last `restart`, until the time is up
     trouble     the reason in the ConnectionLost that `left` raises
-    is_wanted   returns whether the result is still wanted; None if only an `abort` can end the wait early
+    is_wanted   returns whether the result is still wanted; None if only an `abort` can end the job early
     clock       returns monotonic seconds
     """
 
@@ -1305,9 +1268,7 @@ class Deadline:
         left = self._end - self._clock()
         if left <= 0 or (self._is_wanted is not None and not self._is_wanted()):
             raise ConnectionLost(self._trouble)
-        if self._is_wanted is not None:
-            return min(ASK_AGAIN, left)
-        return left if WAKES else min(TICK, left)
+        return min(TICK if self._is_wanted is None else ASK_AGAIN, left)
 
 
 class RateLimit:
@@ -1320,7 +1281,7 @@ class RateLimit:
         self._at_once = at_once
         self._per_second = per_second
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._full_at: dict[Hashable, float] = {}  # when all units of a key will be available again
         self._many = 1_000  # above this number of keys, those whose units are all available are removed
 
@@ -1336,24 +1297,18 @@ class RateLimit:
         """Takes the units, or gives them back if negative; returns the seconds until any debt that results is paid."""
         with self._lock:
             wait = self.wait(key, units)
-            self._add(key, units)
+            now = self._clock()
+            self._full_at[key] = max(self._full_at.get(key, now), now) + units / self._per_second
+            if len(self._full_at) > self._many:
+                self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+                self._many = max(1_000, 2 * len(self._full_at))
             return wait
 
     def try_take(self, key: Hashable, units: float = 1.0) -> float:
         """Takes the units if they are available, and returns 0; otherwise only returns the seconds until they are."""
         with self._lock:
             wait = self.wait(key, units)
-            if wait == 0:
-                self._add(key, units)
-            return wait
-
-    def _add(self, key: Hashable, units: float) -> None:
-        """Counts units as taken, or as given back if the number is negative. The caller must hold the lock."""
-        now = self._clock()
-        self._full_at[key] = max(self._full_at.get(key, now), now) + units / self._per_second
-        if len(self._full_at) > self._many:
-            self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
-            self._many = max(1_000, 2 * len(self._full_at))
+            return self.take(key, units) if wait == 0 else wait
 
 
 # --------------------------------------------------------------------------------------------------------- connection
@@ -1452,95 +1407,89 @@ class Connection:
         # Reader thread only:
         self.received = 0  # bytes from the network, before decryption
         self.overhead = 0.0  # bytes that TLS added beyond its usual share of `received`; negative if it added less
+        self.longest_line = MAX_LINE_UNJOINED  # bytes, newline included; more once the other side is accepted
         self._receive_size = receive_size
-        self._lines = LineReader(MAX_LINE_UNJOINED)
+        self._unread = b""  # received, and not yet returned
+        self._shortage = 0  # bytes by which pieces were shorter than SHORT_PIECE since `next_lines` last had a line
         self._readable = _OneSocketSelector()
         self._readable.register(sock, selectors.EVENT_READ)
         self._buffer = memoryview(b"")  # reused for all pieces of a file, which saves time
-        self._heard_at = time.monotonic()  # monotonic s; when `next_lines` last had a line; `did_not_read` moves it on
+        self._silence = 0.0  # s for which `next_lines` has waited since it last had a line
         # Sender thread only:
-        self._unsent = b""
+        self.unsent = b""  # the rest of a piece that is only partly written
+        self._sent_at = time.monotonic()
         # Any thread:
         self._tls: Tls | None = None  # set before the connection joins, and never changed again
         self._all_written = threading.Event()  # set once nothing more will be written
-        self._sent_at = time.monotonic()
         self._open_lock = threading.Lock()  # `abort` must not use a closed descriptor: a new socket may have it
 
     # Reader thread: receiving.
 
-    def accept(self, longest_line: int) -> None:
-        """Allows lines of up to `longest_line` bytes from now on, because the other side was accepted."""
-        self._lines.longest = longest_line
+    def next_lines(self, wait: float, most: int = -1) -> list[bytes]:
+        """Returns all complete lines, or up to `most`; may return []. Receives once, within `wait` s, if necessary.
 
-    def next_lines(self, wait: float) -> list[bytes]:
-        """Returns all complete lines. If there are none yet, first receives once, within `wait` s; may return []."""
-        line = self._lines.next()
-        if line is None and (data := self._receive(wait, self._receive_size)):
-            self._lines.feed(data)
-            line = self._lines.next()
-        lines = []
-        while line is not None:
-            lines.append(line)
-            try:
-                line = self._lines.next()
-            except ProtocolError:  # the next line is too long; first return those before it
-                break
-        if lines:
-            self._heard_at = time.monotonic()
-        return lines
+        Once the connection is open, raises ConnectionLost if such waits without a line add up to SILENCE s.
+        """
+        start = time.monotonic()
+        if b"\n" not in self._unread and len(self._unread) < self.longest_line:
+            self._unread += self._receive(wait, self._receive_size)
+        lines = self._unread.split(b"\n", most)
+        if len(lines[0]) >= self.longest_line:
+            raise ProtocolError(f"a line is longer than {self.longest_line} bytes")
+        # If a later line is too long, the lines before it are returned first.
+        good = list(itertools.takewhile(lambda line: len(line) < self.longest_line, lines[:-1]))
+        self._unread = b"\n".join(lines[len(good) :])
+        if good:
+            self._shortage, self._silence = 0, 0.0
+        else:
+            self._silence += min(wait, time.monotonic() - start)
+        if self._silence > SILENCE and self.feed.life is Life.OPEN:
+            raise ConnectionLost(Trouble.SILENT)
+        return good
 
     def wait_for_line(self, deadline: Deadline) -> bytes:
         """Returns the next line, and keeps later ones for the next call. Raises ProtocolError, ConnectionLost."""
-        pieces = self._pieces(deadline, self._receive_size)
-        while (line := self._lines.next()) is None:
-            self._lines.feed(next(pieces))
-        return line
+        while not (lines := self.next_lines(deadline.left(), most=1)):
+            pass
+        return lines[0]
 
-    def next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
-        """Returns 1 to `most` raw bytes, valid until the next call; restarts the deadline. Raises ConnectionLost."""
-        if not self._buffer:
-            self._buffer = memoryview(bytearray(MAX_PIECE))
-        data: bytes | memoryview = self._lines.take_all() or next(self._pieces(deadline, most))
-        deadline.restart()
-        if len(data) > most:
-            self._lines.feed(data[most:])
-        return data[:most]
+    def receive_bytes(self, size: int, deadline: Deadline) -> Iterator[bytes | memoryview]:
+        """Yields `size` raw bytes in pieces, each valid until the next, and restarts the deadline with each piece."""
+        self._buffer = memoryview(bytearray(MAX_PIECE))
+        while size > 0:
+            data = self._next_bytes(min(MAX_PIECE, size), deadline)
+            deadline.restart()
+            piece, self._unread = data[:size], bytes(data[size:])
+            size -= len(piece)
+            yield piece
 
     def check_open(self) -> None:
         """Raises ConnectionLost if the other side or `abort` has ended the connection, and no unread bytes are left."""
-        self._lines.feed(self._receive(0, self._receive_size))
+        self._unread += self._receive(0, self._receive_size)
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
         """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
-        received: bytes | memoryview = self._lines.take_all()  # bytes after the hello line belong to TLS
-        pieces = self._pieces(deadline, self._receive_size)
-        try:
-            while True:
-                done, answer = step(received)
-                self.send_bytes(answer, deadline)
-                if done:
-                    break
-                received = next(pieces)
-        except HandshakeError as error:
-            with contextlib.suppress(ConnectionLost):
-                self.send_bytes(error.alert, deadline)
-            raise
+        received: bytes | memoryview = b""
+        while True:
+            has_ended, answer = step(received)
+            if tls.failure is not None:  # the answer is an alert
+                with contextlib.suppress(ConnectionLost):
+                    self.send_bytes(answer, deadline)
+                raise HandshakeError(tls.failure)
+            self.send_bytes(answer, deadline)
+            if has_ended:
+                break
+            received = self._next_bytes(self._receive_size, deadline)  # what followed the hello line belongs to TLS
         self._tls = tls
-        self._lines.feed(tls.decrypt(b""))
+        self._unread = tls.decrypt(b"")
 
-    def _pieces(self, deadline: Deadline, most: int) -> Iterator[bytes | memoryview]:
-        """Yields what arrives where `Units.pace` does not apply: before joining, and in transfers.
-
-        After FEW_PIECES, it rests before each further one. Raises ConnectionLost.
-        """
-        for number in itertools.count():
-            if number >= FEW_PIECES:
-                time.sleep(REST)
+    def _next_bytes(self, most: int, deadline: Deadline) -> bytes | memoryview:
+        """Returns all unread bytes or, if there are none, up to `most` that arrive. Raises ConnectionLost."""
+        data: bytes | memoryview = self._unread
+        self._unread = b""
+        while not data:
             data = self._receive(deadline.left(), most)
-            if self.overhead > MAX_OVERHEAD:  # the other side sends endless TLS key updates, or records of one byte
-                raise ConnectionLost
-            if data:
-                yield data
+        return data
 
     def _receive(self, wait: float, most: int) -> bytes | memoryview:
         """Returns what arrives within `wait` s, decrypted, or b"" if nothing does. Raises ConnectionLost."""
@@ -1557,30 +1506,22 @@ class Connection:
         if not data:
             raise ConnectionLost
         self.received += len(data)
+        self._shortage += SHORT_PIECE - len(data)
+        if self._shortage > FEW_PIECES * SHORT_PIECE:  # many pieces, and short on average
+            time.sleep(REST)
         if self._tls is None:
             return data
         plain = self._tls.decrypt(data)
         self.overhead += len(data) * (1 - USUAL_OVERHEAD) - len(plain)
+        # Endless TLS key updates, or records of one byte; once the connection is open, `Units.pace` charges for them.
+        if self.overhead > MAX_OVERHEAD and self.feed.life is Life.JOINING:
+            raise ConnectionLost
         return plain
 
     def _recv(self, most: int) -> bytes | memoryview:
         if not self._buffer:
             return self.socket.recv(most)
         return self._buffer[: self.socket.recv_into(self._buffer, most)]
-
-    def keep_time(self) -> bool:
-        """Returns True if it is time to send a ping. Raises ConnectionLost after SILENCE s without a line."""
-        now = time.monotonic()
-        if now - self._heard_at > SILENCE:
-            raise ConnectionLost(Trouble.SILENT)
-        if now - self._sent_at < PING_AFTER:
-            return False
-        self._sent_at = now  # prevents a second ping while the first one waits to be sent
-        return True
-
-    def did_not_read(self, seconds: float) -> None:
-        """Does not count the last `seconds` as silence, because the reader deliberately did not receive during them."""
-        self._heard_at += seconds
 
     # Reader thread: writing without the Sender (a file, or a connection that has not joined), and the end.
 
@@ -1629,10 +1570,9 @@ class Connection:
 
     # Sender thread.
 
-    @property
-    def has_unsent(self) -> bool:
-        """True while a piece is only partly written."""
-        return bool(self._unsent)
+    def needs_ping(self) -> bool:
+        """Returns True if the connection is open and has sent nothing for PING_AFTER s."""
+        return self.feed.life is Life.OPEN and time.monotonic() - self._sent_at >= PING_AFTER
 
     def write(self, piece: bytes) -> bool:
         """Starts to write a piece; returns False if some of it is still unsent. END_OF_FEED ends the writing."""
@@ -1642,7 +1582,7 @@ class Connection:
             self._all_written.set()
             return True
         try:
-            self._unsent = piece if self._tls is None else self._tls.encrypt(piece)
+            self.unsent = piece if self._tls is None else self._tls.encrypt(piece)
         except ssl.SSLError:  # the reader received forged bytes, which broke TLS
             self.abort()
         return self.flush()
@@ -1650,12 +1590,12 @@ class Connection:
     def flush(self) -> bool:
         """Continues to write the piece; returns False if some of it is still unsent."""
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+            while self.unsent:
+                self.unsent = self.unsent[self.socket.send(self.unsent) :]
         except BlockingIOError:
             return False
         except OSError:
-            self._unsent = b""
+            self.unsent = b""
             self.abort()  # the reader notices this, and ends the connection
         self._sent_at = time.monotonic()
         return True
@@ -1800,7 +1740,7 @@ class Sender:
                     selector.register(connection.socket, selectors.EVENT_WRITE, connection)
             if sum(len(piece) for _, piece in writes) < SHORT_PIECE * len(writes):
                 time.sleep(min(time.perf_counter() - start, MAX_REST))
-            for key, _ in selector.select(0 if writes else None):
+            for key, _ in selector.select(0 if writes else TICK):  # after TICK, some connections may need a ping
                 if key.data is None:
                     self._wake_up.clear()
                 elif key.data.flush():
@@ -1809,9 +1749,8 @@ class Sender:
     def _close_released(self) -> None:
         while not self._released.empty():
             connection = self._released.get()
-            if connection.has_unsent:
-                with contextlib.suppress(KeyError):  # after a failure, the socket may not be registered
-                    self._wake_up.selector.unregister(connection.socket)
+            with contextlib.suppress(KeyError):  # it is registered only while something is unsent
+                self._wake_up.selector.unregister(connection.socket)
             connection.close()
 
 
@@ -2322,7 +2261,8 @@ class Files:
         """Receives and stores an upload; returns its SHA-256. Raises ProtocolError, ConnectionLost, OSError (disk)."""
         deadline = Deadline(SILENCE)
         digest = hashlib.sha256()
-        for piece in receive_bytes(connection, file.size, digest, deadline):
+        for piece in connection.receive_bytes(file.size, deadline):
+            digest.update(piece)
             self.write(file, piece)
         sent = _expect(decode(connection.wait_for_line(deadline), TO_ROOM), Sent)
         if sent.sha256.lower() != digest.hexdigest():
@@ -2384,12 +2324,11 @@ class Files:
 class Units:
     """Limits how much each person and each address may do, by reading more slowly. Only reader threads use it."""
 
-    def __init__(self, rate: float, closing: threading.Event, keep_time: Callable[[Connection], None]) -> None:
-        """rate: units per second for a person; keep_time: called while a reader waits, to send pings."""
+    def __init__(self, rate: float, closing: threading.Event) -> None:
+        """rate: units per second for a person."""
         self._of_person = RateLimit(rate, rate)
         self._of_address = RateLimit(rate * RATE_PER_ADDRESS, rate * RATE_PER_ADDRESS)
         self._closing = closing
-        self._keep_time = keep_time
 
     def charge(self, person: Person, units: float) -> float:
         """Takes the units; returns the seconds until neither the person nor the address is in debt."""
@@ -2420,13 +2359,11 @@ class Units:
         self._wait(connection, person, 1)
 
     def _wait(self, connection: Connection, person: Person, units: float) -> None:
-        """Takes the units; waits until no debt is left, the feed ends or the room closes. Raises ConnectionLost."""
+        """Takes the units; waits until no debt is left, the feed ends or the room closes."""
         end = time.monotonic() + self.charge(person, units)
         while (left := end - time.monotonic()) > 0 and not self._closing.wait(min(left, TICK)):
-            connection.did_not_read(min(left, TICK))
             if connection.feed.life is not Life.OPEN:  # JOINING: `take_one` allows only one such wait
                 return
-            self._keep_time(connection)
 
 
 class Guesses:
@@ -2448,16 +2385,14 @@ class Guesses:
         return (self._limit_where_known if self._is_known(address) else self._usual_limit).wait(address)
 
     def judge(self, address: str, tls: Tls, received: bytes | memoryview) -> tuple[bool, bytes]:
-        """Calls `tls.handshake_step`; counts a wrong password. Raises HandshakeError, ConnectionLost (over a limit)."""
+        """Calls `tls.handshake_step`; counts a wrong password. Raises ConnectionLost if the address is over a limit."""
         with self.computing(address):
             if self.wait(address) > 0:
                 raise ConnectionLost
-            try:
-                return tls.handshake_step(received)
-            except HandshakeError as error:
-                if error.is_wrong_password:
-                    self._count(address)
-                raise
+            result = tls.handshake_step(received)
+            if tls.failure in _WRONG_PASSWORD:
+                self._count(address)
+            return result
 
     @contextlib.contextmanager
     def computing(self, address: str) -> Iterator[None]:
@@ -2647,7 +2582,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         self._connections = Connections(most_connections, is_unlimited)
         self._readers: dict[Connection, threading.Thread] = {}
 
-        self._units = Units(math.inf if rate is None else rate, self._closing, self._keep_time)
+        self._units = Units(math.inf if rate is None else rate, self._closing)
         descriptors = _raise_descriptor_limit(most_connections + MAX_FILES + 100)
         max_files = max(1, min(MAX_FILES, descriptors - most_connections - 50))
         self._files = Files(room.max_file, max_store, max_files, per_address=not is_unlimited)
@@ -2831,7 +2766,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 self._admission.newcomers.take(connection.address)
             self._connections.join(connection)
             self._came_back.notify_all()
-        connection.accept(MAX_LINE_TO_ROOM)
+        connection.longest_line = MAX_LINE_TO_ROOM
         return person
 
     # Reader threads: a joined connection.
@@ -2844,9 +2779,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
             if connection.received > received or lines:
                 for some in self._units.pace(connection, person, lines, connection.received - received):
                     self._take_lines(connection, person, some)
-                if not lines:
-                    time.sleep(REST)
-            self._keep_time(connection)
         connection.linger()
 
     def _take_lines(self, connection: Connection, person: Person, lines: list[bytes]) -> None:
@@ -2869,11 +2801,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
                     for call in calls:
                         call()
 
-    def _keep_time(self, connection: Connection) -> None:
-        if connection.keep_time():
-            with self._changing_room():
-                connection.feed.tell(_PING)
-
     # Reader threads: an upload or a download.
 
     def _run_transfer(self, connection: Connection, first: Upload | Download) -> None:
@@ -2886,7 +2813,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
         threading.current_thread().name = f"{_TYPE_NAMES[type(first)]} {person.name}"
         try:
             self._units.take_one(connection, person)
-            connection.accept(MAX_LINE_TO_ROOM)
+            connection.longest_line = MAX_LINE_TO_ROOM
             if isinstance(first, Download):
                 self._files.get(first.file).send(connection, first.offset)
             else:
@@ -2956,10 +2883,12 @@ class Server(contextlib.AbstractContextManager["Server"]):
         with self._room_lock:
             for connection in self._connections.joined:
                 feed = connection.feed
-                if connection.has_unsent:
+                if connection.unsent:
                     self._room.close_if_too_slow(feed)
                 elif feed.life is not Life.CLOSED and (piece := self._room.next_piece(feed, pieces)) is not None:
                     writes.append((connection, piece))
+                elif connection.needs_ping():
+                    writes.append((connection, _PING))
         return writes
 
     # Finder thread.
@@ -3170,7 +3099,7 @@ class Dialer:
                 raise Ended(*_NOT_PROVEN) from None
             key = session_key(secret, encode(mine).rstrip(b"\n"), line)
             self._prove(connection, Tls(lambda: key, is_room=False), deadline)
-        connection.accept(MAX_LINE_FROM_ROOM)
+        connection.longest_line = MAX_LINE_FROM_ROOM
 
     def _prove(self, connection: Connection, tls: Tls, deadline: Deadline) -> None:
         """Begins TLS, which proves to the other side that we know the password. Raises ConnectionLost, Ended.
@@ -3187,7 +3116,7 @@ class Dialer:
         try:
             connection.start_tls(tls, deadline, tls.handshake_step)
         except HandshakeError as error:
-            raise Ended(*(_WRONG if error.is_wrong_password else _NOT_PROVEN)) from None
+            raise Ended(*(_WRONG if str(error) in _WRONG_PASSWORD else _NOT_PROVEN)) from None
         except ConnectionLost:
             if self._proofs >= PROOFS:
                 raise Ended(*_NOT_PROVEN) from None
@@ -3449,13 +3378,13 @@ class Client(contextlib.AbstractContextManager["Client"]):
             welcome = self._enter(dialer, connection)
             self._begin(connection, welcome)
             while time.monotonic() < self._end:
-                self._wait_for_window(connection)
+                while self.events.qsize() > MAX_WAITING_EVENTS and not self._closing.wait(WINDOW_CHECK):
+                    pass  # nothing is received meanwhile, so TCP slows this connection
                 lines = connection.next_lines(min(TICK, self._end - time.monotonic()))
                 if time.monotonic() >= self._free_try_at:
                     self._failures = 0  # the last attempt without a delay was long enough ago to allow another
                 for line in lines:
                     self._take_message(read_reply(line, FROM_ROOM), welcome)
-                self._keep_time(connection)
         finally:
             self.transfers.show_room(None)
             with self._lock:
@@ -3493,21 +3422,6 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self.events.put(welcome)
         self.transfers.show_room(welcome)
         self._catch_up(welcome)
-
-    def _wait_for_window(self, connection: Connection) -> None:
-        """Waits while the queue holds too many events. Nothing is received meanwhile, so TCP slows this connection."""
-        since = time.monotonic()
-        while self.events.qsize() > MAX_WAITING_EVENTS and not self._closing.wait(WINDOW_CHECK):
-            now = time.monotonic()
-            connection.did_not_read(now - since)  # the measured time: a wait may take longer than WINDOW_CHECK
-            since = now
-            self._keep_time(connection)
-
-    def _keep_time(self, connection: Connection) -> None:
-        if connection.keep_time():
-            with self._lock:
-                connection.feed.tell(_PING)
-            self._sender.wake()
 
     def _take_message(self, message: Message | Unknown, welcome: Welcome) -> None:
         """Handles a message. Raises ConnectionLost if an event is missing, ProtocolError if the room breaks a rule."""
@@ -3551,7 +3465,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def _next_writes(self) -> Writes:
         with self._lock:
             connection = self._connection
-            if connection is None or connection.has_unsent or connection.feed.life is Life.CLOSED:
+            if connection is None or connection.unsent or connection.feed.life is Life.CLOSED:
                 return []
             feed = connection.feed
             if self._closing.is_set() and not self._outbox.has_unsent:
@@ -3559,6 +3473,8 @@ class Client(contextlib.AbstractContextManager["Client"]):
             piece = feed.pop_private_lines()
             if piece is None:
                 piece = self._outbox.take(MAX_PIECE) or None
+            if piece is None and connection.needs_ping():
+                piece = _PING
             return [] if piece is None else [(connection, piece)]
 
     def _fail(self) -> None:
@@ -3846,25 +3762,11 @@ class Saving(Transfer):
         rest = self._size - self._done
         if _expect(await_reply(connection, deadline, FILE_FROM_ROOM), RawBytes).size != rest:
             raise ProtocolError("the file has another size")
-        for piece in receive_bytes(connection, rest, self._digest, deadline):
+        for piece in connection.receive_bytes(rest, deadline):
+            self._digest.update(piece)
             write_all(part, piece)
             self._done += len(piece)
             self.tell()
-
-
-def receive_bytes(
-    connection: Connection, size: int, digest: hashlib._Hash, deadline: Deadline
-) -> Iterator[bytes | memoryview]:
-    """Yields `size` raw bytes in pieces, each valid until the next. Both sides use this. Raises ConnectionLost."""
-    pieces = received = 0
-    while received < size:
-        piece = connection.next_bytes(min(MAX_PIECE, size - received), deadline)
-        digest.update(piece)
-        pieces += 1
-        received += len(piece)
-        yield piece
-        if received < min(size, pieces * SHORT_PIECE):  # short on average: one short piece between long ones is normal
-            time.sleep(REST)
 
 
 def path_on_disk(path: str) -> str:

@@ -164,7 +164,6 @@ def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return really_make(*arguments, **{"clock": functools.partial(next, itertools.count(0.0)), **how})
 
     monkeypatch.setattr(net, "Deadline", make)
-    monkeypatch.setattr(net, "WAKES", False)  # so that there are many looks
 
 
 @pytest.fixture

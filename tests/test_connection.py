@@ -132,7 +132,7 @@ def test_lines_come_out_one_by_one_however_they_were_received(stack: contextlib.
 
 
 def test_good_lines_before_one_that_is_too_long_are_given_first(line: Line) -> None:
-    line.here.accept(longest_line=5)
+    line.here.longest_line = 5
     line.there.sendall(b"1\n2\n345678")
     assert line.here.next_lines(LIMIT) == [b"1", b"2"]
     with pytest.raises(net.ProtocolError, match="longer than 5 bytes"):
@@ -149,22 +149,22 @@ def test_raw_bytes_may_follow_a_line_and_a_line_may_follow_raw_bytes(line: Line)
     line.there.sendall(b"begin\nraw\nbytesend\n")
     assert line.here.wait_for_line(soon()) == b"begin"
     raw = b""
-    while len(raw) < 9:
-        raw += line.here.next_bytes(9 - len(raw), soon())
+    for piece in line.here.receive_bytes(9, soon()):
+        raw += piece
     assert raw == b"raw\nbytes"
     assert line.here.wait_for_line(soon()) == b"end"
 
 
 def test_each_raw_byte_gives_the_whole_time_again(line: Line) -> None:
     clock = Clock()
-    deadline = net.Deadline(2.0, clock=clock)
+    pieces = line.here.receive_bytes(5, net.Deadline(2.0, clock=clock))
     for byte in b"slow":
         clock.now += 1.5
         line.there.sendall(bytes([byte]))
-        assert line.here.next_bytes(1, deadline) == bytes([byte])
+        assert next(pieces) == bytes([byte])
     clock.now += 2.0
     with pytest.raises(net.ConnectionLost):
-        line.here.next_bytes(1, deadline)
+        next(pieces)
 
 
 def test_a_connection_that_the_other_side_ended_is_lost_but_not_before_its_last_line(line: Line) -> None:
@@ -188,7 +188,7 @@ def test_writing_never_waits_and_goes_on_where_it_stopped(line: Line) -> None:
     data = bytes(range(256)) * 80_000  # 20 MB: more than any system buffers
     assert not line.here.write(data)
     received = bytearray()
-    while line.here.has_unsent:
+    while line.here.unsent:
         received += line.there.recv(1 << 20)
         line.here.flush()
     line.here.write(net.END_OF_FEED)
@@ -208,7 +208,7 @@ def test_the_end_of_the_feed_ends_the_writing_but_not_the_reading(line: Line) ->
 def test_writing_to_somebody_who_is_gone_is_left_to_the_reader_to_notice(line: Line) -> None:
     line.there.close()
     until(lambda: line.here.write(b"x") and is_gone(line.here), "the connection is lost")
-    assert not line.here.has_unsent
+    assert not line.here.unsent
 
 
 def is_gone(connection: net.Connection) -> bool:
@@ -256,42 +256,51 @@ def test_an_abort_after_the_close_does_not_touch_a_descriptor_of_somebody_else(l
 # Silence -------------------------------------------------------------------------------------------------------------
 
 
-def be_silent(connection: net.Connection) -> None:
-    """The last complete line was too long ago: a negative time in which nobody read moves it into the past."""
-    connection.did_not_read(-net.SILENCE - 1)
+def wait_in_vain(connection: net.Connection, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert connection.next_lines(0.01) == []
 
 
-def test_a_connection_ends_after_a_silence_in_which_we_did_read(line: Line) -> None:
-    line.here.keep_time()
-    be_silent(line.here)
+def test_a_connection_ends_after_a_silence_in_which_we_did_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    line.here.feed.open(1)
+    monkeypatch.setattr(net, "SILENCE", 0.1)
+    time.sleep(0.2)
+    wait_in_vain(line.here, 0.05)
+    time.sleep(0.2)
     with pytest.raises(net.ConnectionLost) as lost:
-        line.here.keep_time()
+        wait_in_vain(line.here, LIMIT)
     assert lost.value.trouble is net.Trouble.SILENT
-    line.here.did_not_read(net.SILENCE)
-    line.here.keep_time()
 
 
-def test_a_complete_line_ends_the_silence_and_the_beginning_of_one_does_not(line: Line) -> None:
-    be_silent(line.here)
+def test_a_complete_line_ends_the_silence_and_the_beginning_of_one_does_not(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.here.feed.open(1)
     line.there.sendall(b"pin")
     until(lambda: line.here.next_lines(0.01) == [] and line.here.received == 3, "the beginning is here")
-    with pytest.raises(net.ConnectionLost):
-        line.here.keep_time()
+    wait_in_vain(line.here, 0.05)
     line.there.sendall(b"g\n")
     assert line.here.next_lines(LIMIT) == [b"ping"]
-    line.here.keep_time()
+    monkeypatch.setattr(net, "SILENCE", 0.03)
+    line.there.sendall(b"p")
+    assert line.here.next_lines(0.01) == []
+    with pytest.raises(net.ConnectionLost):
+        wait_in_vain(line.here, LIMIT)
 
 
 def test_it_is_time_for_one_ping_after_a_while_in_which_nothing_was_sent(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    line.here.feed.open(1)
     now = time.monotonic()
     with monkeypatch.context() as clock:
         clock.setattr(time, "monotonic", lambda: now)
-        assert not line.here.keep_time()  # it is new
+        assert not line.here.needs_ping()  # it is new
         clock.setattr(time, "monotonic", lambda: now + net.PING_AFTER + 0.1)
-        assert line.here.keep_time()
-        assert not line.here.keep_time()  # that ping counts as sent
+        assert line.here.needs_ping()
+        line.here.write(b"ping\n")
+        assert not line.here.needs_ping()
 
 
 # Last words ----------------------------------------------------------------------------------------------------------
@@ -345,7 +354,7 @@ def test_a_stuck_connection_does_not_hold_up_the_sender_and_goes_on_when_it_can(
 
     def next_writes() -> net.Writes:
         ready = [work.pop(0)] if work else []
-        assert all(not connection.has_unsent for connection, _ in ready)
+        assert all(not connection.unsent for connection, _ in ready)
         return ready
 
     with run_sender(next_writes, line.here, other_line.here) as sender:

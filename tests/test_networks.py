@@ -174,7 +174,7 @@ def on_it_join(address: str, connect_time: float = 5.0) -> None:
 
 def on_it_talk(address: str, name: str) -> None:
     """Says a line every so often. Prints "in", "lost SILENT", and at the end all the lines that were heard."""
-    net.SILENCE, net.PING_AFTER = 1.0, 0.3
+    net.SILENCE, net.PING_AFTER, net.TICK = 1.0, 0.3, 0.1
     net.BACK_WITHIN = 6 * LIMIT
     events: net.Events = queue.Queue()
     heard: list[str] = []

@@ -142,7 +142,8 @@ def test_a_leaving_is_seen_at_once_whatever_comes_behind_it(
     alice: Member, bob: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "LAST_WORDS", FOREVER)  # nobody has to wait for the end of Bob's connection,
-    monkeypatch.setattr(net, "PING_AFTER", FOREVER)  # or for the next time that the sender wakes anyway
+    monkeypatch.setattr(net, "TICK", FOREVER)  # or for the next time that the sender wakes anyway
+    alice.says("the sender wakes")
     bob.send_bytes(net.encode(net.Leave()) + net.encode(net.Ping()))
     alice.receive_until("left")
 

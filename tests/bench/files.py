@@ -291,11 +291,8 @@ def downloaders(pipe: Pipe, port: int, password: str | None, number_of: int) -> 
         client.dialer.exchange_hellos(connection, deadline)
         connection.send_unjoined(net.Download(client.token, file.file, 0))
         connection.wait_for_line(deadline)
-        left = file.size
-        while left:
-            size = len(connection.next_bytes(min(PIECE, left), deadline))
-            pace.wait(size)
-            left -= size
+        for piece in connection.receive_bytes(file.size, deadline):
+            pace.wait(len(piece))
         connection.close()
 
     pipe.send("in")

@@ -155,8 +155,8 @@ def flooding(port: int, password: str | None) -> Iterator[None]:
     def read() -> None:
         deadline = forever()
         with contextlib.suppress(net.ConnectionLost):
-            while True:
-                connection.next_bytes(net.MAX_PIECE, deadline)
+            for _ in connection.receive_bytes(net.MAX_INTEGER, deadline):
+                pass
 
     threads = [threading.Thread(target=flood), threading.Thread(target=read)]
     for thread in threads:

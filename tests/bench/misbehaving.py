@@ -566,7 +566,7 @@ def names_as_messages(mischief: Mischief) -> None:
         with mischief.join(f"Ann is a thief, part {next(numbers)}", token) as connection:
             connection.send_bytes(net.encode(net.Leave()), mischief.deadline())
             mischief.did()
-            connection.next_bytes(1, mischief.deadline())
+            next(connection.receive_bytes(1, mischief.deadline()))
 
     mischief.repeat(come_and_go, every=1.0)
 
@@ -591,7 +591,7 @@ def deep_json(mischief: Mischief) -> None:
         with mischief.join("Digger", token) as connection:
             connection.send_bytes(b"[" * LINE + b"\n", mischief.deadline())
             mischief.did()
-            while connection.next_bytes(net.MAX_PIECE, mischief.deadline()):
+            for _ in connection.receive_bytes(net.MAX_INTEGER, mischief.deadline()):
                 pass
 
     def say_outside() -> None:
