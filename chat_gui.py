@@ -317,7 +317,7 @@ class Message:
     text: str  # the original, not as drawn; for a file, its description
     who: int = 0  # the number of the person who said or shared it; 0 for a note
     name: str = ""
-    number: int = 0  # the number of the room's event; 0 if there is none
+    number: int = 0  # the number of the room's event; 0 if there is none, or if it was in an earlier room
     tags: tuple[str, ...] = ()
     link: tuple[str, Callable[[], None]] | None = None  # words after the text, and what a click on them does
     is_deleted: bool = False
@@ -342,30 +342,25 @@ class Transcript:
         self._most_messages = most_messages
         self._most_characters = most_characters
         self._messages: collections.deque[Message] = collections.deque()
-        self._numbered: dict[int, Message] = {}  # the room's number -> message
         self._characters = 0
         self._forgotten = 0
 
     def begin(self) -> None:
         """Prepares for another room, which numbers its events from 1 again. Earlier messages stay."""
-        self._numbered.clear()
+        for message in self._messages:
+            message.number = 0
 
     def add(self, message: Message) -> None:
         self._messages.append(message)
         self._characters += len(message.text)
-        if message.number:
-            self._numbered[message.number] = message
         while len(self._messages) > self._most_messages or self._characters > self._most_characters:
             self._forgotten += 1
-            oldest = self._messages.popleft()
-            self._characters -= len(oldest.text)
-            if self._numbered.get(oldest.number) is oldest:  # not so for a note or a message of an earlier room
-                del self._numbered[oldest.number]
+            self._characters -= len(self._messages.popleft().text)
 
     def delete(self, number: int, *, keep_text: bool) -> Message | None:
         """Marks a message as deleted and returns it, or returns None if it is unknown or already deleted."""
-        message = self._numbered.get(number)
-        if message is None or message.is_deleted:
+        message = next((each for each in reversed(self._messages) if each.number == number), None)
+        if number == 0 or message is None or message.is_deleted:
             return None
         message.is_deleted = True
         if not keep_text:  # only the host's window keeps it
