@@ -29,7 +29,7 @@ import net
 from tests.helpers import LIMIT, LOOPBACK, Display, FakeRoom, Proxy, own_screen, skip_or_fail, stay_at_home, until
 
 if TYPE_CHECKING:
-    from tests.windows import FakeFinder, Person
+    from tests.windows import Dialogs, FakeFinder, Person
 
 # A Python without tkinter cannot even read these; CI has it, so there this is a failure.
 NO_TKINTER = importlib.util.find_spec("_tkinter") is None and os.environ.get("CI") != "true"
@@ -225,10 +225,8 @@ def host(lee: Person) -> Person:
 @pytest.fixture
 def ann(person: Callable[[str], Person], host: Person) -> Person:
     """Ann is in the host's room, and the host's window shows it."""
-    from tests.windows import port
-
     someone = person("Ann")
-    someone.join(port(host))
+    someone.join(host.chat.port)
     host.wait(lambda: "Ann" in host.people(), "Ann is in the host's list")
     return someone
 
@@ -246,6 +244,16 @@ def finders(monkeypatch: pytest.MonkeyPatch) -> list[FakeFinder]:
 
     monkeypatch.setattr(net, "find_rooms", find_rooms)
     return made
+
+
+@pytest.fixture
+def dialogs(monkeypatch: pytest.MonkeyPatch) -> Dialogs:
+    from tests.windows import Dialogs
+
+    dialogs = Dialogs()
+    monkeypatch.setattr("tkinter.filedialog.askopenfilenames", dialogs.choose_files)
+    monkeypatch.setattr("tkinter.filedialog.asksaveasfilename", dialogs.choose_target)
+    return dialogs
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ import chat_gui
 from tests.conftest import TOP
 from tests.helpers import LIMIT, Wire, skip_or_fail, until
 from tests.test_finding import own_ports
+from tests.test_pythons import candidates, version_of
 
 LINUX = sys.platform.startswith("linux")
 MAIN = "import chat_gui, sys; sys.exit(chat_gui.main())"
@@ -23,10 +26,13 @@ MAIN = "import chat_gui, sys; sys.exit(chat_gui.main())"
 
 def run_python(code: str, *arguments: object, status: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs the code in a Python of its own, here in the project; it must end with this status."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return run([sys.executable, "-c", code, *map(str, arguments)], TOP, status, **changes)
+
+
+def run(command: list[str], folder: Path, status: int, **changes: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **changes}
     done = subprocess.run(
-        command, cwd=TOP, env=environment, capture_output=True, encoding="utf-8", timeout=3 * LIMIT, check=False
+        command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=3 * LIMIT, check=False
     )
     assert done.returncode == status, done.stderr
     return done
@@ -43,13 +49,6 @@ def running(*arguments: str, before: str = "") -> Iterator[subprocess.Popen[str]
             yield program
         finally:
             program.kill()
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    """A port that nobody else takes while the program starts, which may need a second."""
-    with own_ports() as ports:
-        yield ports[0]
 
 
 def test_help_needs_no_screen_and_no_tkinter() -> None:
@@ -75,6 +74,22 @@ def test_without_tkinter_one_line_says_what_to_install(
     told = capsys.readouterr().err
     assert hint in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9"])
+def test_a_python_that_is_too_old_can_parse_the_program_and_is_told_what_is_needed(version: str) -> None:
+    ast.parse((TOP / "chat_gui.py").read_text(encoding="utf-8"), feature_version=(3, int(version[2:])))
+    pythons = [python for python in candidates(version) if version_of(python) == version]
+    if not pythons:
+        pytest.skip(f"this computer has no Python {version}")
+    told = run([pythons[0], "chat_gui.py"], TOP, status=1).stderr
+    assert told == f"chat_gui.py needs Python 3.10 or newer; this is {version}\n"
+
+
+def test_without_net_py_one_line_says_what_is_missing(tmp_path: Path) -> None:
+    shutil.copy(TOP / "chat_gui.py", tmp_path)
+    told = run([sys.executable, "chat_gui.py"], tmp_path, status=1, PYTHONPATH="").stderr
+    assert told == "chat_gui.py needs net.py in the same folder\n"
 
 
 @pytest.mark.parametrize("words", ["--host --join x", "--port x", "--port 65536", "--join a:99999", "--name \u200b"])
@@ -107,12 +122,15 @@ gc.disable()
 
 @pytest.mark.usefixtures("display")
 @pytest.mark.skipif(not LINUX, reason="drives the window from outside, through X11")
-def test_a_teacher_and_a_pupil_need_only_a_keyboard_and_ctrl_c_closes_the_room(port: int) -> None:
+def test_a_teacher_and_a_pupil_need_only_a_keyboard_and_ctrl_c_closes_the_room() -> None:
     """From outside, with xdotool: the real program, real windows, and the keyboard of the X server."""
     if shutil.which("xdotool") is None:
         skip_or_fail("this test needs xdotool (on Debian and Ubuntu: apt install xdotool)")
-    hosting = running("--host", "--port", str(port), "--name", "Mr Lee", before=LAST_WORDS_TAKE_LONG)
-    with pointer_away(), hosting as program:
+    with (
+        own_ports() as (port, *_),
+        pointer_away(),
+        running("--host", "--port", str(port), "--name", "Mr Lee", before=LAST_WORDS_TAKE_LONG) as program,
+    ):
         until(lambda: windows("Mr Lee's room"), "the teacher's window shows the room")
         (teacher,) = windows("Mr Lee's room")  # the pupil's will have the same title
         with Wire(port) as watcher, running("--join", f"127.0.0.1:{port}", "--name", "Ann"):

@@ -103,7 +103,7 @@ def test_blank_lines_around_a_text_are_not_sent_but_its_indent_is() -> None:
     assert chat_gui.tidy("\n  \n    indented\n  more\n\n ") == "    indented\n  more"
 
 
-# Links and mentions -----------------------------------------------------------
+# Links, mentions and addresses ------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,6 @@ def test_only_web_addresses_are_links_without_the_punctuation_around_them(text: 
 def test_a_mention_is_told_from_another_name(name: str, calls: list[str], others: list[str]) -> None:
     mention = chat_gui.mention(name)
     assert [text for text in calls + others if mention.search(text)] == calls
-
-
-# Addresses --------------------------------------------------------------------
 
 
 AS_PEOPLE_TYPE_IT = [
@@ -199,7 +196,7 @@ def test_anything_typed_is_an_address_or_a_short_complaint(typed: str) -> None:
     assert chat_gui.parse_address(chat_gui.join_address(address, port)) == (address, port)
 
 
-# Sizes, folders and names -----------------------------------------------------
+# Sizes, folders, names and words ----------------------------------------------
 
 
 def test_a_size_reads_as_people_say_it() -> None:
@@ -208,9 +205,7 @@ def test_a_size_reads_as_people_say_it() -> None:
     assert list(map(chat_gui.file_size, (999_500, 2**53))) == ["1.0 MB", "9,007,199 GB"]
 
 
-def test_the_folder_inside_home_is_offered_or_home_or_the_current_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_downloads_or_home_or_the_current_folder_is_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = os.fspath(tmp_path)
     (tmp_path / "Downloads").mkdir()
     monkeypatch.setattr(os.path, "expanduser", lambda _: home)
@@ -221,9 +216,7 @@ def test_the_folder_inside_home_is_offered_or_home_or_the_current_one(
     assert os.path.samefile(chat_gui.home_folder("Desktop"), tmp_path)
 
 
-def test_the_login_name_is_offered_without_invisible_characters_if_there_is_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_login_name_is_offered_without_invisible_characters_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> str:
         raise OSError
 
@@ -231,8 +224,6 @@ def test_the_login_name_is_offered_without_invisible_characters_if_there_is_one(
         monkeypatch.setattr("getpass.getuser", getuser)
         assert chat_gui.login_name() == offered
 
-
-# Words ------------------------------------------------------------------------
 
 PROGRAM = (TOP / "chat_gui.py").read_text(encoding="utf-8")
 NO_SENTENCES = {

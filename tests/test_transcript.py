@@ -7,6 +7,7 @@ import os
 import queue
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
@@ -16,6 +17,7 @@ import chat_gui
 import net
 from chat_gui import Message, Transcript
 from tests.helpers import LIMIT
+from tests.test_text import BOX, FACES
 
 Words = chat_gui.Words
 MORNING = time.mktime((2026, 11, 23, 10, 31, 5, 0, 0, -1))
@@ -70,13 +72,14 @@ def test_the_chat_is_saved_with_its_title_and_each_message_with_its_day_and_its_
     assert Transcript().text("Room 7") == "Room 7\n\n"
 
 
-# Limits -----------------------------------------------------------------------
+# Keeping and deleting ---------------------------------------------------------
 
 
-def test_only_the_newest_messages_are_kept_and_the_others_are_counted() -> None:
-    transcript = transcript_of(*(said(f"line {number}") for number in range(5)), most_messages=3)
+def test_only_the_newest_messages_are_kept_and_the_others_are_counted_and_can_no_longer_be_deleted() -> None:
+    transcript = transcript_of(*(said(f"line {number}", number) for number in range(5)), most_messages=3)
     assert Words.forgotten.format(number=2, kept=3) in transcript.text("Room 7")
     assert texts(transcript)[1:] == ["line 2", "line 3", "line 4"]
+    assert [transcript.delete(number, keep_text=False) is None for number in (1, 2)] == [True, False]
 
 
 def test_what_is_kept_is_limited_by_characters_too() -> None:
@@ -89,48 +92,16 @@ def test_what_is_kept_is_limited_by_characters_too() -> None:
     assert texts(transcript)[1:] == ["again"]
 
 
-# Deleting ---------------------------------------------------------------------
-
-
-def test_a_deleted_message_keeps_only_its_author() -> None:
-    transcript = transcript_of(*(said(f"line {number}", number) for number in (1, 2, 3)))
-    deleted = transcript.delete(2, keep_text=False)
+def test_a_message_is_deleted_once_and_keeps_only_its_author() -> None:
+    transcript = transcript_of(said("one", 1), said("two", 2), note("a note has no number"))
+    deleted = transcript.delete(1, keep_text=False)
     assert deleted is not None
     assert deleted.is_deleted
-    assert texts(transcript) == ["line 1", Words.deleted, "line 3"]
+    assert texts(transcript) == [Words.deleted, "two", ""]
+    assert [transcript.delete(number, keep_text=False) for number in (0, 1, 3)] == [None] * 3
 
 
-def test_the_host_keeps_the_text_of_a_deleted_message_and_sees_that_it_was_deleted() -> None:
-    transcript = transcript_of(said("silly", 1))
-    assert transcript.delete(1, keep_text=True) is not None
-    assert "Ann (deleted by the host): silly" in transcript.text("Room 7")
-
-
-def test_a_message_that_is_unknown_or_deleted_is_not_deleted_again() -> None:
-    transcript = transcript_of(said("once", 1), note("a note has no number"))
-    assert transcript.delete(1, keep_text=False) is not None
-    for number in (0, 1, 2):
-        assert transcript.delete(number, keep_text=False) is None
-
-
-@pytest.mark.parametrize("limit", [{"most_messages": 2}, {"most_characters": 10}], ids=["messages", "characters"])
-def test_a_forgotten_message_can_no_longer_be_deleted(limit: dict[str, int]) -> None:
-    transcript = transcript_of(*(said("12345", number) for number in (1, 2, 3)), **limit)
-    assert transcript.delete(1, keep_text=False) is None
-    assert transcript.delete(2, keep_text=False) is not None
-
-
-def test_in_another_room_the_numbers_begin_again_whatever_is_forgotten_of_the_first() -> None:
-    transcript = transcript_of(said("of the first room", 1), most_messages=2)
-    transcript.begin()
-    assert transcript.delete(1, keep_text=False) is None
-    transcript.add(said("of the second room", 1))
-    transcript.add(said("newest", 2))
-    assert transcript.delete(1, keep_text=False) is not None
-    assert texts(transcript)[1:] == [Words.deleted, "newest"]
-
-
-# Parts of a message -----------------------------------------------------------
+# Copying and saving -----------------------------------------------------------
 
 
 def test_a_selected_part_is_copied_as_it_was_written_however_it_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +111,8 @@ def test_a_selected_part_is_copied_as_it_was_written_however_it_was_drawn(monkey
     line_break = chat_gui.drawable("x" * 1_500).index("\n")
     assert chat_gui.original_part("x" * 1_500, line_break - 5, line_break + 6) == "x" * 10, "it was only drawn"
     monkeypatch.setattr(chat_gui, "DRAWS_BY_X11", True)
-    faces = "".join(map(chr, range(0x1F600, 0x1F640)))
-    assert chat_gui.drawable(faces)[-1] == "\u25a1"
-    assert chat_gui.original_part(faces, len(faces) - 1, len(faces)) == faces[-1]
+    assert chat_gui.drawable(FACES)[-1] == BOX
+    assert chat_gui.original_part(FACES, len(FACES) - 1, len(FACES)) == FACES[-1]
 
 
 @settings(deadline=None)
@@ -157,16 +127,10 @@ def test_every_part_of_what_is_drawn_leads_back_to_what_was_written(text: str, f
     first, last = (min(place, sum(map(len, drawn))) for place in sorted((first, last)))
     part = chat_gui.original_part(text, first, last)
     starts = [start for start in range(len(text) + 1) if text.startswith(part, start)]
-    if first == last:
-        assert part == ""
-        return
-    assert part
-    assert any(
+    assert (part == "") == (first == last)
+    assert first == last or any(
         sum(map(len, drawn[:start])) <= first and last <= sum(map(len, drawn[: start + len(part)])) for start in starts
     )
-
-
-# Saving -----------------------------------------------------------------------
 
 
 def save(path: Path, text: str) -> net.Event:
@@ -175,15 +139,11 @@ def save(path: Path, text: str) -> net.Event:
     return events.get(timeout=LIMIT)
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "chat.txt"
-
-
-def test_the_text_is_saved_and_half_of_a_surrogate_pair_costs_one_character(target: Path) -> None:
+def test_the_text_is_saved_and_half_of_a_surrogate_pair_costs_one_character(tmp_path: Path) -> None:
+    target = tmp_path / "chat.txt"
     assert save(target, "good morning\n\u4f60\u597d \U0001f600\na\ud800b\n") == net.Saved(0, str(target))
     assert target.read_text(encoding="utf-8") == "good morning\n\u4f60\u597d \U0001f600\na?b\n"
-    assert os.listdir(target.parent) == [target.name]
+    assert os.listdir(tmp_path) == ["chat.txt"]
 
 
 @pytest.mark.parametrize(
@@ -193,15 +153,10 @@ def test_the_text_is_saved_and_half_of_a_surrogate_pair_costs_one_character(targ
         ("replace", OSError(errno.ENOSPC, "No space left on device"), "disk"),
     ],
 )
-def test_the_old_file_stays_until_the_new_one_is_whole(
-    target: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: OSError, code: str
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path, step: str, error: OSError, code: str) -> None:
+    target = tmp_path / "chat.txt"
     target.write_text("old")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, step, fail)
-        assert save(target, "new") == net.Failed(0, target.name, code, str(error.strerror))
+    with patch.object(os, step, side_effect=error):
+        assert save(target, "new") == net.Failed(0, "chat.txt", code, str(error.strerror))
     assert target.read_text() == "old"
-    assert os.listdir(target.parent) == [target.name]
+    assert os.listdir(tmp_path) == ["chat.txt"]

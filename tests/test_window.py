@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import chat_gui
 import net
-from tests.conftest import TOP
 from tests.helpers import LIMIT, Proxy
-from tests.test_pythons import candidates, version_of
-from tests.windows import Open, Person, everybody_sees, feed, port, said
+from tests.windows import Open, Person, everybody_sees, feed, said
 
 Words = chat_gui.Words
 pytestmark = pytest.mark.usefixtures("finders")  # a room that is found would take the keyboard from the address
-
-
-def close_window(someone: Person) -> None:
-    """As the cross in its corner does."""
-    someone.root.tk.call(*someone.root.tk.splitlist(someone.root.protocol("WM_DELETE_WINDOW")))
-
-
-# The start --------------------------------------------------------------------
 
 
 def test_the_first_page_offers_the_login_name_and_needs_a_name(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,37 +25,11 @@ def test_the_first_page_offers_the_login_name_and_needs_a_name(person: Open, mon
         page.name.delete(0, "end")
         page.name.insert(0, " \u200b ")
         pupil.click(clicked)
-        assert page.message.cget("text") == Words.name_missing
+        assert pupil.status() == Words.name_missing
     page.name.insert(0, "Ann")
     pupil.press_in(page.name, "Return")
     assert pupil.app.session is None, "Enter in the name box opens no room"
     assert pupil.root.focus_get() is page.host
-
-
-def start_program(folder: Path, python: str = sys.executable) -> str:
-    """What the program says when it cannot start."""
-    command = [python, "-E", "chat_gui.py"]  # -E: without a net.py that PYTHONPATH may name
-    program = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)
-    assert program.returncode == 1
-    return program.stderr
-
-
-def test_even_a_python_that_is_too_old_can_parse_the_window() -> None:
-    """Otherwise it could not say that it is too old."""
-    ast.parse((TOP / "chat_gui.py").read_text(encoding="utf-8"), feature_version=(3, 8))
-
-
-@pytest.mark.parametrize("version", ["3.8", "3.9"])
-def test_a_python_that_is_too_old_says_what_is_needed(version: str) -> None:
-    pythons = [python for python in candidates(version) if version_of(python) == version]
-    if not pythons:
-        pytest.skip(f"this computer has no Python {version}")
-    assert start_program(TOP, pythons[0]) == f"chat_gui.py needs Python 3.10 or newer; this is {version}\n"
-
-
-def test_without_net_py_the_window_says_what_is_missing(tmp_path: Path) -> None:
-    shutil.copy(TOP / "chat_gui.py", tmp_path)
-    assert start_program(tmp_path) == "chat_gui.py needs net.py in the same folder\n"
 
 
 # Leaving ----------------------------------------------------------------------
@@ -102,12 +61,13 @@ def test_a_host_with_others_is_asked_first_and_a_second_exit_confirms(host: Pers
 
 
 def test_a_window_that_is_closed_while_it_is_minimised_comes_up_with_the_question(host: Person, ann: Person) -> None:
+    cross = host.root.tk.splitlist(host.root.protocol("WM_DELETE_WINDOW"))  # in the window's corner
     host.root.withdraw()
     host.settle()
-    close_window(host)
+    host.root.tk.call(*cross)
     host.wait(host.root.winfo_viewable, "the window is back")
     host.sees(Words.close_question[0])
-    close_window(host)
+    host.root.tk.call(*cross)
     ann.sees("The host closed the room.")
 
 
@@ -135,22 +95,20 @@ def test_when_the_room_fails_the_host_is_told_and_can_still_read(host: Person) -
     assert host.chat.stage is chat_gui.Stage.OVER
 
 
-@pytest.mark.parametrize("stage", ["opening", "connecting"])
-def test_the_window_can_be_closed_at_every_stage(person: Open, stage: str, host: Person) -> None:
-    ann = person("Ann")
-    if stage == "opening":
-        ann.app.host(port=0)
-        assert ann.first_page.message.cget("text") == Words.opening
-    else:
-        ann.app.join("127.0.0.1", port(host))
-    ann.app.close()  # the guards in conftest.py check that nothing is left
+def test_the_window_can_be_closed_while_a_room_opens_or_is_joined(person: Open, host: Person) -> None:
+    opening, joining = person("Ann"), person("Bob")
+    opening.app.host(port=0)
+    joining.app.join("127.0.0.1", host.chat.port)
+    assert opening.status() == Words.opening
+    for someone in (opening, joining):
+        someone.app.close()  # the guards in conftest.py check that nothing is left
 
 
 # The log ----------------------------------------------------------------------
 
 
 def test_a_cut_in_the_middle_of_typing_loses_nothing_and_doubles_nothing(host: Person, person: Open) -> None:
-    with Proxy(port(host)) as proxy:
+    with Proxy(host.chat.port) as proxy:
         ann = person("Ann")
         ann.join(proxy.port)
         ann.say("before")
@@ -259,7 +217,7 @@ def test_the_composer_grows_to_six_lines_and_shrinks_again(host: Person) -> None
 def test_a_port_that_is_taken_is_reported_on_the_first_page(person: Open, room: net.Server) -> None:
     ann = person("Ann")
     ann.app.host(port=room.port)
-    ann.wait(lambda: "could not be opened" in str(ann.first_page.message.cget("text")), "it is told")
+    ann.wait(lambda: "could not be opened" in ann.status(), "it is told")
     assert ann.first_page.host.instate(["!disabled"])
 
 
@@ -270,7 +228,7 @@ def test_each_trouble_has_its_own_sentence_before_and_after_the_welcome() -> Non
 
 
 def test_a_lost_connection_says_why_and_counts_down_to_the_next_attempt(host: Person) -> None:
-    where = f"127.0.0.1:{port(host)}"
+    where = f"127.0.0.1:{host.chat.port}"
 
     def seconds() -> int:
         return int(host.status().removesuffix(" s.").rpartition(" ")[2])
@@ -305,9 +263,7 @@ def test_an_error_in_one_event_costs_only_that_event(host: Person, caplog: pytes
     caplog.clear()
 
 
-def test_a_failing_callback_is_logged_and_told_and_the_window_goes_on(
-    host: Person, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_callback_is_logged_and_told_and_all_goes_on(host: Person, caplog: pytest.LogCaptureFixture) -> None:
     host.root.after(0, lambda: 1 / 0)
     host.wait(lambda: host.status() == Words.failed, "it is told")
     assert "a callback failed" in caplog.text
@@ -343,16 +299,12 @@ def test_one_step_takes_a_limited_number_of_events_and_bytes(host: Person, monke
 def test_one_step_takes_a_limited_time(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_gui, "POLL_TIME", 0.0)
     assert host.app.session is not None
-    host.settle()
-    for number in range(10):
-        host.app.session.events.put(said(100 + number, "x"))
+    host.app.session.events.put(said(100, "x"))
     host.settle(0.1)
-    assert host.app.session.events.qsize() == 10
+    assert host.said() == []
     monkeypatch.undo()
-    host.wait(host.app.session.events.empty, "they are taken once there is time")
+    everybody_sees([host], "x")  # once there is time
 
-
-# Hostile text -----------------------------------------------------------------
 
 HOSTILE = {
     "a lone surrogate": "a\ud800b",

@@ -6,32 +6,20 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from tkinter import filedialog
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 import chat_gui
 import net
 from tests.helpers import Proxy, until
-from tests.windows import Open, Person, answer, everybody_sees, feed, port, said, shared
+from tests.windows import Dialogs, Open, Person, everybody_sees, feed, said, shared
 
 Words = chat_gui.Words
 MEGABYTE = 1_000_000
-Choose = Callable[..., None]
-
-
-@pytest.fixture
-def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
-    """What the person chooses in the system's dialogs, whenever one is shown."""
-
-    def choose(*paths: Path, target: Path | str = "") -> None:
-        monkeypatch.setattr(filedialog, "askopenfilenames", lambda **_: tuple(map(str, paths)))
-        monkeypatch.setattr(filedialog, "asksaveasfilename", lambda **_: str(target))
-
-    return choose
 
 
 def make(path: Path, size: int) -> Path:
@@ -45,26 +33,26 @@ def parts(someone: Person, kind: str) -> list[Any]:
 
 
 def test_a_file_is_shared_with_one_click_and_saved_with_one_while_they_chat_and_connections_break(
-    host: Person, person: Open, choose: Choose, tmp_path: Path
+    host: Person, person: Open, dialogs: Dialogs, tmp_path: Path
 ) -> None:
     original = make(tmp_path / "film.mp4", 4 * MEGABYTE)
-    with Proxy(port(host)) as proxy:
+    with Proxy(host.chat.port) as proxy:
         ann, bob = person("Ann"), person("Bob")
         for pupil in (ann, bob):
             pupil.join(proxy.port)
-        choose(original)
+        dialogs.files = [original]
         with breaks_off(ann, proxy, proxy.to_room):
             ann.click(ann.chat.file)
         ann.say("it takes a while")
         everybody_sees([host, ann, bob], "it takes a while")
         for someone in (host, ann, bob):
             someone.sees("Ann\tshared film.mp4 (4.0 MB)   Save")
-        choose(target=tmp_path / "Bob's.mp4")
+        dialogs.target = tmp_path / "Bob's.mp4"
         with breaks_off(bob, proxy, proxy.from_room):
             bob.click_link(Words.save)
         bob.say("here too")
         everybody_sees([host, ann, bob], "it takes a while", "here too")
-        choose(target=tmp_path / "Lee's.mp4")
+        dialogs.target = tmp_path / "Lee's.mp4"
         host.click_link(Words.save)
         for someone, filename in ((host, "Lee's.mp4"), (bob, "Bob's.mp4")):
             someone.sees(Words.file_saved.format(filename=filename, folder=tmp_path))
@@ -84,15 +72,13 @@ def breaks_off(someone: Person, proxy: Proxy, record: bytearray) -> Iterator[Non
     proxy.stall()
 
 
-def test_several_files_are_chosen_at_once_and_choosing_nothing_does_nothing(
-    host: Person, choose: Choose, tmp_path: Path
-) -> None:
-    choose(*(make(tmp_path / f"{name}.txt", 10) for name in "abc"))
+def test_several_files_can_be_chosen_at_once_or_none_at_all(host: Person, dialogs: Dialogs, tmp_path: Path) -> None:
+    dialogs.files = [make(tmp_path / f"{name}.txt", 10) for name in "abc"]
     host.click(host.chat.file)
     for name in "abc":
         host.sees(f"shared {name}.txt (10 bytes)")
     before = host.log()
-    choose()
+    dialogs.files = []
     host.click(host.chat.file)
     host.click_link(Words.save)
     host.say("marker")
@@ -111,36 +97,31 @@ def test_a_newcomer_sees_the_files_and_what_was_said_before_but_not_who_came_and
 
 
 def test_the_chooser_starts_in_downloads_with_a_harmless_name(
-    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    host: Person, dialogs: Dialogs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Tk 8.6 on X11 would look for the home of somebody called "$plan.docx"."""
-    asked: list[dict[str, str]] = []
-    monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: asked.append(options)))
     (tmp_path / "Downloads").mkdir()
     monkeypatch.setenv("USERPROFILE" if sys.platform == "win32" else "HOME", str(tmp_path))
     for number, filename in enumerate(("../../\u202egnp.exe", "~$plan.docx"), 3):
         feed(host, shared(number, filename))
         host.click_link(Words.save)
         host.rest(host.log_text)
-    assert [options["initialfile"] for options in asked] == ["gnp.exe", "_$plan.docx"]
-    assert {options["initialdir"] for options in asked} == {str(tmp_path / "Downloads")}
-
-
-# How far it is ----------------------------------------------------------------
+    asked = [(options["initialdir"], options["initialfile"]) for options in dialogs.asked]
+    assert asked == [(str(tmp_path / "Downloads"), name) for name in ("gnp.exe", "_$plan.docx")]
 
 
 def test_a_transfer_shows_how_far_it_is_and_can_be_cancelled(
-    host: Person, person: Open, choose: Choose, tmp_path: Path
+    host: Person, person: Open, dialogs: Dialogs, tmp_path: Path
 ) -> None:
-    with Proxy(port(host)) as proxy:
+    with Proxy(host.chat.port) as proxy:
         someone = person("Ann")
         someone.enlarge()
         someone.join(proxy.port)
-        choose(make(tmp_path / "big.bin", 20 * MEGABYTE))
+        dialogs.files = [make(tmp_path / "big.bin", 20 * MEGABYTE)]
         proxy.chop(50)  # a network so slow that the file is on its way for many seconds
         someone.click(someone.chat.file)
-        someone.sees("Sending big.bin")
-        someone.sees("of 20 MB")
+        for words in ("Sending big.bin", "of 20 MB"):
+            someone.sees(words)
         (bar,), (cancel,) = parts(someone, "progressbar"), parts(someone, "button")
         someone.wait(lambda: 0 < float(str(bar.cget("value"))) < 20 * MEGABYTE, "the bar is on its way")
         frame = someone.chat.transfers.frame
@@ -162,27 +143,26 @@ def test_rows_say_what_they_are_doing_and_more_files_than_rows_are_counted(host:
         net.Progress(3, "all.txt", 3_000, 3_000, False, False),
         *(net.Progress(number, f"{number}.txt", 5, 10, True, False) for number in range(4, 8)),
     )
-    for words in ("Sending waiting.txt", "Saving half.txt", "1.5 kB of 3.0 kB", Words.file_finishing):
+    others = Words.more_files.format(number=7 - chat_gui.TRANSFERS_SHOWN)
+    states = (Words.file_waiting, "1.5 kB of 3.0 kB", Words.file_finishing)
+    for words in ("Sending waiting.txt", "Saving half.txt", *states, others):
         host.sees(words)
-    count_of_others = Words.more_files.format(number=7 - chat_gui.TRANSFERS_SHOWN)
-    host.sees(Words.file_waiting)
-    host.sees(count_of_others)
     feed(host, *(net.Uploaded(number) for number in range(1, 5)))
     host.sees("Sending 7.txt")
-    assert count_of_others not in host.everything()
+    assert others not in host.everything()
     feed(host, *(net.Uploaded(number) for number in range(5, 8)))
     assert "Sending" not in host.everything()
 
 
-# What goes wrong --------------------------------------------------------------
+# Troubles and folders ---------------------------------------------------------
 
 
-def test_what_cannot_be_shared_or_saved_says_why(host: Person, choose: Choose, tmp_path: Path) -> None:
+def test_what_cannot_be_shared_or_saved_says_why(host: Person, dialogs: Dialogs, tmp_path: Path) -> None:
     for path, code in ((tmp_path / "gone.txt", "missing"), (tmp_path, "folder")):
-        choose(path)
+        dialogs.files = [path]
         host.click(host.chat.file)
         host.sees(Words.not_shared.format(filename=path.name, reason=Words.share_failed[code]))
-    choose(make(tmp_path / "a.txt", 1), target=tmp_path / "none" / "a.txt")
+    dialogs.files, dialogs.target = [make(tmp_path / "a.txt", 1)], tmp_path / "none" / "a.txt"
     host.click(host.chat.file)
     host.click_link(Words.save)
     host.sees(Words.not_saved.format(filename="a.txt", reason=Words.save_failed["missing"]))
@@ -209,25 +189,13 @@ def test_every_code_that_net_gives_has_words(host: Person) -> None:
     assert 'a.txt was not shared. The room says: "Your account has expired. Open http://evil.example"' in host.log()
 
 
-# Folders ----------------------------------------------------------------------
-
-
-def test_the_folder_of_a_saved_file_opens_or_the_window_says_that_it_cannot(
-    host: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    shown: list[str] = []
-
-    def show_folder(path: str) -> None:
-        shown.append(path)
-        if len(shown) > 1:
-            raise FileNotFoundError("this computer has no program for folders")
-
-    monkeypatch.setattr(chat_gui, "show_folder", show_folder)
+def test_the_folder_of_a_saved_file_opens_or_the_window_says_that_it_cannot(host: Person, tmp_path: Path) -> None:
     feed(host, net.Progress(1, "a.txt", 9, 9, False, False), net.Saved(1, str(tmp_path / "a.txt")))
-    host.click_link(Words.open_folder)
-    assert shown == [str(tmp_path)]
-    host.rest(host.log_text)
-    host.click_link(Words.open_folder)
+    with patch.object(chat_gui, "show_folder", side_effect=[None, FileNotFoundError]) as show_folder:
+        host.click_link(Words.open_folder)
+        show_folder.assert_called_once_with(str(tmp_path))
+        host.rest(host.log_text)
+        host.click_link(Words.open_folder)
     host.wait(lambda: Words.cannot_open.format(folder=tmp_path) in host.log(), "it is told")
     assert host.status() == Words.connected
 

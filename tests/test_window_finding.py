@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -13,7 +14,7 @@ import chat_gui
 import net
 from tests.helpers import LIMIT, LOOPBACK, Proxy, needs_tls, nobodys_port
 from tests.test_finding import own_ports
-from tests.windows import FakeFinder, Open, Person, everybody_sees, feed, find, port, room_at, rows
+from tests.windows import FakeFinder, Open, Person, everybody_sees, feed, find, room_at, rows
 
 Words = chat_gui.Words
 Joined = list[tuple[str, int, str]]
@@ -60,26 +61,23 @@ def test_host_join_enter_and_they_are_together(person: Open, lee: Person, monkey
         lee.wait(lambda: lee.people() == ["Mr Lee (host, you)", "Ann"], "Ann is in")
 
 
-def test_rooms_show_their_title_people_and_password(ann: Person, finders: list[FakeFinder]) -> None:
+def test_rooms_show_their_title_people_and_password(ann: Person) -> None:
     shown, heading = ann.join_page.list, ann.join_page.heading
     assert heading.cget("text") == Words.looking
     hostile = room_at(1, "a{b [exit] \u202e\U0001f600", people=1_000)
-    find(ann, finders, hostile, room_at(2, "Secret", password=True))
+    find(ann, hostile, room_at(2, "Secret", password=True))
     assert rows(shown) == [" a{b [exit] \U0001f600 1,000 people ", " Secret 1 person password"]
     assert heading.cget("text") == Words.found
-    find(ann, finders, room_at(2, "Secret", people=2, password=True))
+    find(ann, room_at(2, "Secret", people=2, password=True))
     assert rows(shown) == [" Secret 2 people password"]
 
 
 def test_keys_that_come_before_the_page_is_drawn_join_the_chosen_room(
-    person: Open, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
+    ann: Person, joined: Joined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    joined: Joined = []
-    ann = person("Ann")
-    monkeypatch.setattr(ann.app, "join", lambda *where: joined.append(where))
+    ann.click(ann.join_page.back)
     monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 0.0)
     ann.first_page.join.invoke()
-    assert finders, "it looks for rooms"
     ann.join_page.show_rooms((LEE, KIM))
     ann.look_here()
     ann.wait(lambda: ann.root.focus_get() is ann.join_page.list, "the list has the keyboard")
@@ -90,10 +88,8 @@ def test_keys_that_come_before_the_page_is_drawn_join_the_chosen_room(
     assert joined == [(LOOPBACK, 5253, "")]
 
 
-def test_one_click_fills_the_address_box_and_a_double_click_enter_or_the_button_join(
-    ann: Person, finders: list[FakeFinder], joined: Joined
-) -> None:
-    find(ann, finders, LEE, KIM)
+def test_a_click_fills_the_address_box_and_a_double_click_enter_or_the_button_join(ann: Person, joined: Joined) -> None:
+    find(ann, LEE, KIM)
     page = ann.join_page
     for clicked, address in ((KIM, KIMS), (LEE, LEES), (KIM, KIMS)):
         click_room(ann, clicked)
@@ -108,19 +104,19 @@ def test_one_click_fills_the_address_box_and_a_double_click_enter_or_the_button_
     assert joined == [(LOOPBACK, 5253, "")] * 3
 
 
-def test_the_keyboard_alone_chooses_a_room_where_none_is_chosen(ann: Person, finders: list[FakeFinder]) -> None:
+def test_the_keyboard_alone_chooses_a_room_where_none_is_chosen(ann: Person) -> None:
     for key, address in (("Down", LEES), ("Up", KIMS)):
-        find(ann, finders)
+        find(ann)
         ann.type_into(ann.join_page.address, TYPED)
-        find(ann, finders, LEE, KIM)
+        find(ann, LEE, KIM)
         assert ann.join_page.list.selection() == ()
         ann.focus(ann.join_page.list)
         ann.press(key)
         assert ann.join_page.address.get() == address
 
 
-def test_join_always_joins_the_address_in_the_box(ann: Person, finders: list[FakeFinder], joined: Joined) -> None:
-    find(ann, finders, KIM)
+def test_join_always_joins_the_address_in_the_box(ann: Person, joined: Joined) -> None:
+    find(ann, KIM)
     click_room(ann, KIM)
     page = ann.join_page
     ann.type_into(page.address, TYPED)
@@ -132,16 +128,14 @@ def test_join_always_joins_the_address_in_the_box(ann: Person, finders: list[Fak
     assert joined == [(TYPED, 5252, "")] * 4
     ann.type_into(page.address, "1.2.3.4:0")
     ann.press("Return")
-    assert message(ann) == Words.port_wrong.format(text="0")
+    assert ann.status() == Words.port_wrong.format(text="0")
 
 
-def test_an_id_or_a_title_that_comes_twice_shows_its_addresses_and_each_row_joins_there(
-    ann: Person, finders: list[FakeFinder], joined: Joined
-) -> None:
+def test_an_id_or_title_that_comes_twice_shows_addresses_and_each_row_joins_there(ann: Person, joined: Joined) -> None:
     """One of them may be an impostor's."""
     shown = ann.join_page.list
     impostors = dataclasses.replace(LEE, address="10.0.0.66", people=30)
-    find(ann, finders, LEE, KIM, impostors)
+    find(ann, LEE, KIM, impostors)
     lees, kims, others = rows(shown)
     assert sorted([lees, others]) == [" Mr Lee's room (10.0.0.66) 30 people ", " Mr Lee's room (127.0.0.1) 1 person "]
     assert kims == " Ms Kim's room 1 person "
@@ -149,61 +143,56 @@ def test_an_id_or_a_title_that_comes_twice_shows_its_addresses_and_each_row_join
         click_room(ann, each)
         ann.press("Return")
     assert joined == [("10.0.0.66", 5252, ""), (LOOPBACK, 5252, "")]
-    find(ann, finders, LEE, dataclasses.replace(impostors, room="another id"))
+    find(ann, LEE, dataclasses.replace(impostors, room="another id"))
     assert rows(shown) == [" Mr Lee's room (127.0.0.1) 1 person ", " Mr Lee's room (10.0.0.66) 30 people "]
 
 
-def test_a_room_stays_chosen_whatever_else_is_found(ann: Person, finders: list[FakeFinder], joined: Joined) -> None:
-    find(ann, finders, LEE, KIM)
+def test_a_room_stays_chosen_whatever_else_is_found(ann: Person, joined: Joined) -> None:
+    find(ann, LEE, KIM)
     ann.look_here()
     ann.press("Down")
     more = dataclasses.replace(KIM, people=2)
-    find(ann, finders, dataclasses.replace(KIM, address="10.0.0.66"), LEE, more, room_at(3, "Third"))
+    find(ann, dataclasses.replace(KIM, address="10.0.0.66"), LEE, more, room_at(3, "Third"))
     assert ann.join_page.list.selection() == (chat_gui.row_of(KIM),)
-    find(ann, finders, LEE)
+    find(ann, LEE)
     assert ann.join_page.address.get() == KIMS, "it may answer again"
     ann.press("Return")
     assert joined == [(LOOPBACK, 5253, "")]
 
 
 @needs_tls
-def test_a_room_that_is_found_while_somebody_types_takes_the_keyboard_from_no_box(
-    ann: Person, finders: list[FakeFinder]
-) -> None:
+def test_a_room_that_is_found_while_somebody_types_takes_the_keyboard_from_no_box(ann: Person) -> None:
     for box in (ann.join_page.password.entry, ann.join_page.address):
-        find(ann, finders)
+        find(ann)
         ann.type_into(box, "192.168.")
-        find(ann, finders, LEE)
+        find(ann, LEE)
         ann.type("1.20")
         assert box.get() == "192.168.1.20"
 
 
-def test_asking_goes_on_while_joining_and_stops_when_the_page_is_left(
-    ann: Person, finders: list[FakeFinder], stack: contextlib.ExitStack
-) -> None:
+def test_asking_goes_on_while_joining_and_stops_when_the_page_is_left(ann: Person, stack: contextlib.ExitStack) -> None:
+    first = FakeFinder.newest
     address = f"{LOOPBACK}:{nobodys_port(stack)}"
     ann.type_into(ann.join_page.address, address)
     ann.press("Return")
-    assert not finders[0].is_closed
+    assert not first.is_closed
     ann.wait(lambda: ann.app.session is None, "it has failed")
-    assert message(ann) == Words.cannot_join[net.Trouble.NOBODY_LISTENS].format(address=address)
-    assert not finders[0].is_closed
+    assert ann.status() == Words.cannot_join[net.Trouble.NOBODY_LISTENS].format(address=address)
+    assert (FakeFinder.newest, first.is_closed) == (first, False)
     ann.click(ann.join_page.back)
-    assert [finder.is_closed for finder in finders] == [True]
+    assert FakeFinder.newest.is_closed
     ann.click(ann.first_page.join)
     assert ann.join_page.address.get() == address, "what was typed is still there"
     ann.app.close()
-    assert finders[1].is_closed
+    assert FakeFinder.newest.is_closed
 
 
-def test_when_nothing_is_found_the_page_says_what_else_can_be_done(
-    ann: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_nothing_is_found_the_page_says_what_else_to_do(ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_gui, "NOTHING_FOUND_AFTER", 0.0)
     ann.click(ann.join_page.back)
     ann.click(ann.first_page.join)
     ann.sees(Words.nothing_found)
-    find(ann, finders, LEE)
+    find(ann, LEE)
     assert Words.nothing_found not in ann.everything()
 
 
@@ -212,15 +201,11 @@ def test_when_nothing_is_found_the_page_says_what_else_can_be_done(
 NO_ANSWER, NO_ROUTE = net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE
 
 
-def message(person: Person) -> str:
-    return str(person.join_page.message.cget("text"))
-
-
 def fail(person: Person, trouble: net.Trouble) -> str:
     """The attempt to join ends with this trouble; what the page says then."""
     feed(person, net.Lost(trouble, 1.0))
     assert person.app.session is None
-    return message(person)
+    return person.status()
 
 
 @pytest.fixture
@@ -250,10 +235,8 @@ def test_each_room_is_shown_a_token_of_its_own_and_the_same_one_again(person: Op
 
 
 @pytest.mark.usefixtures("stuck")
-def test_a_room_that_is_found_but_not_reached_is_behind_a_firewall_and_others_may_be_anything(
-    ann: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find(ann, finders, KIM)
+def test_a_room_that_is_found_but_not_reached_is_behind_a_firewall_and_others_may_be_anything(ann: Person) -> None:
+    find(ann, KIM)
     for address, trouble, system, words in (
         (KIMS, NO_ANSWER, "linux", Words.firewall),
         (LEES, NO_ANSWER, "linux", Words.cannot_join[NO_ANSWER]),
@@ -262,8 +245,7 @@ def test_a_room_that_is_found_but_not_reached_is_behind_a_firewall_and_others_ma
     ):
         ann.type_into(ann.join_page.address, address)
         ann.press("Return")
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "platform", system)
+        with patch.object(sys, "platform", system):
             assert fail(ann, trouble) == words.format(address=address)
         assert ann.join_page.rooms == (KIM,), "the list is still there"
         assert ann.join_page.address.get() == address
@@ -274,32 +256,28 @@ def test_a_room_that_is_found_but_not_reached_is_behind_a_firewall_and_others_ma
 def test_waiting_ends_with_a_failure_or_back_or_escape(ann: Person) -> None:
     for over in ("failure", "back", "Escape"):
         ann.app.join(TYPED, 5252)
-        assert message(ann) == Words.connecting.format(address=TYPED)
+        assert ann.status() == Words.connecting.format(address=TYPED)
         feed(ann, net.Lost(net.Trouble.WAIT, 1_000.0))
-        assert message(ann).startswith(Words.waiting[net.Trouble.WAIT].format(address=TYPED) + " Trying again in ")
+        assert ann.status().startswith(Words.waiting[net.Trouble.WAIT].format(address=TYPED) + " Trying again in ")
         assert ann.join_page.join.instate(["disabled"]), "it is being tried already"
         if over == "failure":
             assert fail(ann, NO_ANSWER) == Words.cannot_join[NO_ANSWER].format(address=TYPED)
         else:
             ann.look_here()
             ann.click(ann.join_page.back) if over == "back" else ann.press("Escape")
-            assert ann.first_page.message.cget("text") == ""
+            assert ann.status() == ""
             ann.click(ann.first_page.join)
-            assert message(ann) == ""
+            assert ann.status() == ""
         assert ann.app.session is None
         assert ann.join_page.join.instate(["!disabled"])
 
 
-# The room moved ---------------------------------------------------------------
+# In the room ------------------------------------------------------------------
 
 
 def found_again(person: Person, on_port: int) -> net.FoundRoom:
     """The room in which this person is, as it answers from this port."""
     return dataclasses.replace(room_at(on_port), room=person.chat.welcome.room)
-
-
-def is_asked(person: Person) -> bool:
-    return person.chat.question.is_open
 
 
 @pytest.fixture
@@ -319,31 +297,27 @@ def lose(person: Person, proxy: Proxy) -> None:
 
 
 @pytest.mark.usefixtures("away")
-def test_a_room_that_moved_is_offered_and_one_click_goes_there(
-    ann: Person, lee: Person, finders: list[FakeFinder]
-) -> None:
+def test_a_room_that_moved_is_offered_and_one_click_goes_there(ann: Person, lee: Person) -> None:
     ann.say("on its way")
-    finders[-1].found(found_again(ann, port(lee)))
-    ann.sees(Words.moved.format(room="Mr Lee's room", address=f"{LOOPBACK}:{port(lee)}"))
+    FakeFinder.newest.found(found_again(ann, lee.chat.port))
+    ann.sees(Words.moved.format(room="Mr Lee's room", address=f"{LOOPBACK}:{lee.chat.port}"))
     assert ann.root.focus_lastfor() is ann.box, "a person who types is not disturbed"
     ann.click(ann.chat.question.yes)
-    assert not is_asked(ann)
+    assert not ann.chat.question.is_open
     ann.wait_until_in()
-    assert ann.chat.header.address.cget("text") == f"{LOOPBACK}:{port(lee)}"
+    assert ann.chat.header.address.cget("text") == f"{LOOPBACK}:{lee.chat.port}"
     assert "Not sent. There was no connection to the room." in ann.log(), "an open room may be an impostor's"
-    assert finders[-1].is_closed
+    assert FakeFinder.newest.is_closed
     ann.say("here I am")
     lee.wait(lambda: lee.said() == ["here I am"], "the host reads it")
     ann.wait(lambda: ann.said()[-1] == "here I am", "Ann, too")
     ann.say("exit")
     ann.click(ann.first_page.join)
-    assert ann.join_page.address.get() == f"{LOOPBACK}:{port(lee)}", "the next time begins there"
+    assert ann.join_page.address.get() == f"{LOOPBACK}:{lee.chat.port}", "the next time begins there"
 
 
 @needs_tls
-def test_a_room_with_a_password_that_moved_goes_on_where_it_was(
-    ann: Person, lee: Person, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_visit_to_a_locked_room_that_moved_goes_on(ann: Person, lee: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_gui, "MOVED_AFTER", 0.0)
     lee.app.password = "qw3-6q2"
     with Proxy(lee.host()) as proxy:
@@ -353,70 +327,62 @@ def test_a_room_with_a_password_that_moved_goes_on_where_it_was(
         ann.say("meanwhile")
         lee.say("missed")
         lee.wait(lambda: lee.said() == ["missed"], "it is said")
-        finders[-1].found(found_again(ann, port(lee)))
-        ann.wait(lambda: is_asked(ann), "it is offered")
+        FakeFinder.newest.found(found_again(ann, lee.chat.port))
+        ann.wait(lambda: ann.chat.question.is_open, "it is offered")
         ann.click(ann.chat.question.yes)
         everybody_sees([ann, lee], "missed", "meanwhile")
         assert lee.people() == ["Mr Lee (host, you)", "Ann"], "the same person"
 
 
-def test_only_the_same_room_elsewhere_is_offered_when_it_has_long_been_silent_here(
-    ann: Person, lee: Person, finders: list[FakeFinder], away: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere, here = found_again(ann, port(lee)), found_again(ann, away.port)
+def test_only_the_same_room_elsewhere_is_offered_after_a_long_silence(ann: Person, lee: Person, away: Proxy) -> None:
+    elsewhere, here = found_again(ann, lee.chat.port), found_again(ann, away.port)
 
     def is_not_asked(*rooms: net.FoundRoom) -> None:
-        finders[-1].found(*rooms)
-        ann.wait(finders[-1].events.empty, "it is taken")
+        FakeFinder.newest.found(*rooms)
+        ann.wait(FakeFinder.newest.events.empty, "it is taken")
         ann.settle(0.1)
-        assert not is_asked(ann)
+        assert not ann.chat.question.is_open
 
-    with monkeypatch.context() as patch:
-        patch.setattr(chat_gui, "MOVED_AFTER", 1_000.0)
+    with patch.object(chat_gui, "MOVED_AFTER", 1_000.0):
         is_not_asked(elsewhere)
         is_not_asked()
     is_not_asked(dataclasses.replace(elsewhere, room="another"))
     is_not_asked(here)
     is_not_asked(elsewhere, here)
-    finders[-1].found(elsewhere)
-    ann.wait(lambda: is_asked(ann), "it is offered")
-    assert not finders[-1].is_closed
+    FakeFinder.newest.found(elsewhere)
+    ann.wait(lambda: ann.chat.question.is_open, "it is offered")
+    assert not FakeFinder.newest.is_closed
     ann.app.leave_room()
-    assert finders[-1].is_closed, "leaving stops the search"
+    assert FakeFinder.newest.is_closed, "leaving stops the search"
 
 
-def test_a_person_who_waits_is_asked_again_only_at_the_next_break_and_only_until_it_is_over(
-    ann: Person, lee: Person, finders: list[FakeFinder], away: Proxy
-) -> None:
-    elsewhere = found_again(ann, port(lee))
-    finders[-1].found(elsewhere)
-    ann.wait(lambda: is_asked(ann), "it is offered")
+def test_a_person_who_waits_is_asked_at_the_next_break_until_it_is_over(ann: Person, lee: Person, away: Proxy) -> None:
+    elsewhere = found_again(ann, lee.chat.port)
+    FakeFinder.newest.found(elsewhere)
+    ann.wait(lambda: ann.chat.question.is_open, "it is offered")
     ann.click(ann.chat.question.no)
-    finders[-1].found(dataclasses.replace(elsewhere, people=3))
+    FakeFinder.newest.found(dataclasses.replace(elsewhere, people=3))
     ann.settle(0.2)
-    assert not is_asked(ann)
+    assert not ann.chat.question.is_open
     assert ann.root.focus_lastfor() is ann.box
     away.refuse(False)
     ann.wait_until_in()
     lose(ann, away)
     ann.settle(0.1)
-    assert not is_asked(ann), "what was found during the last break is old"
-    finders[-1].found(elsewhere)
-    ann.wait(lambda: is_asked(ann), "it is offered again")
+    assert not ann.chat.question.is_open, "what was found during the last break is old"
+    FakeFinder.newest.found(elsewhere)
+    ann.wait(lambda: ann.chat.question.is_open, "it is offered again")
     ann.focus(ann.chat.question.yes)
     away.refuse(False)
     ann.wait_until_in()
-    assert not is_asked(ann), "the room answers again"
+    assert not ann.chat.question.is_open, "the room answers again"
     assert ann.root.focus_lastfor() is ann.box
-    assert finders[-1].is_closed
+    assert FakeFinder.newest.is_closed
     lose(ann, away)
-    finder = finders[-1]
+    finder = FakeFinder.newest
     assert not finder.is_closed
     feed(ann, net.Refused("removed", ""))
     assert finder.is_closed, "the visit is over"
-
-
-# The host's page --------------------------------------------------------------
 
 
 @pytest.fixture
@@ -425,15 +391,13 @@ def hosting(lee: Person, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(net, "local_addresses", lambda: ["10.0.0.1"])
     lee.host()
     lee.sees("10.0.0.1")
-    return f":{port(lee)}"
+    return f":{lee.chat.port}"
 
 
 def test_a_host_alone_reads_what_the_others_do_and_the_others_do_not(lee: Person, hosting: str, person: Open) -> None:
-    text = lee.chat.notice.cget("text")
-    assert text == Words.nobody_yet.format(room="Mr Lee's room", address=f"10.0.0.1{hosting}")
-    assert lee.chat.notice.winfo_ismapped()
+    lee.sees(Words.nobody_yet.format(room="Mr Lee's room", address=f"10.0.0.1{hosting}"))
     ann = person("Ann")
-    ann.join(port(lee))
+    ann.join(lee.chat.port)
     assert not ann.chat.notice.winfo_ismapped()
     assert not ann.chat.header.copy.winfo_ismapped()
     lee.wait(lambda: not lee.chat.notice.winfo_ismapped(), "that is over when somebody has come")

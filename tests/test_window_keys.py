@@ -9,14 +9,14 @@ import time
 import tkinter as tk
 from collections.abc import Callable
 from pathlib import Path
-from tkinter import filedialog, ttk
+from tkinter import ttk
 
 import pytest
 
 import chat_gui
 import net
 from tests.helpers import until
-from tests.windows import SMALL, USUAL, Open, Person, Size, answer, feed, feed_lines, name_of, said, shared, shown
+from tests.windows import SMALL, USUAL, Dialogs, Open, Person, Size, feed, name_of, said, shared, shown
 
 Words = chat_gui.Words
 pytestmark = pytest.mark.usefixtures("unposted", "finders")
@@ -57,10 +57,10 @@ def test_up_in_an_empty_box_brings_back_the_last_message(host: Person) -> None:
     assert host.typed() == ""
     host.say("one")
     host.paste("if x:\n    print")
-    host.press("Return", "Up")
-    assert host.typed() == "if x:\n    print"
-    host.press("Up", "Up")
-    assert host.typed() == "if x:\n    print", "then it moves in the text as usual"
+    host.press("Return")
+    for keys in (["Up"], ["Up", "Up"]):  # then it moves in the text as usual
+        host.press(*keys)
+        assert host.typed() == "if x:\n    print"
 
 
 def test_escape_gives_the_keyboard_back_to_the_composer(host: Person) -> None:
@@ -81,8 +81,7 @@ def test_after_send_the_composer_has_the_keyboard(host: Person, way: str) -> Non
     host.type("hello")
     host.focus(send)  # as a real click does, and Tab
     host.click(send) if way == "click" else host.press(way)
-    assert host.root.focus_get() is host.box
-    assert host.typed() == ""
+    assert (host.root.focus_get(), host.typed()) == (host.box, "")
 
 
 @not_on_mac
@@ -92,12 +91,10 @@ def test_typing_and_pasting_in_the_log_go_to_the_composer(host: Person) -> None:
     host.box.tag_add("sel", "1.0", "end-1c")
     host.focus(host.log_text)
     host.type("Hi.")
-    assert host.typed() == "Hi.", "it replaces what is selected"
-    assert host.root.focus_get() is host.box
+    assert (host.root.focus_get(), host.typed()) == (host.box, "Hi."), "it replaces what is selected"
     host.fill_clipboard(" pasted")
     host.press_in(host.log_text, "Control-v")
-    assert host.typed() == "Hi. pasted"
-    assert host.root.focus_get() is host.box
+    assert (host.root.focus_get(), host.typed()) == (host.box, "Hi. pasted")
     assert host.log() == before
 
 
@@ -129,7 +126,7 @@ def test_up_and_down_choose_a_message_in_the_log(host: Person) -> None:
         assert chosen(host) == text
     host.press("Up")
     assert host.tagged("chosen")[0].endswith("two\nlines\n")
-    feed_lines(host, 200)
+    host.hear(200)
     host.press_in(host.log_text, *["Down"] * 60)
     assert host.log_text.bbox("chosen.first") is not None, "it is scrolled to"
 
@@ -145,9 +142,7 @@ def test_enter_opens_the_link_of_the_chosen_message(host: Person, pages: list[st
 
 
 @pytest.mark.parametrize("key", ["Menu", "Shift-F10"])
-def test_the_menu_key_shows_the_actions_of_the_chosen_message(
-    ann: Person, key: str, unposted: list[tuple[int, int]]
-) -> None:
+def test_the_menu_key_lists_the_chosen_messages_actions(ann: Person, key: str, unposted: list[tuple[int, int]]) -> None:
     feed(ann, shared(100, "map.png"), said(101, "after"))
     log = ann.log_text
     ann.press_in(log, key)
@@ -161,20 +156,17 @@ def test_the_menu_key_shows_the_actions_of_the_chosen_message(
     assert ann.root.clipboard_get() == "shared map.png (5 bytes)"
 
 
-def test_every_command_of_the_menu_has_a_key_or_is_a_button(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_of_the_menu_has_a_key_or_is_a_button(host: Person, dialogs: Dialogs) -> None:
     host.press_in(host.button(Words.menu), "Return")
     assert host.menu()[0] == Words.pause
     for number, words in enumerate(host.menu()[1:], start=1):
         key = str(host.app.page.menu.entrycget(number, "accelerator")).strip()
         assert re.fullmatch(r"Ctrl ?[+\-]?\w?|F\d+", key), words
-    asked: list[str] = []
-    for dialog in ("asksaveasfilename", "askopenfilenames"):
-        monkeypatch.setattr(filedialog, dialog, answer("", lambda **options: asked.append(options["title"])))
     host.choose(Words.find)
     assert host.chat.find_bar.entry.winfo_ismapped()
     host.choose(Words.menu_save_chat)
     host.press_in(host.box, "Control-o")
-    assert asked == [Words.save_chat, Words.choose_files]
+    assert [options["title"] for options in dialogs.asked] == [Words.save_chat, Words.choose_files]
     assert host.typed() == "", "Tk's own Control-o would make a new line"
     host.choose(Words.menu_larger)
     assert host.app.looks.percent == 110
@@ -255,16 +247,14 @@ def test_f11_fills_the_screen_and_gives_it_back(host: Person, monkeypatch: pytes
     assert state == [0, 1, 0]
 
 
-def test_the_keys_of_a_room_do_nothing_outside(person: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    for dialog in ("asksaveasfilename", "askopenfilenames"):
-        monkeypatch.setattr(filedialog, dialog, lambda **_: pytest.fail("there is nothing to choose here"))
+def test_the_keys_of_a_room_do_nothing_outside(person: Open, dialogs: Dialogs) -> None:
     someone = person("Ann")
     before = someone.everything()
     someone.press("Control-f", "Control-s", "Control-o", "F1", "Escape")
-    assert someone.everything() == before
+    assert (someone.everything(), dialogs.asked) == (before, [])
 
 
-# Finding ----------------------------------------------------------------------
+# Finding and links ------------------------------------------------------------
 
 
 def look_for(someone: Person, text: str) -> None:
@@ -273,11 +263,11 @@ def look_for(someone: Person, text: str) -> None:
         someone.press(f"KeyRelease-{letter}")
 
 
-def find(someone: Person, text: str, key: str = "Return") -> None:
+def find(someone: Person, text: str) -> None:
     someone.press("Control-f")
     someone.chat.find_bar.entry.delete(0, "end")
     someone.chat.find_bar.entry.insert(0, text)
-    someone.press(key)
+    someone.press("Return")
 
 
 def found(someone: Person) -> list[int]:
@@ -292,10 +282,9 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None:
     feed(host, *(said(100 + n, text) for n, text in enumerate(["Apple", "pear", "an apple", "APPLE pie"])))
     a, b, c = (int(host.log_text.search(text, "1.0").split(".")[0]) for text in ("Apple", "an apple", "APPLE pie"))
     host.press("Control-f")
-    look_for(host, "app")
-    assert found(host) == [a, b, -c]
-    look_for(host, "le")
-    assert found(host) == [a, b, -c]
+    for typed in ("app", "le"):
+        look_for(host, typed)
+        assert found(host) == [a, b, -c]
     host.press("Return", "KeyRelease-Return")
     assert found(host) == [a, -b, c]
     host.press("KP_Enter", "KeyRelease-KP_Enter")
@@ -313,7 +302,7 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None:
     host.press("BackSpace", "KeyRelease-BackSpace")
     assert len(found(host)) == 4
     assert Words.not_found not in host.everything()
-    feed_lines(host, 300, "pear")
+    host.hear(300, "pear")
     before = found(host)
     host.click(host.button("\u2191"))
     assert found(host) != before
@@ -345,20 +334,15 @@ def test_signs_and_letters_beside_emoji_are_found_as_they_are(host: Person) -> N
         assert at.casefold() == wanted.casefold()
 
 
-# Links ------------------------------------------------------------------------
-
-
 @pytest.fixture
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the browser was asked to show."""
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", answer(True, opened.append))
+    monkeypatch.setattr("webbrowser.open", opened.append)
     return opened
 
 
-def test_a_click_on_a_web_address_opens_exactly_this_one_and_a_click_beside_it_nothing(
-    host: Person, pages: list[str]
-) -> None:
+def test_a_click_on_a_link_opens_exactly_this_one_and_a_click_beside_it_nothing(host: Person, pages: list[str]) -> None:
     """A long one is drawn on several lines, and X11 draws only some kinds of emoji in a message."""
     links = ["http://a.org/1?b=c&d#e", "HTTPS://a.org/2"]
     text = f"ftp://a.org ({links[0]}) or\n{links[1]}, and more"
@@ -470,8 +454,7 @@ def test_the_middle_button_pastes_at_the_mouse_what_can_be_sent_and_not_too_much
     host.type("ab")
     x, y, _, height = host.box.bbox("1.1") or (0, 0, 0, 0)
     host.press_mouse_button(2, host.box, x, y + height // 2)
-    assert host.typed() == "a1\t2b"
-    assert host.root.focus_lastfor() is host.box
+    assert (host.root.focus_lastfor(), host.typed()) == (host.box, "a1\t2b")
     feed(host, net.Muted(True))
     host.press_mouse_button(2, host.box, x, y + height // 2)
     assert host.typed() == "a1\t2b", "a blocked box takes nothing"
@@ -482,7 +465,7 @@ def test_the_middle_button_pastes_at_the_mouse_what_can_be_sent_and_not_too_much
     assert len(host.typed()) == chat_gui.MAX_PASTE - 1, "the one that can't be sent counts too"
 
 
-# Copying ----------------------------------------------------------------------
+# Copying and saving -----------------------------------------------------------
 
 
 def test_all_messages_are_copied_clean_and_with_the_original_text(host: Person) -> None:
@@ -536,20 +519,10 @@ def test_a_selection_within_a_message_is_copied_alone_and_a_longer_one_as_messag
         assert host.typed() == copied
 
 
-# Saving the chat --------------------------------------------------------------
-
-
-@pytest.fixture
-def target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where the chat is saved."""
-    path = tmp_path / "chat.txt"
-    monkeypatch.setattr(filedialog, "asksaveasfilename", lambda **_: str(path))
-    return path
-
-
 def test_the_chat_is_saved_as_each_person_saw_it(
-    host: Person, ann: Person, target: Path, monkeypatch: pytest.MonkeyPatch
+    host: Person, ann: Person, dialogs: Dialogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    dialogs.target = target = tmp_path / "chat.txt"
     monkeypatch.setattr(chat_gui, "LOG_LINES", 2)  # what the log no longer shows is saved too
     monkeypatch.setattr(chat_gui, "LOG_SLACK", 1)
     for someone in (host, ann):
@@ -570,22 +543,21 @@ def test_the_chat_is_saved_as_each_person_saw_it(
 
 
 def test_the_chooser_offers_room_and_day_as_a_name_and_nothing_is_saved_without_an_answer(
-    host: Person, monkeypatch: pytest.MonkeyPatch
+    host: Person, dialogs: Dialogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, object]] = []
-    monkeypatch.setattr(filedialog, "asksaveasfilename", answer("", lambda **options: asked.append(options)))
     monkeypatch.setattr(chat_gui, "save_text", lambda *_: pytest.fail("nothing is to be saved"))
     feed(host, host.welcome(room="another", title="a/b: c?"))
     host.press("Control-s")
-    assert re.fullmatch(r"b_ c_ \d{4}-\d\d-\d\d\.txt", str(asked[0]["initialfile"]))
+    assert re.fullmatch(r"b_ c_ \d{4}-\d\d-\d\d\.txt", dialogs.asked[0]["initialfile"])
 
 
 @pytest.mark.parametrize("dialog_goes_too", [True, False])
 @pytest.mark.parametrize("way", ["left", "closed"])
 def test_a_chooser_may_outlive_the_page_or_the_window(
-    ann: Person, target: Path, monkeypatch: pytest.MonkeyPatch, way: str, dialog_goes_too: bool
+    ann: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, dialog_goes_too: bool
 ) -> None:
     """The dialog is modal, but what the network brings goes on behind it. Tk's own dialog dies with the page."""
+    target = tmp_path / "chat.txt"
 
     def end(**_: object) -> str:
         ann.app.leave("") if way == "left" else ann.app.close()
@@ -593,16 +565,14 @@ def test_a_chooser_may_outlive_the_page_or_the_window(
             raise tk.TclError
         return str(target)
 
-    monkeypatch.setattr(filedialog, "asksaveasfilename", end)
+    monkeypatch.setattr("tkinter.filedialog.asksaveasfilename", end)
     ann.focus_composer()
     ann.box.event_generate("<Control-s>")
     if not dialog_goes_too:
         until(target.exists, "it was asked for, so it is saved")
 
 
-def test_work_that_was_started_on_a_page_that_is_gone_shows_no_error(
-    host: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_started_on_a_page_that_is_gone_shows_no_error(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tk would show a window of its own for it."""
     monkeypatch.setattr(chat_gui, "COPIED_TIME", 100)
     host.root.tk.eval("set problems {}; proc bgerror text {lappend ::problems $text}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 import tkinter as tk
-from collections.abc import Callable
 from tkinter import font
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 import chat_gui
 import net
-from tests.windows import Open, Person, everybody_sees, feed, port, said, shared
+from tests.windows import Open, Person, everybody_sees, feed, said, shared
 
 Words = chat_gui.Words
 LEE, BOB = net.HOST, 77
@@ -26,7 +26,7 @@ def bob(person: Open, host: Person, ann: Person) -> Person:  # noqa: ARG001 - An
 
 def enter(someone: Person, host: Person) -> Person:
     """They are in the room, and the host's window shows it."""
-    someone.join(port(host))
+    someone.join(host.chat.port)
     host.wait(lambda: someone.app.name in host.people(), f"{someone.app.name} is in the host's list")
     return someone
 
@@ -47,8 +47,7 @@ def chosen(someone: Person) -> str:
 def control(host: Person, name: str, words: str) -> None:
     """Does this to somebody in the list of people, by the buttons below it."""
     host.click_row(host.chat.people.list, row_of(host, name))
-    (button,) = (b for b in (host.chat.people.mute, host.chat.people.remove) if b.cget("text") == words)
-    host.click(button)
+    host.click(host.button(words))
 
 
 def is_blocked(someone: Person, reason: str) -> None:
@@ -102,7 +101,6 @@ def test_a_draft_outlives_being_muted_and_the_reason_stands_beside_it(ann: Perso
     feed(ann, net.Muted(True))
     assert Words.muted in ann.everything()
     ann.press("Return")
-    assert ann.typed() == "half a thought"
     feed(ann, net.Muted(False))
     assert Words.muted not in ann.everything()
     assert ann.typed() == "half a thought"
@@ -113,23 +111,22 @@ def test_a_removed_person_reads_why_and_stays_out_until_let_in_again(host: Perso
     everybody_sees([ann], "before")
     control(host, "Ann", Words.remove)
     ann.wait(lambda: ann.chat.stage is chat_gui.Stage.OVER, "Ann is out")
-    assert "The host removed you" in ann.status()
-    assert "You can still read and copy what was said." in ann.status()
+    assert Words.refused["removed"] in ann.status()
     assert ann.said() == ["before"]
     is_blocked(ann, Words.over)
     host.wait(lambda: host.people() == ["Mr Lee (host, you)", "Bob", "Ann (removed)"], "the host sees it")
     bob.wait(lambda: bob.people() == ["Mr Lee (host)", "Bob (you)"], "Ann is not in Bob's list")
     assert "Ann was removed by the host" in bob.log()
     assert host.chat.people.title.cget("text") == "People (2)"
-    ann.app.join("127.0.0.1", port(host))
+    ann.app.join("127.0.0.1", host.chat.port)
     ann.wait(lambda: isinstance(ann.app.page, chat_gui.JoinPage) and ann.app.session is None, "Ann is not let in")
-    assert "removed you" in str(ann.join_page.message.cget("text"))
+    assert ann.status() == Words.refused["removed"]
     host.right_click(host.chat.people.list, *host.middle_of_row(host.chat.people.list, row_of(host, "Ann")))
     assert host.menu() == [Words.let_in], "nothing else can be done to somebody who is out"
     assert host.chat.people.mute.instate(["disabled"])
     host.choose(Words.let_in)
     host.wait(lambda: host.people() == ["Mr Lee (host, you)", "Bob"], "Ann is let in again")
-    ann.join(port(host))
+    ann.join(host.chat.port)
     host.wait(lambda: host.people() == ["Mr Lee (host, you)", "Ann", "Bob"], "Ann is in again")
 
 
@@ -147,8 +144,7 @@ def test_mouse_and_keyboard_open_the_commands_for_a_person(host: Person, way: st
     else:
         people.focus_force()
         host.press("Home", "Down", way)
-    assert chosen(host) == "Ghost"
-    assert host.menu() == [Words.mute, Words.remove]
+    assert (chosen(host), host.menu()) == ("Ghost", [Words.mute, Words.remove])
     host.choose(Words.mute)
     host.wait(lambda: Words.not_known in host.tagged("wrong"), "it is told")
     assert host.status() == Words.connected, "the status is only about the connection"
@@ -166,11 +162,9 @@ def test_only_the_host_has_controls_and_they_concern_the_others(host: Person, an
     x, y = host.middle_of_row(people.list, row_of(host, "Mr Lee"))
     for below, name in ((people.list.winfo_height() - 2, ""), (y, "Mr Lee (host, you)")):
         host.right_click(people.list, x, below)
-        assert chosen(host) == name
-        assert host.menu() == []
-        assert people.mute.instate(["disabled"])
-        assert people.remove.instate(["disabled"])
-        assert people.pause.instate(["!disabled"])
+        assert (chosen(host), host.menu()) == (name, [])
+        disabled = [each for each in (people.mute, people.remove, people.pause) if each.instate(["disabled"])]
+        assert disabled == [people.mute, people.remove]
 
 
 def test_the_choice_stays_with_the_person_while_others_come_and_go(host: Person) -> None:
@@ -190,9 +184,7 @@ def test_the_choice_stays_with_the_person_while_others_come_and_go(host: Person)
 # Pause ------------------------------------------------------------------------
 
 
-def test_while_the_room_is_paused_only_the_host_writes_and_everyone_sees_it(
-    host: Person, ann: Person, bob: Person, person: Open
-) -> None:
+def test_in_a_pause_only_the_host_writes_and_all_see_it(host: Person, ann: Person, bob: Person, person: Open) -> None:
     host.click(host.chat.header.menu_button)
     host.choose(Words.pause)
     for pupil in (ann, bob):
@@ -222,8 +214,7 @@ def test_while_the_room_is_paused_people_come_and_go_without_a_note(host: Person
     assert "Look at me" in host.people(), "the list shows them"
     feed(host, left(BOB, "Look at me"), net.Paused(903, 0.0, False), came(78, "Cem"), left(78, "Cem"))
     assert "Look at me" not in host.log()
-    assert "Cem joined" in host.log()
-    assert "Cem left" in host.log()
+    assert host.log().endswith(f"{Words.was_resumed}\nCem joined\nCem left")
 
 
 def test_a_muted_person_stays_muted_when_the_pause_is_over_and_after_a_break(ann: Person) -> None:
@@ -240,9 +231,7 @@ def test_a_muted_person_stays_muted_when_the_pause_is_over_and_after_a_break(ann
 # Deleting ---------------------------------------------------------------------
 
 
-def test_a_deleted_message_is_gone_from_all_windows_and_only_the_host_deletes(
-    host: Person, ann: Person, person: Open
-) -> None:
+def test_a_deleted_message_is_gone_for_all_and_only_the_host_deletes(host: Person, ann: Person, person: Open) -> None:
     lines = ["line 0", "line 1", "line 2"]
     for number, author in enumerate((ann, host, ann)):
         author.say(lines[number])
@@ -288,18 +277,9 @@ def test_deleting_changes_only_the_message_that_was_deleted(host: Person) -> Non
 
 
 def test_a_room_opened_again_counts_from_one_and_deletes_only_its_own_messages(host: Person) -> None:
-    feed(host, said(100, "of the first room"), host.welcome(room="another"), said(100, "of the second room"))
-    feed(host, net.TakenBack(101, 0.0, 100))
+    feed(host, said(100, "of the first room"), host.welcome(room="another"), net.TakenBack(99, 0.0, 100))
+    feed(host, said(100, "of the second room"), net.TakenBack(101, 0.0, 100))
     assert host.said() == ["of the first room", Words.deleted]
-
-
-def test_readers_keep_their_place_when_something_above_is_deleted(host: Person) -> None:
-    feed(host, *(said(100 + i, f"line {i}\nsecond\nthird") for i in range(100)))
-    host.scroll("scroll", -40, "units")
-    top = host.log_text.get("@0,0 linestart", "@0,0 lineend")
-    feed(host, net.TakenBack(300, 0.0, 105), said(301, "new"))
-    assert host.log_text.get("@0,0 linestart", "@0,0 lineend") == top
-    assert "1 new" in host.everything()
 
 
 # Who is here ------------------------------------------------------------------
@@ -333,24 +313,15 @@ def test_one_person_among_a_thousand_touches_one_row(host: Person, monkeypatch: 
     people.begin(crowd(1_000))
     people.flush()
     assert people.title.cget("text") == "People (1,000)"
-    touched: list[str] = []
-
-    def noted(change: Callable[..., Any]) -> Callable[..., Any]:
-        def note(row: str, *more: Any, **options: Any) -> Any:
-            touched.append(options.get("iid", row))
-            return change(row, *more, **options)
-
-        return note
-
-    for name in ("insert", "item"):
-        monkeypatch.setattr(people.list, name, noted(getattr(people.list, name)))
+    table = Mock(wraps=people.list)
+    monkeypatch.setattr(people, "list", table)
     people.came(5_000, unusual(5_000))
     people.flush()
-    assert set(touched) == {"5000"}
-    touched.clear()
+    assert [call.kwargs["iid"] for call in table.insert.mock_calls] == ["5000"]
     people.show_controls(net.Controls((500,), ()))
     people.flush()
-    assert set(touched) == {"500"}
+    assert [call.args for call in table.item.mock_calls] == [("500",)]
+    assert table.insert.call_count == 1
 
 
 def test_names_are_measured_in_slices_and_each_one_once(host: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,9 +363,7 @@ def bells(monkeypatch: pytest.MonkeyPatch) -> list[tk.Tk]:
     return rung
 
 
-def test_while_nobody_looks_the_title_counts_and_the_bell_rings_once(
-    host: Person, ann: Person, bells: list[tk.Tk]
-) -> None:
+def test_while_nobody_looks_the_title_counts_and_one_bell_rings(host: Person, ann: Person, bells: list[tk.Tk]) -> None:
     title = ann.root.title()
     host.look_here()  # Ann's window no longer has the keyboard
     for number in range(1, 4):
@@ -407,8 +376,7 @@ def test_while_nobody_looks_the_title_counts_and_the_bell_rings_once(
     host.look_here()
     host.say("again")
     ann.sees("again")
-    assert ann.root.title() == f"(1) {title}", "it counts from one"
-    assert bells == [ann.root, ann.root]
+    assert (ann.root.title(), bells) == (f"(1) {title}", [ann.root] * 2), "it counts from one"
     assert "(" not in host.root.title(), "the own messages are nothing new"
 
 
@@ -425,8 +393,7 @@ def test_the_bell_rings_only_for_the_host_and_for_mentions(host: Person, ann: Pe
         host.look_here()
         bells.clear()
         feed(ann, event)
-        assert ann.root.title() == f"(1) {title}", "the title counts everything"
-        assert bells == [ann.root] * rings
+        assert (ann.root.title(), bells) == (f"(1) {title}", [ann.root] * rings)
 
 
 def test_nothing_calls_a_person_who_looks_and_comings_and_goings_call_nobody(
@@ -438,27 +405,22 @@ def test_nothing_calls_a_person_who_looks_and_comings_and_goings_call_nobody(
     host.look_here()
     feed(ann, came(BOB, "Bob"), left(BOB, "Bob"), net.Paused(503, 0.0, True))
     feed(ann, said(504, "mine", who=ann.chat.welcome.who, name="Ann", ident=99))
-    assert ann.root.title() == title
-    assert bells == []
+    assert (ann.root.title(), bells) == (title, [])
 
 
-def test_what_was_said_before_somebody_joined_is_nothing_new_but_what_was_said_during_a_break_is(
-    host: Person, ann: Person, bells: list[tk.Tk]
-) -> None:
+def test_only_what_was_said_after_joining_or_in_a_break_is_new(host: Person, ann: Person, bells: list[tk.Tk]) -> None:
     host.look_here()
     host.say("hello")
     everybody_sees([host, ann], "hello")
     assert bells == [ann.root]
     ann.app.leave_room()
     assert ann.root.title() == Words.program, "leaving forgets what was not read"
-    ann.app.join("127.0.0.1", port(host))
+    ann.app.join("127.0.0.1", host.chat.port)
     host.look_here()
     ann.wait_until_in()
-    assert ann.said() == ["hello"]
-    assert ann.root.title() == f"Mr Lee's room - {Words.program}"
+    assert (ann.said(), ann.root.title()) == (["hello"], f"Mr Lee's room - {Words.program}")
     feed(ann, ann.welcome(room="another", history=1), said(1, "before it was opened again", who=LEE))
-    assert ann.root.title() == f"Mr Lee's room - {Words.program}"
-    assert bells == [ann.root]
+    assert (ann.root.title(), bells) == (f"Mr Lee's room - {Words.program}", [ann.root])
     feed(ann, ann.welcome(history=1), said(2, "during a break", who=LEE))
     assert ann.root.title() == f"(1) Mr Lee's room - {Words.program}"
 

@@ -6,6 +6,7 @@ import io
 import queue
 import sys
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.conftest import OpenRoom
 from tests.helpers import LOOPBACK, expect, needs_tls, until
 from tests.test_finding import own_ports
 from tests.test_start import running
-from tests.windows import FakeFinder, Open, Person, feed, find, room_at
+from tests.windows import Open, Person, feed, find, room_at
 
 Words = chat_gui.Words
 PASSWORD = "k7m-w3h"
@@ -75,9 +76,6 @@ def is_hidden(box: chat_gui.PasswordBox) -> bool:
     return str(box.entry.cget("show")) == chat_gui.HIDDEN
 
 
-# Making one -------------------------------------------------------------------
-
-
 @needs_tls
 def test_each_suggested_password_is_another_one_and_hidden_until_it_is_shown(lee: Person) -> None:
     page = lee.first_page
@@ -115,9 +113,7 @@ def test_a_password_that_is_easy_to_guess_is_warned_of_but_opens_a_room(lee: Per
 
 
 @needs_tls
-def test_the_host_sees_the_password_when_asked_and_copies_it_without(
-    lee: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hosts_see_the_password_when_asked_and_copy_it_without(lee: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_gui, "COPIED_TIME", 1)
     host(lee, PASSWORD)
     assert Words.encrypted_room in lee.everything()
@@ -206,10 +202,10 @@ def test_a_password_that_let_somebody_into_a_room_is_offered_for_it_again_and_fo
 
 
 @needs_tls
-def test_choosing_in_the_list_offers_each_room_its_own_password(ann: Person, finders: list[FakeFinder]) -> None:
+def test_choosing_in_the_list_offers_each_room_its_own_password(ann: Person) -> None:
     ann.app.passwords.update({f"{LOOPBACK}:1": PASSWORD, f"{LOOPBACK}:2": "another"})
     titles = ("Lee", "Kim", "Stranger")
-    find(ann, finders, *(room_at(port, title, password=True) for port, title in enumerate(titles, 1)))
+    find(ann, *(room_at(port, title, password=True) for port, title in enumerate(titles, 1)))
     page = ann.join_page
     page.list.focus_force()
     for key, password in (("Home", PASSWORD), ("Down", "another"), ("Down", ""), ("Up", "another")):
@@ -222,12 +218,9 @@ def test_choosing_in_the_list_offers_each_room_its_own_password(ann: Person, fin
 
 
 @needs_tls
-def test_a_password_that_is_missing_for_a_room_in_the_list_is_asked_for_before_it_is_tried(
-    ann: Person, locked: net.Server, finders: list[FakeFinder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find(ann, finders, room_at(locked.port, password=True))
-    with monkeypatch.context() as patch:
-        patch.setattr(ann.app, "join", None)  # so trying it would fail
+def test_a_password_missing_for_a_room_in_the_list_is_asked_for_before_trying(ann: Person, locked: net.Server) -> None:
+    find(ann, room_at(locked.port, password=True))
+    with patch.object(ann.app, "join", None):  # so trying it would fail
         ann.press("Return")
         is_told(ann, Words.password_missing)
     ann.type(PASSWORD)
@@ -236,12 +229,10 @@ def test_a_password_that_is_missing_for_a_room_in_the_list_is_asked_for_before_i
 
 
 @needs_tls
-def test_a_room_without_a_password_is_not_joined_while_one_stands_in_the_box(
-    ann: Person, room: net.Server, finders: list[FakeFinder]
-) -> None:
+def test_a_room_without_a_password_is_not_joined_while_one_stands_in_the_box(ann: Person, room: net.Server) -> None:
     """Anyone can answer with the title of the intended room, but must get neither the password nor a join."""
     ann.type_into(ann.join_page.password.entry, PASSWORD)
-    find(ann, finders, room_at(room.port))
+    find(ann, room_at(room.port))
     ann.join_page.list.focus_force()
     ann.press("Down", "Return")
     is_told(ann, Words.refused["open"].format(address=f"{LOOPBACK}:{room.port}"))
@@ -282,13 +273,11 @@ def test_on_an_older_python_the_boxes_are_closed_and_say_why(person: Open) -> No
 
 
 @pytest.mark.usefixtures("older_python")
-def test_on_an_older_python_open_rooms_work_and_rooms_with_a_password_in_the_list_are_not_tried(
-    lee: Person, ann: Person, finders: list[FakeFinder]
-) -> None:
+def test_on_an_older_python_open_rooms_work_and_others_in_the_list_are_not_tried(lee: Person, ann: Person) -> None:
     lee.click(lee.first_page.host)
     lee.wait_until_in()
     assert Words.open_room in lee.everything()
-    find(ann, finders, room_at(net.PORT, password=True))
+    find(ann, room_at(net.PORT, password=True))
     ann.press("Return")
     assert ann.app.session is None
     assert ann.join_page.message.cget("text") == chat_gui.needs_new_python()
@@ -299,12 +288,10 @@ def test_on_an_older_python_open_rooms_work_and_rooms_with_a_password_in_the_lis
 
 
 @needs_tls
-def test_on_an_older_python_a_room_with_a_password_is_told_as_such(
-    ann: Person, locked: net.Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "CAN_ENCRYPT", False)
-    try_to_join(ann, locked.port)
-    ann.sees(chat_gui.needs_new_python())
+def test_on_an_older_python_a_room_with_a_password_is_told_as_such(ann: Person, locked: net.Server) -> None:
+    with patch.object(net, "CAN_ENCRYPT", False):
+        try_to_join(ann, locked.port)
+        ann.sees(chat_gui.needs_new_python())
 
 
 # The command line -------------------------------------------------------------

@@ -9,36 +9,47 @@ import gc
 import sys
 import time
 import tkinter as tk
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from tkinter import ttk
-from typing import Any
+from typing import Any, ClassVar
 
 import chat_gui
 import net
 from tests.helpers import LIMIT, LOOPBACK, pump_until
 
+Open = Callable[[str], "Person"]
 Size = tuple[int, int]  # of a window, in widths of a digit at 100 %
-SMALL, NARROW, USUAL, LARGE = chat_gui.SMALLEST, (60, 70), (95, 62), (200, 110)
+SMALL, USUAL = chat_gui.SMALLEST, (95, 62)
 
 _KEYSYMS = {" ": "space", "\n": "Shift-Return", ".": "period", ":": "colon", "-": "minus"}
 
 
-def _as_named_here(key: str) -> str:
-    """Windows calls the Menu key App, and has no names for the keys of the number pad."""
-    if sys.platform == "win32":
-        if "KP_" in key:
-            import pytest  # here, so that the pictures need nothing but Python
+@dataclass
+class Dialogs:
+    """Take the place of the system's dialogs for files."""
 
-            pytest.skip("Windows does not distinguish the number pad's keys from the others")
-        return key.replace("Menu", "App")
-    return key
+    files: Sequence[Path] = ()  # what the person chooses to share
+    target: Path | str = ""  # what the person saves to
+    asked: list[dict[str, str]] = field(default_factory=list)  # the options of each dialog that was shown
+
+    def choose_files(self, **options: str) -> tuple[str, ...]:
+        self.asked.append(options)
+        return tuple(map(str, self.files))
+
+    def choose_target(self, **options: str) -> str:
+        self.asked.append(options)
+        return str(self.target)
 
 
 class FakeFinder:
     """Takes the place of net.Finder: the join page shows what the test says is found."""
 
+    newest: ClassVar[FakeFinder]  # the one that was made last
+
     def __init__(self, events: net.Events) -> None:
+        FakeFinder.newest = self
         self.events = events
         self.is_closed = False
 
@@ -115,7 +126,6 @@ class Person:
         return x + width // 2, y + height // 2
 
     def message_menu(self, text: str) -> list[str]:
-        """The menu of the message with this text."""
         self.wait(lambda: text in self.log(), f"{text!r} is in the log")
         self.right_click(self.log_text, *self.point(text))
         return self.menu()
@@ -133,10 +143,15 @@ class Person:
 
     def press(self, *keys: str) -> None:
         """Keys by Tk's names, to whatever has the focus."""
+        if sys.platform == "win32" and "KP_" in "".join(keys):
+            import pytest  # here, so that the pictures need nothing but Python
+
+            pytest.skip("Windows does not distinguish the number pad's keys from the others")
         for key in keys:
             focus = self.root.focus_get()
             assert focus is not None, "nothing has the focus"
-            focus.event_generate(f"<{_as_named_here(key)}>")
+            name = key.replace("Menu", "App") if sys.platform == "win32" else key
+            focus.event_generate(f"<{name}>")
             self.root.update()
 
     def press_in(self, widget: tk.Misc, *keys: str) -> None:
@@ -208,14 +223,14 @@ class Person:
     # Rooms.
 
     def host(self) -> int:
-        """Opens a room on a free port; returns the port."""
+        """Opens a room on a free port, and returns the port."""
         self.app.host(port=0)
         assert self.app.session is not None
         nothing_yet = self.app.session.reachable
         self.wait_until_in()
         self.wait(lambda: self.chat.header.reachable is not nothing_yet, "the window knows where others can join")
         self.focus_composer()
-        return port(self)
+        return self.chat.port
 
     def join(self, port: int) -> None:
         self.app.join("127.0.0.1", port)
@@ -231,6 +246,10 @@ class Person:
     def welcome(self, **changes: object) -> net.Welcome:
         """The room's welcome once more, without a history and with these changes."""
         return replace(self.chat.welcome, **{"files": 0, "history": 0, **changes})  # type: ignore[arg-type]
+
+    def hear(self, count: int, text: str = "line", start: int = 100) -> None:
+        """As many messages from the room."""
+        feed(self, *(said(start + n, f"{text} {n}") for n in range(count)))
 
     def scroll(self, *to: object) -> None:
         """Moves up in the log to read there; the arguments are those that a scrollbar of Tk passes."""
@@ -256,7 +275,6 @@ class Person:
         return self.app.page
 
     def button(self, words: str) -> ttk.Button:
-        """The visible button with this text."""
         for widget in shown(self.root):
             if isinstance(widget, ttk.Button) and str(widget.cget("text")) == words:
                 return widget
@@ -277,7 +295,6 @@ class Person:
         return self.box.get("1.0", "end-1c")
 
     def sees_end(self) -> bool:
-        """Whether the end of the log shows."""
         return self.log_text.bbox("end-2c") is not None
 
     def point(self, text: str) -> tuple[int, int]:
@@ -319,7 +336,8 @@ class Person:
         return "".join(str(hint.cget("text")) for hint in hints)
 
     def status(self) -> str:
-        return str(self.chat.message.cget("text"))
+        """The message at the foot of the page."""
+        return str(self.app.page.message.cget("text"))
 
     def click_link(self, text: str) -> None:
         """The newest link in the log with this text."""
@@ -346,20 +364,13 @@ class Person:
             time.sleep(0.005)
 
 
-def port(host: Person) -> int:
-    """Of the room that this person has opened."""
-    assert host.app.session is not None
-    assert host.app.session.server is not None
-    return host.app.session.server.port
-
-
 def room_at(port: int, title: str = "Mr Lee's room", people: int = 1, password: bool = False) -> net.FoundRoom:
     return net.FoundRoom(f"id of {title}", title, LOOPBACK, port, people, password)
 
 
-def find(someone: Person, finders: list[FakeFinder], *rooms: net.FoundRoom) -> None:
+def find(someone: Person, *rooms: net.FoundRoom) -> None:
     """These rooms answer now, and the join page shows them."""
-    finders[-1].found(*rooms)
+    FakeFinder.newest.found(*rooms)
     someone.wait(lambda: someone.join_page.rooms == rooms, "the rooms are shown")
 
 
@@ -417,21 +428,3 @@ def has_option(widget: tk.Misc, option: str) -> bool:
 def name_of(widget: tk.Misc) -> str:
     text = str(widget.cget("text")) if has_option(widget, "text") else ""
     return f"{widget.winfo_class()} {text!r}"
-
-
-def answer(value: Any, *actions: Callable[..., object]) -> Callable[..., Any]:
-    """A function that passes its arguments to these actions, and returns the value."""
-
-    def do(*given: object, **options: object) -> Any:
-        for action in actions:
-            action(*given, **options)
-        return value
-
-    return do
-
-
-def feed_lines(someone: Person, count: int, text: str = "line", start: int = 100) -> None:
-    feed(someone, *(said(start + n, f"{text} {n}") for n in range(count)))
-
-
-Open = Callable[[str], Person]
