@@ -121,8 +121,7 @@ def refusal_of(person: Person) -> str:
     events = drain(person.events)
     assert {type(event) for event in events} <= {net.Sending, net.Rejected, net.Refused, net.Lost}
     (refused,) = (event for event in events if isinstance(event, net.Refused))
-    code: str = refused.code
-    return code
+    return str(refused.code)
 
 
 def stop_the_limits(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -149,12 +148,12 @@ class OtherTls:
         try:
             self.object.do_handshake()
         except ssl.SSLWantReadError:
-            return False, self.outgoing()
-        return True, self.outgoing()
+            return False, self._outgoing.read()
+        return True, self._outgoing.read()
 
     def encrypt(self, plain: bytes) -> bytes:
         self.object.write(plain)
-        return self.outgoing()
+        return self._outgoing.read()
 
     def decrypt(self, received: bytes) -> bytes:
         self._incoming.write(received)
@@ -164,9 +163,6 @@ class OtherTls:
         """The record with which other programs end TLS ("close_notify")."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self.object.unwrap()
-        return self.outgoing()
-
-    def outgoing(self) -> bytes:
         return self._outgoing.read()
 
 
@@ -187,8 +183,7 @@ class Stranger(Wire):
         received = self.receive_line()
         assert received is not None, "the connection ended instead of an answer to hello"
         self.room_hello = received + b"\n"
-        answer: Message = json.loads(received)
-        return answer
+        return dict(json.loads(received))
 
     @functools.cached_property
     def key(self) -> bytes:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import net
 from tests.conftest import OpenRoom
-from tests.helpers import LIMIT, LONG, LOOPBACK, FakeRoom, Guest, Member, Message, Person, Wire, message, until
+from tests.helpers import LIMIT, LONG, LOOPBACK, FakeRoom, Member, Message, Person, Wire, message, until
 from tests.test_wire import as_lines, values_of
 
 LONG_TIMES = 50  # times as many examples in the long form
@@ -314,13 +314,6 @@ def ann(stack: contextlib.ExitStack, fake: FakeRoom) -> Stubborn:
     return stack.enter_context(contextlib.closing(Stubborn(fake.port)))
 
 
-def drop_what_comes(guest: Guest) -> None:
-    with contextlib.suppress(ConnectionError):
-        while guest.socket.recv(2**16):
-            pass
-    guest.close()
-
-
 def test_a_client_goes_on_or_comes_back_whatever_a_room_says(
     fake: FakeRoom, ann: Stubborn, chance: random.Random
 ) -> None:
@@ -338,7 +331,8 @@ def test_a_client_goes_on_or_comes_back_whatever_a_room_says(
             guest.lets_in(history=history)
         ann.client.say("hello?")
         send(guest, as_lines(*some), pieces)
-        drop_what_comes(guest)
+        guest.receive_to_the_end()
+        guest.close()
         ann.loses_the_connection()
 
     guest = fake.accepts()
@@ -391,7 +385,8 @@ def test_only_the_right_file_is_saved_whatever_a_room_does_with_it(
             raw = {"right": rest, "wrong": b"x" * len(rest), "short": rest[:50], "none": b""}[what]
             begin = net.encode(net.RawBytes(len(rest))) + raw if raw else b""
         send(guest, begin + as_lines(*some), pieces)
-        drop_what_comes(guest)
+        guest.receive_to_the_end()
+        guest.close()
         end = ann.transfer_ends_or_waits()
         if end is not None:
             is_running = False

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -70,23 +71,11 @@ def is_cut(wire: Wire) -> bool:
 
 
 Enter = Callable[..., Pupil]
-Come = Callable[..., Person]
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients try again at once."""
-    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02, 0.04, 0.05))
 
 
 @pytest.fixture
 def enter(stack: contextlib.ExitStack) -> Enter:
     return lambda *who, **how: stack.enter_context(contextlib.closing(Pupil(*who, **how)))
-
-
-@pytest.fixture
-def come(stack: contextlib.ExitStack) -> Come:
-    return lambda *who, **how: stack.enter_context(contextlib.closing(Person(*who, **how)))
 
 
 @pytest.fixture
@@ -124,52 +113,35 @@ def kinds(messages: list[Message]) -> list[str]:
     return [each["type"] for each in messages]
 
 
-def silence(room: net.Server, who: int, control: str) -> None:
-    """Nobody but the host may write; or this person may not."""
-    if control == "mute":
-        room.mute(who, True)
-    else:
-        room.pause(True)
+# Mute, pause, remove and delete -------------------------------------------------------------------------------------
 
 
-# Mute and pause ------------------------------------------------------------------------------------------------------
+def leave(_room: net.Server, pupil: Pupil) -> None:
+    pupil.leave()
+    pupil.receive_until("left")
 
 
-@pytest.mark.parametrize(("control", "code"), [("mute", "muted"), ("pause", "paused")])
-def test_people_who_may_not_write_share_nothing_either_but_save_files_and_the_host_may_do_all(
-    room: net.Server, host: Pupil, ann: Pupil, control: str, code: str
+@pytest.mark.parametrize(
+    ("control", "code", "saves"),
+    [
+        pytest.param(lambda room, ann: room.mute(ann.who, True), "muted", "sending", id="muted"),
+        pytest.param(lambda room, _ann: room.pause(True), "paused", "sending", id="in a pause"),
+        pytest.param(leave, "unknown", "unknown", id="gone"),
+    ],
+)
+def test_people_who_may_not_write_share_nothing_not_even_what_is_on_its_way_and_the_host_may_do_all(
+    open_room: OpenRoom, enter: Enter, control: Callable[[net.Server, Pupil], None], code: str, saves: str
 ) -> None:
-    file = ann.shares()
-    silence(room, ann.who, control)
-    assert (ann.may_write(), ann.may_share(), ann.may_save(file)) == (code, code, "sending")
-    assert (host.may_write(), host.may_share(), host.may_save(file)) == ("said", "ready", "sending")
-
-
-@pytest.mark.parametrize(("control", "code"), [("mute", "muted"), ("pause", "paused"), ("leave", "unknown")])
-def test_an_upload_that_ends_when_its_owner_may_not_write_or_has_left_is_refused_and_nothing_is_kept(
-    open_room: OpenRoom, enter: Enter, control: str, code: str
-) -> None:
-    room = open_room(max_store=2 * len(DATA))
+    room = open_room(max_store=3 * len(DATA))
     host, ann = enter(room, "Host", room.token), enter(room, "Ann")
+    file = ann.shares()
     with ann.begins_upload() as wire:
-        if control == "leave":
-            ann.leave()
-            host.receive_until("left")
-        else:
-            silence(room, ann.who, control)
+        control(room, ann)
         (refused,) = finish_upload(wire)
     assert (refused["type"], refused["code"]) == ("refused", code)
-    host.shares(2 * DATA)  # it needs all of the store
-    assert host.receive_until("shared")["who"] == host.who
-
-
-# Remove --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The room soon gives up waiting for people to read their last words."""
-    monkeypatch.setattr(net, "LAST_WORDS", 0.2)
+    assert (ann.may_share(), ann.may_save(file)) == (code, saves)
+    assert (host.may_write(), host.may_save(file)) == ("said", "sending")
+    host.shares(2 * DATA)  # nothing is kept of the upload: this needs all the rest of the store
 
 
 @pytest.mark.parametrize("breaks_first", [True, False])
@@ -177,17 +149,10 @@ def test_nobody_waits_for_a_removed_person_to_come_back(
     room: net.Server, ann: Pupil, bob: Pupil, monkeypatch: pytest.MonkeyPatch, breaks_first: bool
 ) -> None:
     monkeypatch.setattr(net, "BACK_WITHIN", 10 * LIMIT)
-    is_lost = threading.Event()
-    really_close = net.Feed.close
-
-    def close(feed: net.Feed) -> None:
-        is_lost.set()
-        really_close(feed)
-
-    monkeypatch.setattr(net.Feed, "close", close)
-    if breaks_first:
-        ann.close()
-        assert is_lost.wait(LIMIT)
+    with mock.patch.object(net.Feed, "close", autospec=True, side_effect=net.Feed.close) as close:
+        if breaks_first:
+            ann.close()
+            until(lambda: close.called, "the room notices that Ann is lost")
     room.remove(ann.who, True)
     ann.close()
     until(lambda: reader_is_gone("Ann"), "nobody waits for Ann any longer")
@@ -195,33 +160,29 @@ def test_nobody_waits_for_a_removed_person_to_come_back(
     assert bob.events_until_now() == []
 
 
-@pytest.mark.usefixtures("short_farewell")
-def test_nothing_of_a_removed_person_is_heard_after_they_are_gone(room: net.Server, ann: Pupil, bob: Pupil) -> None:
+def test_a_person_who_floods_and_reads_nothing_is_removed_and_nothing_of_them_is_heard_after_that(
+    open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "LAST_WORDS", 0.2)  # the room soon gives up waiting for Ann to read them
+    room = open_room(history=10**5)  # she does not fall out of it
+    ann, bob = enter(room, "Ann"), enter(room, "Bob")
+    ann.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+
     def flood() -> None:
         with contextlib.suppress(OSError):
             for number in itertools.count():
-                ann.says(str(number))
+                ann.says("2 MB" if number == 500 else "x" * 4_000)
 
     flooding = threading.Thread(target=flood)
     flooding.start()
-    bob.hears("50")
-    room.remove(ann.who, True)
-    bob.receive_until("left")
-    flooding.join(LIMIT)
-    assert not flooding.is_alive()  # the room closes the connection, although Ann has not read her last words
-    bob.says("about Ann")
-    assert bob.next()["text"] == "about Ann"
-
-
-@pytest.mark.usefixtures("short_farewell")
-def test_a_person_who_reads_nothing_is_removed_all_the_same(room: net.Server, ann: Pupil, bob: Pupil) -> None:
-    ann.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
-    for _ in range(500):
-        bob.says("x" * 4000)
-    assert bob.may_write() == "said"
+    bob.hears("2 MB")
     room.remove(ann.who, True)
     assert bob.receive_until("left")["reason"] == "removed"
+    flooding.join(LIMIT)
+    assert not flooding.is_alive()  # the room closes the connection
     until(lambda: reader_is_gone("Ann"), "the room is rid of Ann")
+    bob.says("about Ann")
+    assert bob.next()["text"] == "about Ann"
 
 
 def test_the_files_of_a_removed_person_and_those_on_their_way_end_and_those_of_others_go_on(
@@ -255,18 +216,16 @@ def test_a_deleted_file_ends_its_downloads_and_no_others_and_makes_room_for_anot
     host.shares(bytes(LARGE))
 
 
-# Nobody else ---------------------------------------------------------------------------------------------------------
-
-WOULD_BE_CONTROLS: list[Message] = [
-    message("mute", who=2, on=True),
-    message("pause", on=True),
-    message("taken_back", number=9, time=1.5, which=1),
-]
+# Attempts and storms -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", WOULD_BE_CONTROLS, ids=lambda line: str(line["type"]))
+@pytest.mark.parametrize(
+    "line",
+    [message("mute", who=2, on=True), message("pause", on=True), message("taken_back", number=9, time=1.5, which=1)],
+    ids=lambda line: str(line["type"]),
+)
 def test_controls_are_never_on_the_wire_not_even_the_hosts(
-    room: net.Server, host: Pupil, ann: Pupil, bob: Pupil, enter: Enter, line: Message
+    room: net.Server, host: Pupil, ann: Pupil, bob: Pupil, told: net.Events, line: Message
 ) -> None:
     assert ann.may_write() == "said"
     with Wire(room.port) as stranger:
@@ -275,9 +234,8 @@ def test_controls_are_never_on_the_wire_not_even_the_hosts(
             wire.send(line)
             assert wire.receive_until("refused")["code"] == "bad"
     assert bob.may_write() == "said"
-    late = enter(room, "Late")
-    assert (late.welcome["paused"], late.welcome["muted"]) == (False, False)
-    assert not {"paused", "taken_back"} & set(kinds(late.all_up_to("joined", name="Late")))
+    assert not {"paused", "taken_back"} & set(bob.events_until_now())
+    assert not any(isinstance(event, net.Controls) for event in drain(told))
 
 
 def test_the_hosts_token_from_another_computer_is_worth_nothing(
@@ -292,37 +250,6 @@ def test_the_hosts_token_from_another_computer_is_worth_nothing(
     with Wire(room.port) as impostor:
         assert impostor.try_to_join("Host", room.token)["code"] == "unknown"
     assert host.may_share() == "unknown"
-
-
-# The program's own client --------------------------------------------------------------------------------------------
-
-
-def comes_in(person: Person) -> int:
-    """The person's number, once everything that the welcome announced is here."""
-    who = person.expects(net.Welcome).who
-    person.expects(net.Joined, lambda joined: joined.who == who)
-    return who
-
-
-@pytest.mark.usefixtures("host")
-def test_a_window_learns_of_everything(room: net.Server, come: Come) -> None:
-    ann = come("Ann", room.port)
-    who = comes_in(ann)
-    for on in (True, False):
-        room.mute(who, on)
-        assert ann.expects(net.Muted).on is on
-        room.pause(on)
-        assert ann.expects(net.Paused).on is on
-    ann.says("oh")
-    number = ann.hears("oh").number
-    room.delete(number)
-    taken_back = ann.expects(net.TakenBack)
-    assert (taken_back.number, taken_back.which) == (number + 1, number)
-    ann.says("still in step")
-    assert ann.hears("still in step").number == number + 2
-
-
-# Everything at once --------------------------------------------------------------------------------------------------
 
 
 def test_controls_from_many_threads_keep_the_order_of_everything(
@@ -392,7 +319,7 @@ def check_history(history: list[Message]) -> None:
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.usefixtures("host")
 def test_in_a_storm_of_breaks_and_controls_each_line_has_one_end_and_is_heard_once_or_not_at_all(
-    room: net.Server, come: Come, enter: Enter, seed: int
+    room: net.Server, enter: Enter, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     chance = random.Random(seed)
     sent_ids: set[int] = set()
@@ -405,9 +332,10 @@ def test_in_a_storm_of_breaks_and_controls_each_line_has_one_end_and_is_heard_on
         elif isinstance(event, (net.Rejected, net.Settled)) or (isinstance(event, net.Said) and event.who == who):
             ends.setdefault(event.id, []).append(event)
 
-    with Proxy(room.port) as proxy:
-        ann = come("Ann", proxy.port)
-        who = comes_in(ann)
+    monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02, 0.04, 0.05))
+    with Proxy(room.port) as proxy, contextlib.closing(Person("Ann", proxy.port)) as ann:
+        who = ann.expects(net.Welcome).who
+        ann.expects(net.Joined, lambda joined: joined.who == who)
         proxy.storm(seed, 3000)
         for number in range(120):
             ann.client.say(str(number))

@@ -53,24 +53,17 @@ class Person(helpers.Person):
         self.room = ""
         self.lines_here: list[net.Said] = []  # in this room
         self.answered: list[int] = []  # ids
-        self.returned: dict[int, str] = {}  # ids of rejected lines, and the codes
-        self.own_ids: list[int] = []
         self.number = 0  # of the newest event
 
     def take(self) -> net.Event:
         """The next event."""
         event = self.events.get(timeout=LIMIT)
         self.seen.append(event)
-        match event:
-            case net.Welcome(room=room) if room != self.room:
-                self.room, self.lines_here = room, []
-            case net.Said():
-                self.lines.append(event)
-                self.lines_here.append(event)
-            case net.Sending(id=number):
-                self.own_ids.append(number)
-            case net.Rejected(id=number, code=code):
-                self.returned[number] = code
+        if isinstance(event, net.Welcome) and event.room != self.room:
+            self.room, self.lines_here = event.room, []
+        if isinstance(event, net.Said):
+            self.lines.append(event)
+            self.lines_here.append(event)
         if isinstance(event, net.Numbered):
             self.number = event.number
         if isinstance(event, net.Rejected | net.Settled) or (isinstance(event, net.Said) and event.name == self.name):
@@ -428,15 +421,6 @@ def serve_with_few_files() -> None:
         input()
 
 
-def lasting_port() -> int:
-    """A port that stays free while a room is closed: below those that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(10_000, 30_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind((LOOPBACK, port))
-            return port
-
-
 @posix
 def test_two_hundred_people_who_arrive_at_once_all_get_in(start: Start, stack: contextlib.ExitStack) -> None:
     """The room's process is stopped meanwhile, so it accepts none of them before the last has connected."""
@@ -519,7 +503,7 @@ def test_when_rooms_crash_and_open_again_each_line_gets_one_answer_and_none_appe
     stack: contextlib.ExitStack, person_enters: PersonEnters, chance: random.Random
 ) -> None:
     """Everyone is back automatically. A line belongs to its room: it was said there, or it returns to its author."""
-    port = lasting_port()
+    port = stack.enter_context(helpers.own_ports())[0]  # it stays free while the room is closed
     room = RoomProcess(port, None, None, 10**5)
     stack.callback(lambda: room.close())
     people = [person_enters(f"Person {number}", port) for number in range(CLASS)]
@@ -549,12 +533,13 @@ def test_when_rooms_crash_and_open_again_each_line_gets_one_answer_and_none_appe
         person.hears_at_last("the end")
     appeared = {line.text for person in people for line in person.lines}
     for person in people:
-        assert sorted(person.answered) == person.own_ids  # once each
-        assert set(person.returned.values()) <= {"unsent", "unanswered"}
+        ids = [event.id for event in person.seen if isinstance(event, net.Sending)]
+        assert sorted(person.answered) == ids  # once each
+        returned = {event.id: event.code for event in person.seen if isinstance(event, net.Rejected)}
+        assert set(returned.values()) <= {"unsent", "unanswered"}
         own = [line.id for line in person.lines if line.name == person.name]
-        assert own == sorted(set(person.own_ids) - set(person.returned))  # the others, in order
-        unsent = [number for number, code in person.returned.items() if code == "unsent"]
-        assert not {f"{person.name}: {person.own_ids.index(number)}" for number in unsent} & appeared
+        assert own == sorted(set(ids) - set(returned))  # the others, in order
+        assert not {f"{person.name}: {ids.index(each)}" for each in ids if returned.get(each) == "unsent"} & appeared
         assert person.lines_here == observer.lines
     assert len({line.text for line in observer.lines}) == len(observer.lines)
 
