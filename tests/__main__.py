@@ -24,7 +24,6 @@ REQUIREMENTS = TOP / "requirements-dev.txt"
 HOME = TOP / ".venv-{}.{}".format(*sys.version_info)
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 SIDE_BY_SIDE = ["-n", "3", "--dist", "worksteal"]  # three tests at the same time: most of them wait most of the time
-SLOW = "the benchmarks, the long torture tests, and the networks of several computers"
 STAMP = HOME / "installed.txt"  # the requirements that were installed, word for word
 
 
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> int:
     }
     failed = [name for name, command in checks.items() if check(name, command) != 0]
     if not everything:
-        print(f"== left out: {SLOW} (python -m tests --all)", flush=True)
+        print("== left out: benchmarks, long torture, networks of computers (python -m tests --all)", flush=True)
     print(f"== failed: {', '.join(failed)}" if failed else "== all checks passed", flush=True)
     return 1 if failed else 0
 

@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from unittest import mock
 
 import net
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # a Python without tkinter runs all the tests that need no wi
 
 T = TypeVar("T")
 Test = TypeVar("Test", bound=Callable[..., None])
+AnyWire = TypeVar("AnyWire", bound="Wire")
 Message = dict[str, Any]
 
 # Seconds to wait for what should come at once. Only a test that fails waits so long; a slow computer may set it higher.
@@ -202,7 +204,7 @@ class Wire:
         self.token = secrets.token_hex(16)
         self._received = b""  # what came after the last whole line
 
-    def __enter__(self) -> Wire:
+    def __enter__(self: AnyWire) -> AnyWire:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -339,9 +341,6 @@ class Member(Wire):
         self.welcome = self.join(name, token, room.id, after)
         self.who = int(self.welcome["who"])
         self.last_id = int(self.welcome["last_id"])
-
-    def __enter__(self) -> Member:
-        return self
 
     def says(self, text: str) -> None:
         self.last_id += 1
@@ -651,7 +650,10 @@ class Proxy:
         self._accept()  # whatever woke it: a wish is for the connections of before, so they have to be in
         for link in self._links.copy():
             try:
-                link.left = self._bytes_left(link)
+                if (storm := self._rules.storm) is None:
+                    link.left = None
+                elif not link.left:
+                    link.left = 1 + int(storm[0].expovariate(1 / storm[1]))
                 self._forward(link, ready)
             except OSError:  # one end is gone, or was reset: the other hears of it in the same way
                 self._cut(link)
@@ -689,27 +691,23 @@ class Proxy:
         return {key.fileobj for key, mask in ready if mask & selectors.EVENT_READ}
 
     def _accept(self) -> None:
-        """Take in all who have come."""
+        """Take in all who have come, each with a connection to the room."""
         while not self._rules.silent:
             try:
                 client, _ = self._listener.accept()
             except OSError:  # nobody more; or somebody who has gone away again
                 return
-            self._lead(client)
-
-    def _lead(self, client: socket.socket) -> None:
-        """Make a link of this connection and one to the room."""
-        try:  # on loopback it is there or not, at once: no need for a connection that is half made
-            if self._rules.refusing:
-                raise ConnectionRefusedError
-            room = socket.create_connection((LOOPBACK, self.port_behind), LIMIT)
-        except OSError:
-            client.close()
-            return
-        for sock in (client, room):
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a chopped piece travels as it is
-        self._links.append(_Link(client, room, self))
+            try:  # on loopback it is there or not, at once: no need for a connection that is half made
+                if self._rules.refusing:
+                    raise ConnectionRefusedError
+                room = socket.create_connection((LOOPBACK, self.port_behind), LIMIT)
+            except OSError:
+                client.close()
+                continue
+            for sock in (client, room):
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a chopped piece travels as it is
+            self._links.append(_Link(client, room, self))
 
     def _forward(self, link: _Link, ready: set[object]) -> None:
         for way in link.ways if not self._rules.silent else ():
@@ -753,13 +751,6 @@ class Proxy:
         if sent < len(data):
             way.held.appendleft((due, data[sent:]))
 
-    def _bytes_left(self, link: _Link) -> int | None:
-        """How many bytes this connection still lives in the storm."""
-        if self._rules.storm is None:
-            return None
-        chance, mean = self._rules.storm
-        return link.left or 1 + int(chance.expovariate(1 / mean))
-
     def _cut_all(self) -> None:
         for link in self._links.copy():
             self._cut(link)
@@ -792,8 +783,8 @@ def own_screen(folder: Path, size: str = "1280x900") -> Iterator[Display]:
     # afresh whenever its last window closes, which is slow, and loses its settings.
     command = ["Xvfb", "-displayfd", str(tell), "-noreset", "-nolisten", "tcp"]
     command += ["-screen", "0", f"{size}x24", "-fbdir", str(folder)]
-    environment = dict(os.environ)
-    with (folder / "Xvfb.log").open("w+") as log, subprocess.Popen(command, pass_fds=[tell], stderr=log) as server:
+    log = (folder / "Xvfb.log").open("w+")
+    with log, subprocess.Popen(command, pass_fds=[tell], stderr=log) as server, mock.patch.dict(os.environ):
         os.close(tell)  # so that its end without a word is an end of file here
         try:
             with os.fdopen(ready) as answer:
@@ -806,8 +797,6 @@ def own_screen(folder: Path, size: str = "1280x900") -> Iterator[Display]:
                 os.environ.pop(name, None)
             yield Display(folder / "Xvfb_screen0")
         finally:
-            os.environ.clear()
-            os.environ.update(environment)
             server.terminate()
 
 

@@ -1,7 +1,7 @@
 """Finding rooms, on this computer alone: questions, answers, and what the finder does with forged ones.
 
-`quick` shortens the program's seconds to hundredths. The questions go to ten ports of the test's own, which it gets
-from `own_ports`: tests that run at the same time do not hear each other. Several computers: tests/test_networks.py.
+The program's seconds are hundredths here. The questions go to ten ports of the test's own, which it gets from
+`own_ports`: tests that run at the same time do not hear each other. Several computers: tests/test_networks.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import json
 import queue
 import random
+import select
 import socket
 import threading
 import time
@@ -29,23 +30,20 @@ FIND: Message = message("find", protocol=net.PROTOCOL)
 ONE_WAY, ANOTHER_WAY = (LOOPBACK, EVERYBODY), ("", LOOPBACK)  # as two adapters
 NO_WAY = ("192.0.2.1", EVERYBODY)  # an address for documentation (RFC 5737): no computer has it to ask from
 ELSEWHERE = "127.0.0.2"  # stands for another computer: it is an address of this one, but not one that net looks for
+ASK_EVERY, TELL_EVERY = net.ASK_EVERY, net.TELL_EVERY
 Address = tuple[str, int]
 
 
 @pytest.fixture(autouse=True)
 def ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[range]:
-    """The test's own ports instead of 5252 to 5261."""
+    """The test's own ports instead of 5252 to 5261, and hundredths of seconds."""
+    monkeypatch.setattr(net, "ASK_EVERY", (0.03, 0.03))
+    monkeypatch.setattr(net, "TELL_EVERY", 0.02)
+    monkeypatch.setattr(net, "ADDRESSES_EVERY", 0.02)
     with own_ports() as ten:
         monkeypatch.setattr(net, "PORT", ten[0])
         monkeypatch.setattr(net, "PORTS", ten)
         yield ten
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "ASK_EVERY", (0.03, 0.03))
-    monkeypatch.setattr(net, "TELL_EVERY", 0.02)
-    monkeypatch.setattr(net, "ADDRESSES_EVERY", 0.02)
 
 
 @contextlib.contextmanager
@@ -117,20 +115,15 @@ class Peer(contextlib.AbstractContextManager["Peer"]):
 
     def has_a_datagram(self) -> bool:
         """Whether one has come; it is taken."""
-        self.socket.setblocking(False)
-        try:
+        has_come = select.select([self.socket], [], [], 0)[0] != []
+        if has_come:
             self.socket.recv(2048)
-        except BlockingIOError:
-            return False
-        finally:
-            self.socket.settimeout(LIMIT)
-        return True
+        return has_come
 
 
-# What is found -------------------------------------------------------------------------------------------------------
+# Rooms answer and are found ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("quick")
 def test_two_rooms_on_one_computer_are_found_with_all_that_they_tell(ports: range, found: net.Events) -> None:
     secret = "open sesame" if net.CAN_ENCRYPT else None
     with net.run_server("Blue", port=ports[0]) as blue, net.run_server("Red", port=ports[0], password=secret) as red:
@@ -145,14 +138,12 @@ def test_two_rooms_on_one_computer_are_found_with_all_that_they_tell(ports: rang
             expect(found, net.Found, lambda event: row in event.rooms)
 
 
-@pytest.mark.usefixtures("quick", "found")
-def test_all_ten_ports_are_asked(ports: range) -> None:
-    with contextlib.ExitStack() as stack:
-        for impostor in [stack.enter_context(Peer(port)) for port in ports]:
-            impostor.hear()
+@pytest.mark.usefixtures("found")
+def test_all_ten_ports_are_asked(ports: range, stack: contextlib.ExitStack) -> None:
+    for impostor in [stack.enter_context(Peer(port)) for port in ports]:
+        impostor.hear()
 
 
-@pytest.mark.usefixtures("quick")
 def test_rooms_come_in_the_order_in_which_they_were_found_with_their_newest_answer(
     ports: range, found: net.Events
 ) -> None:
@@ -165,7 +156,6 @@ def test_rooms_come_in_the_order_in_which_they_were_found_with_their_newest_answ
         assert [room.people for room in expect_rooms(found, "Y", "A")] == [7, 1]
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_room_that_is_heard_on_two_ways_is_one_row(ports: range) -> None:
     """As on a computer with a cable and Wi-Fi in the same network."""
     with finding(ONE_WAY, ANOTHER_WAY) as found, Peer(ports[3]) as impostor:
@@ -176,7 +166,6 @@ def test_a_room_that_is_heard_on_two_ways_is_one_row(ports: range) -> None:
 
 
 @needs_addresses
-@pytest.mark.usefixtures("quick")
 def test_a_room_that_answers_from_two_of_this_computers_own_addresses_is_one_row(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +180,6 @@ def test_a_room_that_answers_from_two_of_this_computers_own_addresses_is_one_row
         assert (room.address, room.people) == (ELSEWHERE, 2)
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_room_that_no_longer_answers_goes_and_makes_place_while_the_others_stay(
     ports: range, found: net.Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +197,6 @@ def test_a_room_that_no_longer_answers_goes_and_makes_place_while_the_others_sta
             expect(found, net.Found, lambda event: {room.title for room in event.rooms} == {"Stays", "Comes"})
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_room_that_was_closed_and_opened_again_takes_the_place_of_the_old_one(
     ports: range, found: net.Events
 ) -> None:
@@ -219,9 +206,6 @@ def test_a_room_that_was_closed_and_opened_again_takes_the_place_of_the_old_one(
         assert server.id != old.room
         (new,) = expect(found, net.Found).rooms  # and not first a list with both
         assert (new.room, new.port) == (server.id, old.port)
-
-
-# The room answers ----------------------------------------------------------------------------------------------------
 
 
 def test_the_asker_alone_gets_the_answer(ports: range) -> None:
@@ -256,7 +240,6 @@ def test_what_is_no_question_gets_no_answer_and_the_next_question_does(ports: ra
 
 # Answers are not trusted ---------------------------------------------------------------------------------------------
 
-
 RAW_NOT_ROOMS = [
     b"",
     b"room",
@@ -279,7 +262,6 @@ NOT_ROOMS: dict[str, list[object]] = {  # a field, and what it cannot be; ... le
 }
 
 
-@pytest.mark.usefixtures("quick")
 def test_what_cannot_be_a_room_is_not_shown_and_a_room_after_it_is(ports: range, found: net.Events) -> None:
     with Peer(ports[0]) as bad, Peer(ports[1]) as good:
         asker = bad.hear()
@@ -300,7 +282,6 @@ TITLES = {  # and what is shown
 }
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_title_is_shown_clean_and_not_too_long(ports: range, found: net.Events) -> None:
     with Peer(ports[0]) as impostor:
         asker = impostor.hear()
@@ -310,7 +291,6 @@ def test_a_title_is_shown_clean_and_not_too_long(ports: range, found: net.Events
 
 
 @needs_addresses
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("newcomer", [LOOPBACK, "127.0.0.3"])
 def test_a_full_list_loses_the_newest_of_the_address_with_the_most_rooms(
     ports: range, monkeypatch: pytest.MonkeyPatch, newcomer: str
@@ -334,7 +314,6 @@ def test_a_full_list_loses_the_newest_of_the_address_with_the_most_rooms(
 
 
 @needs_addresses
-@pytest.mark.usefixtures("quick")
 def test_in_a_full_list_of_rooms_at_as_many_addresses_the_older_ones_stay(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +332,7 @@ def test_a_flood_of_forged_answers_costs_few_events_and_hides_no_room(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "ASK_EVERY", (0.1, 0.1))
+    monkeypatch.setattr(net, "TELL_EVERY", TELL_EVERY)
     with net.run_server("Room", port=ports[0]), Wire(ports[0]) as ann, contextlib.ExitStack() as stack:
         impostors = [stack.enter_context(Peer(0, LOOPBACK)) for _ in range(net.MAX_ROOMS + 20)]
         listener = stack.enter_context(Peer(ports[1]))
@@ -372,15 +352,13 @@ def test_a_flood_of_forged_answers_costs_few_events_and_hides_no_room(
         assert len(told) <= 1 + (time.monotonic() - begin) / net.TELL_EVERY
 
 
-# When it asks --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("first", "asking_for", "seconds"), [(True, 0.0, 2.0), (True, 10.1, 4.0), (False, 10.0, 6.0), (False, 99.0, 12.0)]
 )
 def test_the_first_port_is_asked_most_often_and_all_of_them_less_after_a_while(
-    ports: range, first: bool, asking_for: float, seconds: float
+    ports: range, monkeypatch: pytest.MonkeyPatch, first: bool, asking_for: float, seconds: float
 ) -> None:
+    monkeypatch.setattr(net, "ASK_EVERY", ASK_EVERY)
     pauses = [net.question_pause(port, asking_for) for port in (ports[:1] if first else ports[1:]) for _ in range(200)]
     assert 0.8 * seconds <= min(pauses) < 0.9 * seconds  # at random, so that thirty computers do not ask in step
     assert 1.1 * seconds < max(pauses) <= 1.2 * seconds
@@ -403,10 +381,9 @@ def test_close_returns_at_once_even_while_the_finder_is_busy(monkeypatch: pytest
     assert finder.join(LIMIT)
 
 
-# Ways out ------------------------------------------------------------------------------------------------------------
+# When and where it asks ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("quick")
 def test_an_adapter_that_comes_is_asked_and_one_that_goes_is_not(ports: range, monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[tuple[str, str]] = []
     monkeypatch.setattr(net, "ways_out", lambda _own_addresses: [*ways])
@@ -453,7 +430,6 @@ def test_an_answer_that_cannot_be_sent_does_not_disturb_the_others(
         assert asker.ask(ports[0])["title"] == "Room"
 
 
-@pytest.mark.usefixtures("quick")
 def test_rooms_are_found_again_after_a_time_in_which_the_system_gives_no_socket(
     ports: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,7 +457,6 @@ def test_rooms_are_found_again_after_a_time_in_which_the_system_gives_no_socket(
 # The host is told where others can join ------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_host_is_told_the_addresses_when_they_change(ports: range, monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = ["10.0.0.1", "10.0.0.2"]
     looks = Mock(side_effect=lambda: [*addresses])
@@ -504,7 +479,6 @@ def test_a_room_whose_udp_port_is_taken_opens_all_the_same_and_the_host_is_told(
             assert ann.join("Ann")["title"] == "Room"
 
 
-@pytest.mark.usefixtures("quick")
 def test_if_its_finder_fails_the_room_goes_on_and_the_host_is_told_that_it_cannot_be_found(
     ports: range, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -60,13 +60,6 @@ def in_a_network(commands: list[str]) -> Callable[[Test], Test]:
     return decorate
 
 
-def open_room(clock: Clock | None = None) -> net.Server:
-    """A room at all addresses, with all its limits; with a clock, they look at that one."""
-    if clock is not None:
-        vars(net)["RateLimit"] = functools.partial(net.RateLimit, clock=clock)
-    return net.run_server("Room", port=0)
-
-
 def answers(source: str, port: int, times: int, host: str = LOOPBACK) -> list[str]:
     """So many new people come from that address and go again; how the room answers each of them."""
     given: list[str] = []
@@ -80,28 +73,20 @@ def answers(source: str, port: int, times: int, host: str = LOOPBACK) -> list[st
     return given
 
 
-# New people from one address -----------------------------------------------------------------------------------------
-
-
-@in_a_network(LOOPBACK_UP)
-def test_after_forty_new_people_from_an_address_the_next_must_wait_and_people_from_elsewhere_need_not() -> None:
-    clock = Clock()
-    with open_room(clock) as room:
-        assert answers(OTHERS[0], room.port, 42) == ["welcome"] * 40 + ["wait"] * 2
-        assert answers(OTHERS[1], room.port, 1) == ["welcome"]
-        clock.now += 1
-        assert answers(OTHERS[0], room.port, 2) == ["welcome", "wait"]
+# How a room counts addresses -----------------------------------------------------------------------------------------
 
 
 @in_a_network(ONE_ADDRESS)
-def test_all_addresses_of_the_rooms_own_computer_count_as_one() -> None:
-    with open_room(Clock()) as room:
+def test_forty_new_people_may_come_at_once_from_the_rooms_own_addresses_together_and_from_each_other_address() -> None:
+    clock = Clock()
+    vars(net)["RateLimit"] = functools.partial(net.RateLimit, clock=clock)
+    with net.run_server("Room", port=0) as room:
         assert answers(OWN, room.port, 20, OWN) == ["welcome"] * 20
         assert answers(LOOPBACK, room.port, 21) == ["welcome"] * 20 + ["wait"]
         assert answers(OWN, room.port, 1, OWN) == ["wait"]
-
-
-# When connections run out --------------------------------------------------------------------------------------------
+        assert answers(OTHERS[0], room.port, 1) == ["welcome"]
+        clock.now += 1
+        assert answers(OWN, room.port, 2, OWN) == ["welcome", "wait"]
 
 
 @in_a_network(LOOPBACK_UP)
@@ -119,7 +104,7 @@ def test_when_connections_run_out_the_address_with_the_most_unjoined_ones_loses_
 
 @in_a_network(ONE_ADDRESS)
 def test_the_hosts_token_counts_at_every_address_of_the_rooms_own_computer() -> None:
-    with open_room() as room:
+    with net.run_server("Room", port=0) as room:
         for source in (OWN, LOOPBACK):
             with Wire(room.port, source, source) as wire:
                 assert wire.join("Host", room.token)["who"] == net.HOST

@@ -17,7 +17,6 @@ import threading
 import time
 import types
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -26,7 +25,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import net
-from tests.conftest import OpenRoom, needs_addresses
+from tests.conftest import OpenRoom
 from tests.helpers import LIMIT, LOOPBACK, FakeRoom, Proxy, Wire, drain, message, needs_tls, srp_hex, until, welcome
 from tests.strangers import (
     BARE,
@@ -152,8 +151,7 @@ class Rfc5054:
 def test_every_value_of_the_example_in_rfc_5054_is_computed() -> None:
     rfc = Rfc5054
     srp = net.Srp(rfc.N, 2, "sha1", "alice")
-    assert srp.k == rfc.k
-    assert srp.x(rfc.salt, "password123") == rfc.x
+    assert (srp.k, srp.x(rfc.salt, "password123")) == (rfc.k, rfc.x)
     assert srp.power(rfc.x) == rfc.v
     assert srp.power(rfc.a) == rfc.A
     assert srp.public_b(rfc.v, rfc.b) == rfc.B
@@ -178,16 +176,12 @@ def test_both_sides_compute_what_another_program_computes(password: str, a: int)
     assert net.session_key(secret, HELLO[:-1], SALTY_HELLO[:-1]) == srp_key(secret, HELLO, SALTY_HELLO)
 
 
-@pytest.mark.parametrize(("public_a", "public_b"), [(0, 4), (4, 0), (SRP_PRIME, 4), (4, SRP_PRIME), (4, 4)])
-def test_values_that_would_make_the_secret_known_to_everyone_are_refused(
-    public_a: int, public_b: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if public_a == public_b:  # then it is u that is zero
-        monkeypatch.setattr(hashlib, "new", lambda *_what: types.SimpleNamespace(digest=lambda: bytes(32)))
+def test_a_u_of_zero_which_would_make_the_secret_known_to_everyone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashlib, "new", lambda *_what: types.SimpleNamespace(digest=lambda: bytes(32)))
     with pytest.raises(ValueError, match="out of range"):
-        net.SRP.client_secret(A, 1, public_a, public_b)
+        net.SRP.client_secret(A, 1, 4, 4)
     with pytest.raises(ValueError, match="out of range"):
-        net.SRP.room_secret(B, 1, public_a, public_b)
+        net.SRP.room_secret(B, 1, 4, 4)
 
 
 def test_the_exponent_that_depends_on_the_password_is_another_one_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +246,7 @@ def test_each_room_has_a_salt_of_its_own_and_each_connection_a_value_of_its_own(
     assert len({hello["b"] for hello in hellos}) == 3
 
 
-# Values that no honest program sends ------------------------------------------
+# Programs that are not honest -------------------------------------------------
 
 OUT_OF_RANGE = {"0": srp_hex(0), "N": srp_hex(SRP_PRIME), "N + 1": srp_hex(SRP_PRIME + 1), "the largest": "f" * 512}
 MALFORMED = "g" * 512  # test_wire.py has the other ways to be malformed
@@ -303,11 +297,6 @@ def test_a_client_without_a_password_gets_the_salt_and_nothing_to_guess_with(ope
         assert wire.receive() is None
 
 
-# A recording ------------------------------------------------------------------
-
-DICTIONARY = ["password", "chemistry", BARE, "letmein"]
-
-
 def fits(key: bytes, proof: bytes) -> bool:
     """Whether this key made the proof: anyone who has recorded it can check that."""
     try:
@@ -341,35 +330,12 @@ def test_nobody_can_find_the_password_from_a_recording(open_room: OpenRoom) -> N
     record = sent.partition(b"\n")[2]
     proof = record[: 5 + int.from_bytes(record[3:5], "big")]
     assert fits(stranger.key, proof), "with the right key, the attack would succeed"
-    for word in DICTIONARY:
+    for word in ("password", "chemistry", BARE, "letmein"):
         x = srp_x(word, salt)
         for secret in secrets_without_exponents(x, public_a, public_b):
             assert not fits(srp_key(secret, hello, answer), proof)
         # Every word explains B equally well: g generates the whole group, so some b leads from this word to this B.
         assert (public_b - srp_public_b(0, x) + 1) % SRP_PRIME != 0
-
-
-@needs_tls
-@pytest.mark.parametrize(("bet", "found"), [(BARE, [BARE]), ("chemistry", [])], ids=["the right word", "a wrong word"])
-def test_an_impostor_can_test_one_word_with_each_attempt_to_join(
-    fake: FakeRoom, stack: Stack, bet: str, found: list[str]
-) -> None:
-    """It bets on a word, takes the client's proof, and checks the whole dictionary against it: only the bet counts."""
-    ann = visit(stack, fake.port)
-    answer = password_hello(SALT, srp_hex(srp_public_b(B, srp_x(bet, SALT))))
-    guest, hello = answer_hello(fake, answer)
-    proof = guest.receive_bytes(5)
-    proof += guest.receive_bytes(int.from_bytes(proof[3:], "big"))
-    say_wrong(guest)
-    assert refusal_of(ann) == "wrong"
-    public_a, public_b = int(json.loads(hello)["a"], 16), int(json.loads(answer)["b"], 16)
-    u = int.from_bytes(hashlib.sha256(bytes.fromhex(srp_hex(public_a) + srp_hex(public_b))).digest(), "big")
-    fitting = []
-    for word in DICTIONARY:
-        secret = pow(public_a * pow(srp_public(srp_x(word, SALT)), u, SRP_PRIME) % SRP_PRIME, B, SRP_PRIME)
-        if fits(srp_key(secret, hello, answer), proof):
-            fitting.append(word)
-    assert fitting == found
 
 
 # An impostor ------------------------------------------------------------------
@@ -523,33 +489,3 @@ def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() 
     closing.set()
     with pytest.raises(net.ConnectionLost), guesses.computing("somebody"):
         pytest.fail("a closing room goes on computing")
-
-
-# Both proofs ------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@needs_tls
-@needs_addresses
-def test_three_hundred_join_while_others_talk_and_everything_arrives(
-    open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "FIRST_MESSAGE", 6 * LIMIT)  # however slow this computer is
-    room = open_room(password=PASSWORD)
-    ann, bob = visit(stack, room.port, "Ann"), visit(stack, room.port, "Bob")
-    for each in (ann, bob):
-        each.expects(net.Welcome)
-
-    def join(number: int) -> str:
-        with Stranger(room.port, source=f"127.0.{1 + number // 30}.1") as stranger:
-            stranger.socket.settimeout(6 * LIMIT)
-            name: str = stranger.join(f"Pupil {number}")["name"]
-            stranger.leave()
-            return name
-
-    names = [f"Pupil {number}" for number in range(300)]
-    with ThreadPoolExecutor(30, thread_name_prefix="pupil") as pool:
-        for expected, name in zip(names, pool.map(join, range(300)), strict=True):
-            assert name == expected
-            ann.client.say(f"{name} is in")
-    assert [bob.expects(net.Said).text for _ in names] == [f"{name} is in" for name in names]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +23,8 @@ PROGRAM = """
 import queue, sys, net
 port, name, lines, everything, path, to = sys.argv[1:]
 events = queue.Queue()
-heard = 0
+heard, saved = 0, False
 with net.run_client("127.0.0.1", name, events, port=int(port)) as client:
-    saved = False
     while heard < int(everything) or not saved:
         event = events.get(timeout=60)
         if isinstance(event, net.Welcome):
@@ -58,10 +56,7 @@ def find_pythons() -> dict[str, str]:
 
 
 def candidates(version: str) -> list[str]:
-    answer = ask("pyenv", "prefix", version)
-    found = [f"{answer}/bin/python"] if answer else []
-    on_the_path = shutil.which(f"python{version}")
-    return found if on_the_path is None else [*found, on_the_path]
+    return [f"{ask('pyenv', 'prefix', version)}/bin/python", f"python{version}"]
 
 
 def version_of(python: str) -> str:
@@ -81,7 +76,6 @@ def ask(*command: str) -> str:
 def test_all_pythons_of_this_computer_talk_and_share_a_file_in_one_room(
     stack: contextlib.ExitStack, open_room: OpenRoom, tmp_path: Path
 ) -> None:
-    """This Python hosts. Everyone hears everything in the same order, and saves the file that one of them shares."""
     pythons = find_pythons()
     if len(pythons) < 2:
         pytest.skip(f"this computer has no other Python than {', '.join(pythons)}")

@@ -210,7 +210,7 @@ def test_brackets_in_a_text_do_not_count(text: str) -> None:
     assert net.decode(net.encode(net.Say(1, text)).rstrip(b"\n"), net.TO_ROOM) == net.Say(1, text)
 
 
-# Limits of the fields ------------------------------------------------------------------------------------------------
+# Limits of the fields, and names -------------------------------------------------------------------------------------
 
 ALL_TYPES = {**net.TO_ROOM, **net.FILE_FROM_ROOM, **net.UDP, **net.FROM_ROOM}
 
@@ -314,8 +314,6 @@ def test_the_longest_welcome_fits_its_line() -> None:
                           10**6, 2**52, muted=False, paused=False, max_file=2**53)
     assert len(net.encode(welcome)) <= 262_144
 
-
-# Names ---------------------------------------------------------------------------------------------------------------
 
 # Any character at all, but often one of those that cleaning must remove.
 NASTY = st.sampled_from("\0\t\n\r\x1b\x7f\x85\xa0\xad\u034f\u061c\u115f\u200b\u200d\u202e\u2066\u2028\u2800\u3000")
@@ -440,8 +438,7 @@ def mallory(room: net.Server, stack: contextlib.ExitStack) -> Wire:
 def expect_refusal(wire: Wire, code: str = "bad") -> None:
     """The last message is `refused`, with a reason that people can read."""
     refused = wire.receive_all()[-1]
-    assert refused["type"] == "refused", refused
-    assert refused["code"] == code
+    assert (refused["type"], refused["code"]) == ("refused", code)
     assert refused["reason"]
 
 
