@@ -17,6 +17,7 @@ import threading
 import time
 import types
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -25,7 +26,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import net
-from tests.conftest import OpenRoom
+from tests.conftest import OpenRoom, needs_addresses
 from tests.helpers import LIMIT, LOOPBACK, FakeRoom, Proxy, Wire, drain, message, needs_tls, srp_hex, until, welcome
 from tests.strangers import (
     BARE,
@@ -297,6 +298,9 @@ def test_a_client_without_a_password_gets_the_salt_and_nothing_to_guess_with(ope
         assert wire.receive() is None
 
 
+DICTIONARY = ["password", "chemistry", BARE, "letmein"]
+
+
 def fits(key: bytes, proof: bytes) -> bool:
     """Whether this key made the proof: anyone who has recorded it can check that."""
     try:
@@ -330,12 +334,35 @@ def test_nobody_can_find_the_password_from_a_recording(open_room: OpenRoom) -> N
     record = sent.partition(b"\n")[2]
     proof = record[: 5 + int.from_bytes(record[3:5], "big")]
     assert fits(stranger.key, proof), "with the right key, the attack would succeed"
-    for word in ("password", "chemistry", BARE, "letmein"):
+    for word in DICTIONARY:
         x = srp_x(word, salt)
         for secret in secrets_without_exponents(x, public_a, public_b):
             assert not fits(srp_key(secret, hello, answer), proof)
         # Every word explains B equally well: g generates the whole group, so some b leads from this word to this B.
         assert (public_b - srp_public_b(0, x) + 1) % SRP_PRIME != 0
+
+
+@needs_tls
+@pytest.mark.parametrize(("bet", "found"), [(BARE, [BARE]), ("chemistry", [])], ids=["the right word", "a wrong word"])
+def test_an_impostor_can_test_one_word_with_each_attempt_to_join(
+    fake: FakeRoom, stack: Stack, bet: str, found: list[str]
+) -> None:
+    """It bets on a word, takes the client's proof, and checks the whole dictionary against it: only the bet counts."""
+    ann = visit(stack, fake.port)
+    answer = password_hello(SALT, srp_hex(srp_public_b(B, srp_x(bet, SALT))))
+    guest, hello = answer_hello(fake, answer)
+    proof = guest.receive_bytes(5)
+    proof += guest.receive_bytes(int.from_bytes(proof[3:], "big"))
+    say_wrong(guest)
+    assert refusal_of(ann) == "wrong"
+    public_a, public_b = int(json.loads(hello)["a"], 16), int(json.loads(answer)["b"], 16)
+    u = int.from_bytes(hashlib.sha256(bytes.fromhex(srp_hex(public_a) + srp_hex(public_b))).digest(), "big")
+    fitting = []
+    for word in DICTIONARY:
+        secret = pow(public_a * pow(srp_public(srp_x(word, SALT)), u, SRP_PRIME) % SRP_PRIME, B, SRP_PRIME)
+        if fits(srp_key(secret, hello, answer), proof):
+            fitting.append(word)
+    assert fitting == found
 
 
 # An impostor ------------------------------------------------------------------
@@ -489,3 +516,30 @@ def test_many_from_one_address_keep_neither_others_nor_a_closing_room_waiting() 
     closing.set()
     with pytest.raises(net.ConnectionLost), guesses.computing("somebody"):
         pytest.fail("a closing room goes on computing")
+
+
+@pytest.mark.slow
+@needs_tls
+@needs_addresses
+def test_three_hundred_join_while_others_talk_and_everything_arrives(
+    open_room: OpenRoom, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net, "FIRST_MESSAGE", 6 * LIMIT)  # however slow this computer is
+    room = open_room(password=PASSWORD)
+    ann, bob = visit(stack, room.port, "Ann"), visit(stack, room.port, "Bob")
+    for each in (ann, bob):
+        each.expects(net.Welcome)
+
+    def join(number: int) -> str:
+        with Stranger(room.port, source=f"127.0.{1 + number // 30}.1") as stranger:
+            stranger.socket.settimeout(6 * LIMIT)
+            name: str = stranger.join(f"Pupil {number}")["name"]
+            stranger.leave()
+            return name
+
+    names = [f"Pupil {number}" for number in range(300)]
+    with ThreadPoolExecutor(30, thread_name_prefix="pupil") as pool:
+        for expected, name in zip(names, pool.map(join, range(300)), strict=True):
+            assert name == expected
+            ann.client.say(f"{name} is in")
+    assert [bob.expects(net.Said).text for _ in names] == [f"{name} is in" for name in names]
