@@ -9,19 +9,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
 import net
-from tests.helpers import LIMIT, LOOPBACK, Clock, until
+from tests.helpers import LIMIT, LOOPBACK, until
 
 # Feeds ---------------------------------------------------------------------------------------------------------------
 
 
-def open_feed(cursor: int = 1) -> net.Feed:
+@pytest.fixture
+def feed() -> net.Feed:
     feed = net.Feed()
-    feed.open(cursor)
+    feed.open(1)
     return feed
 
 
@@ -29,49 +31,38 @@ def test_a_feed_is_given_nothing_before_it_joins_and_may_end_without_last_words(
     feed = net.Feed()
     feed.tell(b"too early")
     feed.end(1, net.Closed("too early"))
-    lives = [feed.life]
+    assert feed.life is net.Life.JOINING
     feed.open(7)
-    assert feed.cursor == 7
-    assert feed.pop_private_lines() is None
-    lives.append(feed.life)
+    assert (feed.pop_private_lines(), feed.cursor, feed.life) == (None, 7, net.Life.OPEN)
     feed.end(7, None)
-    lives.append(feed.life)
-    assert feed.pop_private_lines() == net.END_OF_FEED
-    lives.append(feed.life)
-    assert lives == [net.Life.JOINING, net.Life.OPEN, net.Life.ENDING, net.Life.CLOSED]
+    assert feed.life is net.Life.ENDING
+    assert (feed.pop_private_lines(), feed.life) == (net.END_OF_FEED, net.Life.CLOSED)
 
 
-def test_private_lines_wait_until_the_events_before_them_are_written() -> None:
-    feed = open_feed(1)
+def test_private_lines_wait_until_the_events_before_them_are_written(feed: net.Feed) -> None:
     for after, line in [(0, b"a"), (3, b"b"), (3, b"c"), (5, b"d")]:
         feed.tell(line, after)
-    assert feed.pop_private_lines() == b"a"
-    assert feed.pop_private_lines() is None
+    assert [feed.pop_private_lines() for _ in range(2)] == [b"a", None]
     feed.cursor = 4
-    assert feed.pop_private_lines() == b"bc"
-    assert feed.pop_private_lines() is None
+    assert [feed.pop_private_lines() for _ in range(2)] == [b"bc", None]
     feed.cursor = 5
     assert feed.pop_private_lines() == b"d"
 
 
-def test_what_belongs_before_the_end_still_comes_then_the_last_words_and_then_nothing() -> None:
-    feed = open_feed(1)
+def test_what_belongs_before_the_end_still_comes_then_the_last_words_and_then_nothing(feed: net.Feed) -> None:
     feed.tell(b"before")
     feed.tell(b"later", 9)
     feed.end(3, net.Closed("goodbye"))
     feed.tell(b"too late")
     feed.end(1, net.Closed("again"))
-    assert feed.pop_private_lines() == b"before"
-    assert feed.pop_private_lines() is None
+    assert [feed.pop_private_lines() for _ in range(2)] == [b"before", None]
     feed.cursor = 3
     assert feed.pop_private_lines() == net.encode(net.Closed("goodbye"))
     feed.cursor = 9
-    assert feed.pop_private_lines() == net.END_OF_FEED
-    assert feed.pop_private_lines() is None
+    assert [feed.pop_private_lines() for _ in range(2)] == [net.END_OF_FEED, None]
 
 
-def test_a_feed_that_is_closed_gets_not_even_last_words() -> None:
-    feed = open_feed(1)
+def test_a_feed_that_is_closed_gets_not_even_last_words(feed: net.Feed) -> None:
     feed.tell(b"never")
     feed.close()
     feed.tell(b"never")
@@ -80,9 +71,8 @@ def test_a_feed_that_is_closed_gets_not_even_last_words() -> None:
     assert feed.pop_private_lines() is None
 
 
-def test_a_feed_whose_computer_no_longer_reads_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feed_whose_computer_no_longer_reads_is_closed(feed: net.Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "MAX_PRIVATE_LINES", 3)
-    feed = open_feed(1)
     lives = []
     for _ in range(4):
         feed.tell(b"x")
@@ -123,11 +113,9 @@ def soon() -> net.Deadline:
 @pytest.mark.parametrize("receive_size", [1, 2, 7, 1000])
 def test_lines_come_out_one_by_one_however_they_were_received(stack: contextlib.ExitStack, receive_size: int) -> None:
     line = stack.enter_context(open_line(receive_size))
-    line.there.sendall(b"one\ntwo is longer than most receives\n\nfo")
-    got = [line.here.wait_for_line(soon()) for _ in range(3)]
-    assert got == [b"one", b"two is longer than most receives", b""]
-    line.there.sendall(b"ur\n")
-    assert line.here.wait_for_line(soon()) == b"four"
+    lines = [b"one", b"two is longer than most receives", b"", b"four"]
+    line.there.sendall(b"\n".join(lines) + b"\n")
+    assert [line.here.wait_for_line(soon()) for _ in lines] == lines
     assert line.here.received == 43
 
 
@@ -137,34 +125,6 @@ def test_good_lines_before_one_that_is_too_long_are_given_first(line: Line) -> N
     assert line.here.next_lines(LIMIT) == [b"1", b"2"]
     with pytest.raises(net.ProtocolError, match="longer than 5 bytes"):
         line.here.next_lines(LIMIT)
-
-
-def test_waiting_for_a_line_ends_with_the_deadline(line: Line) -> None:
-    with pytest.raises(net.ConnectionLost) as lost:
-        line.here.wait_for_line(net.Deadline(0.05))
-    assert lost.value.trouble is net.Trouble.SILENT
-
-
-def test_raw_bytes_may_follow_a_line_and_a_line_may_follow_raw_bytes(line: Line) -> None:
-    line.there.sendall(b"begin\nraw\nbytesend\n")
-    assert line.here.wait_for_line(soon()) == b"begin"
-    raw = b""
-    for piece in line.here.receive_bytes(9, soon()):
-        raw += piece
-    assert raw == b"raw\nbytes"
-    assert line.here.wait_for_line(soon()) == b"end"
-
-
-def test_each_raw_byte_gives_the_whole_time_again(line: Line) -> None:
-    clock = Clock()
-    pieces = line.here.receive_bytes(5, net.Deadline(2.0, clock=clock))
-    for byte in b"slow":
-        clock.now += 1.5
-        line.there.sendall(bytes([byte]))
-        assert next(pieces) == bytes([byte])
-    clock.now += 2.0
-    with pytest.raises(net.ConnectionLost):
-        next(pieces)
 
 
 def test_a_connection_that_the_other_side_ended_is_lost_but_not_before_its_last_line(line: Line) -> None:
@@ -207,37 +167,17 @@ def test_the_end_of_the_feed_ends_the_writing_but_not_the_reading(line: Line) ->
 
 def test_writing_to_somebody_who_is_gone_is_left_to_the_reader_to_notice(line: Line) -> None:
     line.there.close()
-    until(lambda: line.here.write(b"x") and is_gone(line.here), "the connection is lost")
+    with pytest.raises(net.ConnectionLost):
+        until(lambda: line.here.write(b"x") and line.here.next_lines(0), "the connection is lost")
     assert not line.here.unsent
 
 
-def is_gone(connection: net.Connection) -> bool:
-    try:
-        connection.next_lines(0)
-    except net.ConnectionLost:
-        return True
-    return False
-
-
-def test_a_file_that_the_other_side_does_not_take_is_given_up(line: Line) -> None:
-    with pytest.raises(net.ConnectionLost) as lost:
-        line.here.send_bytes(bytes(20_000_000), net.Deadline(0.05))
-    assert lost.value.trouble is net.Trouble.SILENT
-
-
 def test_an_abort_wakes_the_reader(line: Line) -> None:
-    lost = threading.Event()
-
-    def read() -> None:
-        with pytest.raises(net.ConnectionLost):
-            line.here.wait_for_line(soon())
-        lost.set()
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    line.here.abort()
-    assert lost.wait(LIMIT)
-    reader.join(LIMIT)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(line.here.wait_for_line, soon())
+        line.here.abort()
+        with pytest.raises(net.ConnectionLost, match=net.Trouble.GONE.value):
+            reading.result()
 
 
 def test_an_abort_after_the_close_does_not_touch_a_descriptor_of_somebody_else(line: Line) -> None:
@@ -253,40 +193,20 @@ def test_an_abort_after_the_close_does_not_touch_a_descriptor_of_somebody_else(l
         assert other.recv(10) == b"fine"
 
 
-# Silence -------------------------------------------------------------------------------------------------------------
-
-
-def wait_in_vain(connection: net.Connection, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert connection.next_lines(0.01) == []
-
-
-def test_a_connection_ends_after_a_silence_in_which_we_did_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    line.here.feed.open(1)
-    monkeypatch.setattr(net, "SILENCE", 0.1)
-    time.sleep(0.2)
-    wait_in_vain(line.here, 0.05)
-    time.sleep(0.2)
-    with pytest.raises(net.ConnectionLost) as lost:
-        wait_in_vain(line.here, LIMIT)
-    assert lost.value.trouble is net.Trouble.SILENT
-
-
 def test_a_complete_line_ends_the_silence_and_the_beginning_of_one_does_not(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.here.feed.open(1)
     line.there.sendall(b"pin")
     until(lambda: line.here.next_lines(0.01) == [] and line.here.received == 3, "the beginning is here")
-    wait_in_vain(line.here, 0.05)
+    assert [line.here.next_lines(0.01) for _ in range(5)] == [[]] * 5
     line.there.sendall(b"g\n")
     assert line.here.next_lines(LIMIT) == [b"ping"]
     monkeypatch.setattr(net, "SILENCE", 0.03)
     line.there.sendall(b"p")
     assert line.here.next_lines(0.01) == []
-    with pytest.raises(net.ConnectionLost):
-        wait_in_vain(line.here, LIMIT)
+    with pytest.raises(net.ConnectionLost, match=net.Trouble.SILENT.value):
+        until(lambda: line.here.next_lines(0.01), "the silence is too long")
 
 
 def test_it_is_time_for_one_ping_after_a_while_in_which_nothing_was_sent(
@@ -303,9 +223,6 @@ def test_it_is_time_for_one_ping_after_a_while_in_which_nothing_was_sent(
         assert not line.here.needs_ping()
 
 
-# Last words ----------------------------------------------------------------------------------------------------------
-
-
 def test_the_reader_waits_a_moment_for_the_sender_to_write_the_last_words(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,22 +237,13 @@ def test_the_reader_waits_a_moment_for_the_sender_to_write_the_last_words(
     assert not reader.is_alive()
 
 
-def test_last_words_that_nobody_takes_are_waited_for_only_for_a_moment(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(net, "LAST_WORDS", 0.05)
-    line.here.linger()  # the other side never ends, and this one never has anything to write
-
-
 # The sender ----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def run_sender(
-    next_writes: Callable[[], net.Writes], *connections: net.Connection, on_failure: Callable[[], None] = lambda: None
-) -> Iterator[net.Sender]:
+def run_sender(next_writes: Callable[[], net.Writes], *connections: net.Connection) -> Iterator[net.Sender]:
     """A sender that has been woken; in the end these connections are released to it, and it has closed them."""
-    sender = net.Sender("test sender", next_writes, on_failure)
+    sender = net.Sender("test sender", next_writes, on_failure=lambda: None)
     sender.wake()
     yield sender
     for connection in connections:
