@@ -329,6 +329,30 @@ def test_a_download_begins_at_any_byte_up_to_the_end(ann: Member) -> None:
     assert ann.cannot_save(file, len(DATA) + 1) == "bad"
 
 
+def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member) -> None:
+    file = ann.shares()
+    bob.leave()
+    ann.receive_until("left")
+    for token in (secrets.token_hex(16), ann.room.token, bob.token):  # the host is not in either
+        bob.token = token
+        assert bob.cannot_share(1) == "unknown"
+        assert bob.cannot_save(file) == "unknown"
+
+
+@pytest.mark.parametrize(("last", "refused"), [(sent(DATA[:-1]), "hash"), (message("say", id=1, text="x"), "bad")])
+def test_an_upload_with_a_wrong_hash_or_without_one_is_refused_and_nothing_is_kept(
+    ann: Member, bob: Member, store: Sizes, last: Message, refused: str
+) -> None:
+    file = secrets.token_hex(16)
+    with ann.begins(len(DATA), file=file) as wire:
+        wire.send_bytes(DATA)
+        wire.send(last)
+        assert code(wire, wire.receive()) == refused
+    assert store() == []
+    assert bob.is_told_of() == []
+    ann.shares(file=file)
+
+
 # Limits --------------------------------------------------------------------------------------------------------------
 
 
@@ -467,7 +491,7 @@ def test_a_person_who_takes_nothing_of_a_download_holds_up_nobody(ann: Member, b
         assert stuck.receive_bytes(LARGE) == bytes(LARGE)
 
 
-# The disk ------------------------------------------------------------------------------------------------------------
+# The disk, and the names on it ---------------------------------------------------------------------------------------
 
 
 def test_a_disk_that_fails_refuses_the_rest_and_keeps_nothing(
@@ -530,35 +554,6 @@ def test_the_files_of_a_room_have_no_names_on_the_disk_and_are_gone_when_it_clos
     assert list(disk.iterdir()) == []
     assert upload.receive_all() == []
 
-
-# Who may, and who lies -----------------------------------------------------------------------------------------------
-
-
-def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member) -> None:
-    file = ann.shares()
-    bob.leave()
-    ann.receive_until("left")
-    for token in (secrets.token_hex(16), ann.room.token, bob.token):  # the host is not in either
-        bob.token = token
-        assert bob.cannot_share(1) == "unknown"
-        assert bob.cannot_save(file) == "unknown"
-
-
-@pytest.mark.parametrize(("last", "refused"), [(sent(DATA[:-1]), "hash"), (message("say", id=1, text="x"), "bad")])
-def test_an_upload_with_a_wrong_hash_or_without_one_is_refused_and_nothing_is_kept(
-    ann: Member, bob: Member, store: Sizes, last: Message, refused: str
-) -> None:
-    file = secrets.token_hex(16)
-    with ann.begins(len(DATA), file=file) as wire:
-        wire.send_bytes(DATA)
-        wire.send(last)
-        assert code(wire, wire.receive()) == refused
-    assert store() == []
-    assert bob.is_told_of() == []
-    ann.shares(file=file)
-
-
-# Names ---------------------------------------------------------------------------------------------------------------
 
 GOOD_NAMES = ["map.png", "Übung 3.pdf", "教室.txt", ".profile", "console.txt", "COM10"]
 DEVICES = ["CON", "con.txt", "NUL .tar.gz", "com9.log", "LPT\xb9", "CONIN$", "CLOCK$"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,20 +117,16 @@ def test_a_debt_is_remembered_however_many_others_come_and_go(limit: net.RateLim
 # Deadline ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_deadline_asks_again_and_again_whether_the_result_is_wanted(clock: Clock) -> None:
-    deadline = net.Deadline(0.6, is_wanted=lambda: True, clock=clock)
+@pytest.mark.parametrize(("is_wanted", "step"), [(None, net.TICK), (lambda: True, net.ASK_AGAIN)])
+def test_a_deadline_waits_in_steps_and_no_longer_than_its_time(
+    clock: Clock, is_wanted: Callable[[], bool] | None, step: float
+) -> None:
+    deadline = net.Deadline(2.5 * step, is_wanted=is_wanted, clock=clock)
     waits = []
     for _ in range(3):
         waits.append(deadline.left())
         clock.now += waits[-1]
-    assert waits == pytest.approx([net.ASK_AGAIN, net.ASK_AGAIN, 0.1])
-
-
-def test_a_deadline_looks_at_the_clock_in_every_tick_and_waits_no_longer_than_its_time(clock: Clock) -> None:
-    deadline = net.Deadline(100.0, clock=clock)
-    assert deadline.left() == net.TICK
-    clock.now += 99.9
-    assert deadline.left() == pytest.approx(0.1)
+    assert waits == pytest.approx([step, step, step / 2])
 
 
 @pytest.mark.parametrize("late", [0.0, 0.001, 1_000.0])
