@@ -169,6 +169,7 @@ def test_writing_to_somebody_who_is_gone_is_left_to_the_reader_to_notice(line: L
     line.there.close()
     with pytest.raises(net.ConnectionLost):
         until(lambda: line.here.write(b"x") and line.here.next_lines(0), "the connection is lost")
+    assert line.here.write(b"too late")
     assert not line.here.unsent
 
 
@@ -193,7 +194,7 @@ def test_an_abort_after_the_close_does_not_touch_a_descriptor_of_somebody_else(l
         assert other.recv(10) == b"fine"
 
 
-def test_a_complete_line_ends_the_silence_and_the_beginning_of_one_does_not(
+def test_only_a_complete_line_ends_a_silence_and_only_time_in_which_we_read_counts(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.here.feed.open(1)
@@ -204,6 +205,7 @@ def test_a_complete_line_ends_the_silence_and_the_beginning_of_one_does_not(
     assert line.here.next_lines(LIMIT) == [b"ping"]
     monkeypatch.setattr(net, "SILENCE", 0.03)
     line.there.sendall(b"p")
+    time.sleep(0.05)  # in which we do not read
     assert line.here.next_lines(0.01) == []
     with pytest.raises(net.ConnectionLost, match=net.Trouble.SILENT.value):
         until(lambda: line.here.next_lines(0.01), "the silence is too long")

@@ -143,7 +143,7 @@ def test_a_deadline_raises_at_once_when_nobody_waits_any_longer(clock: Clock) ->
     deadline = net.Deadline(2.5, is_wanted=lambda: wanted, clock=clock)
     assert deadline.left() > 0
     wanted = False
-    with pytest.raises(net.ConnectionLost):
+    with pytest.raises(net.ConnectionLost, match=Trouble.SILENT.value):
         deadline.left()
 
 

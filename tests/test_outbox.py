@@ -114,16 +114,17 @@ def test_after_a_break_only_lines_that_the_room_has_not_answered_go_out_again(ou
     outbox.take(EVERYTHING)
     outbox.answered(answered)
     outbox.close()
-    assert (len(outbox), sent(outbox)) == (3, [])
+    (late,) = write(outbox, "late")
+    assert (len(outbox), sent(outbox)) == (4, [])
     outbox.enter("r1", rejected, has_missed=False)
     outbox.answered(said)  # it is among the history; so the other one was not said
     outbox.catch_up()
     assert codes(outbox) == [(rejected, "unknown")]
-    assert says(outbox.take(EVERYTHING)) == [net.Say(lost, "lost")]
+    assert says(outbox.take(EVERYTHING)) == [net.Say(lost, "lost"), net.Say(late, "late")]
     outbox.close()
     (unsent,) = write(outbox, "unsent")  # and the room has had its id, from another client with the same token
     enter(outbox, last_id=unsent)
-    assert codes(outbox) == [(lost, "unknown"), (unsent, "unsent")]
+    assert codes(outbox) == [(lost, "unknown"), (late, "unknown"), (unsent, "unsent")]
 
 
 class Visitor:

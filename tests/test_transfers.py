@@ -376,6 +376,7 @@ def test_a_room_that_falls_silent_is_asked_again(
         host.room.accepts().expects("hello")
     elif when == "in an upload":
         host.expects_upload()
+        host.person.moves()
     elif when == "after an upload":
         host.expects_whole_upload(LARGE)
 
