@@ -208,6 +208,17 @@ def test_where_nobody_listens_a_client_that_has_never_been_in_waits_before_its_s
         assert ann.expects(net.Lost) == net.Lost(Trouble.NOBODY_LISTENS, retry_in)
 
 
+def test_a_room_that_falls_silent_is_lost_and_the_client_comes_back(
+    fake: FakeRoom, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, _ = visit
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(net, "SILENCE", 0.1)
+        assert ann.expects(net.Lost).reason is Trouble.SILENT
+    fake.accepts().lets_in(said(1, "here again"))
+    ann.hears("here again")
+
+
 def test_a_line_whose_answer_was_lost_is_settled_if_events_were_missed_and_otherwise_rejected(
     fake: FakeRoom, visit: Visit
 ) -> None:

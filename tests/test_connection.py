@@ -31,11 +31,11 @@ def test_a_feed_is_given_nothing_before_it_joins_and_may_end_without_last_words(
     feed = net.Feed()
     feed.tell(b"too early")
     feed.end(1, net.Closed("too early"))
-    assert feed.life is net.Life.JOINING
+    assert (feed.pop_private_lines(), feed.life) == (None, net.Life.JOINING)
     feed.open(7)
     assert (feed.pop_private_lines(), feed.cursor, feed.life) == (None, 7, net.Life.OPEN)
     feed.end(7, None)
-    assert feed.life is net.Life.ENDING
+    assert (feed.cursor, feed.life) == (7, net.Life.ENDING)
     assert (feed.pop_private_lines(), feed.life) == (net.END_OF_FEED, net.Life.CLOSED)
 
 
