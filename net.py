@@ -86,11 +86,11 @@ What stops one pupil from taking everything: units of work, per person and addre
 address (`Files`); connections and new people per address, files on their way per person (`Admission`, `Connections`);
 wrong passwords per address (`Guesses`); the size of every field (the types from `Number` to `People`).
 
-A new kind of message, say a "typing ..." notice, needs a dataclass for the way to the room (in `ToRoom` and
-`IN_THE_ROOM`) and one for the way from it (in `FromRoom` and `ClientEvent`); a method of `Client` that gives it to the
-connection's feed; lines in `Server._take_lines` and `Client._take_message`; and a method of `Room` that gives it to
-each person's feed (`Feed.tell`), because `broadcast` would keep it in the history. As older rooms refuse unknown
-messages, it also needs a new PROTOCOL.
+A new kind of message, say a "typing ..." notice, needs a dataclass for the way to the room and one for the way from it
+(both in `Message`, the second also in `ClientEvent`); a method of `Client` that gives it to the connection's feed;
+lines in `Server._take_lines` and `Client._take_message`; and a method of `Room` that gives it to each person's feed
+(`Feed.tell`), because `broadcast` would keep it in the history. As older rooms refuse unknown messages, it also needs
+a new PROTOCOL.
 
 A room with a password is encrypted, an open room is not. The hello lines agree on a key by SRP-6a (RFC 2945, 5054),
 and TLS 1.3 with that pre-shared key (RFC 8446, section 2.2) proves to each side that the other knows the password,
@@ -125,7 +125,6 @@ import selectors
 import shutil
 import socket
 import ssl
-import stat
 import sys
 import tempfile
 import threading
@@ -651,8 +650,8 @@ class RoomFailed:
 
 Numbered = Said | Joined | Left | Shared | Paused | TakenBack  # the events of the history
 ToRoom = Hello | Join | Say | Ping | Leave | Upload | Sent | Download
-FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping
-Message = ToRoom | FromRoom | Ready | Stored | RawBytes | Find | RoomHere
+FromRoom = Hello | Welcome | Numbered | Muted | Rejected | Refused | Closed | Ping | Ready | Stored | RawBytes
+Message = ToRoom | FromRoom | Find | RoomHere
 ClientEvent = Welcome | Numbered | Muted | Rejected | Refused | Closed | Sending | Settled | Lost
 TransferEvent = Progress | Uploaded | Saved | Failed
 Event = ClientEvent | TransferEvent | Found | Reachable | WrongPassword | Controls | RoomFailed
@@ -678,8 +677,7 @@ def run_server(
     """Opens a room and returns its running Server. Call `close` on it, or use it as a context manager. Any thread.
 
     host        the address to listen on; "" means all of this computer's addresses
-    port        5252 to 5261: this port or the next free one up to 5261 (any free port if the system reserves these);
-                0: any free port; others: only this port
+    port        5252 to 5261: this port or the next free one up to 5261, else any; 0: any free port; others: only this
     password    encrypts the room; needs Python 3.13 or newer
     rate        units a person may use at once, and per second; None (for benchmarks) removes all limits per person
                 and per address except the one on passwords
@@ -754,22 +752,13 @@ def _check_address(address: str, port: int) -> None:
 
 # -------------------------------------------------------------------------------------------------------- wire format
 
-Types = dict[str, type[Message]]
-_OTHER_TYPE_NAMES = {"RawBytes": "sending", "RoomHere": "room"}
-
-
-def _types(*kinds: type[Message]) -> Types:
-    """Maps types on the wire to classes. A type is the class's name in snake case, except for `_OTHER_TYPE_NAMES`."""
-    names = (_OTHER_TYPE_NAMES.get(kind.__name__, kind.__name__) for kind in kinds)
-    return dict(zip((re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in names), kinds, strict=True))
-
-
-TO_ROOM = _types(*get_args(ToRoom))
-IN_THE_ROOM = _types(Say, Ping, Leave)
-FROM_ROOM = _types(*get_args(FromRoom))
-FILE_FROM_ROOM = _types(Hello, Refused, Ready, Stored, RawBytes)
-UDP = _types(Find, RoomHere)
-_TYPE_NAMES = {kind: name for types in (TO_ROOM, FROM_ROOM, FILE_FROM_ROOM, UDP) for name, kind in types.items()}
+# The type of a message on the wire is its class's name in snake case, except for these two.
+_OTHER_TYPE_NAMES = {RawBytes: "sending", RoomHere: "room"}
+_TYPE_NAMES: dict[type[Message], str] = {
+    kind: _OTHER_TYPE_NAMES.get(kind, re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower())
+    for kind in get_args(Message)
+}
+TYPES = {name: kind for kind, name in _TYPE_NAMES.items()}
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -882,13 +871,13 @@ def _is_too_deep(line: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A message of an unknown or unexpected type, with its event number, if any. It never becomes an event."""
+    """A message of an unknown type, with its event number, if any. It never becomes an event."""
 
     number: int | None
 
 
-def decode(line: bytes, types: Types) -> Message | Unknown:
-    """Decodes a line; returns Unknown for a type not in `types`. Raises ProtocolError for a bad line. Any thread."""
+def decode(line: bytes) -> Message | Unknown:
+    """Decodes a line; returns Unknown for a type not in TYPES. Raises ProtocolError for a bad line. Any thread."""
     if _is_too_deep(line):
         raise ProtocolError("this line has too many brackets within brackets")
     try:
@@ -900,7 +889,7 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
         raise ProtocolError(f"this line is not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise ProtocolError('expected a JSON object with a "type"')
-    kind = types.get(fields["type"])
+    kind = TYPES.get(fields["type"])
     if kind is None:
         number = fields.get("number")
         return Unknown(number if type(number) is int and 0 <= number <= MAX_INTEGER else None)
@@ -913,7 +902,7 @@ def decode(line: bytes, types: Types) -> Message | Unknown:
     return kind(*values)
 
 
-_Expected = TypeVar("_Expected", Hello, Welcome, Sent, Ready, Stored, RawBytes)
+_Expected = TypeVar("_Expected", Hello, Welcome, Shared, Sent, Ready, Stored, RawBytes)
 
 
 def _expect(message: Message | Unknown, kind: type[_Expected]) -> _Expected:
@@ -2124,7 +2113,7 @@ class Room:
             raise ValueError(f"there is no event {number}")
         line = self.history.lines.get(number)
         if line is not None:  # otherwise it is too old to check, but windows may still show it
-            event = decode(line, FROM_ROOM)
+            event = decode(line)
             if isinstance(event, Said):
                 blank: Said | Shared = dataclasses.replace(event, text="", taken_back=True)
             elif isinstance(event, Shared):
@@ -2264,7 +2253,7 @@ class Files:
         for piece in connection.receive_bytes(file.size, deadline):
             digest.update(piece)
             self.write(file, piece)
-        sent = _expect(decode(connection.wait_for_line(deadline), TO_ROOM), Sent)
+        sent = _expect(decode(connection.wait_for_line(deadline)), Sent)
         if sent.sha256.lower() != digest.hexdigest():
             raise ProtocolError("The file was changed on its way, or while it was read.", "hash")
         return digest.hexdigest()
@@ -2445,7 +2434,7 @@ class Admission:
         """Exchanges hellos, starts TLS if needed, returns the first message. Raises ProtocolError, ConnectionLost."""
         deadline = Deadline(FIRST_MESSAGE + random.uniform(0, FIRST_MESSAGE_SPREAD))
         line = connection.wait_for_line(deadline)
-        hello = _expect(decode(line, TO_ROOM), Hello)
+        hello = _expect(decode(line), Hello)
         if hello.protocol != PROTOCOL:
             raise ProtocolError(f"This room speaks protocol {PROTOCOL}, not {hello.protocol}.", "protocol")
         if self.has_password and not hello.tls:
@@ -2457,7 +2446,7 @@ class Admission:
             raise ConnectionLost
         else:
             self._begin_tls(connection, line, int(hello.a, 16), deadline)
-        first = decode(connection.wait_for_line(deadline), TO_ROOM)
+        first = decode(connection.wait_for_line(deadline))
         if not isinstance(first, (Join, Upload, Download)):
             raise ProtocolError("expected join, upload or download")
         if self.has_password:  # uncounts a client who knows it: from here on, only a join by someone new counts
@@ -2786,15 +2775,15 @@ class Server(contextlib.AbstractContextManager["Server"]):
         calls: list[Callable[[], None]] = []
         try:
             for line in lines:
-                message = decode(line, IN_THE_ROOM)
-                if isinstance(message, Unknown):
-                    raise ProtocolError("expected say, ping or leave")
+                message = decode(line)
                 if isinstance(message, Say):
                     text = clean_text(message.text)
                     problem = text_problem(text)
                     calls.append(functools.partial(self._room.say, person, connection.feed, message.id, text, problem))
                 elif isinstance(message, Leave):
                     calls.append(functools.partial(self._room.leave, person, connection.feed))
+                elif not isinstance(message, Ping):
+                    raise ProtocolError("expected say, ping or leave")
         finally:  # the messages before a bad line count
             if calls:
                 with self._changing_room():
@@ -2914,37 +2903,26 @@ def _raise_descriptor_limit(wanted: int) -> int:
     """Raises the limit on descriptors (usually 256 or 1,024) toward `wanted`; returns the limit, capped at `wanted`."""
     if sys.platform == "win32":
         return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError) as error:
-            log.warning("only %s descriptors are allowed: %s", soft, error)
-            return soft
-    return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # "infinity" is a large number here, except on Linux,
+    most = min(wanted, hard)  # which does not allow it for this limit
+    if soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    return min(wanted, soft)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a listening socket on `port` or, if that is taken and in PORTS, on the next free port of that range.
-
-    If several ports are tried in vain, and the system reserves the last of them, `listen` takes any free port. In all
-    other cases of failure, it raises OSError.
-    """
-    ports = range(port, PORTS.stop if port in PORTS else port + 1)
-    is_reserved = False
+    """Returns a socket listening on `port`; if that is in PORTS, the next free one or any will do. Raises OSError."""
+    ports = range(port, PORTS.stop) if port in PORTS else range(0)
     for candidate in ports:
         try:
             return _listen_on(host, candidate)
         except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES) or len(ports) == 1:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):  # EACCES (10013): Windows reserves this port
                 raise
             log.info("port %s is taken: %s", candidate, error)
-            is_reserved = error.errno == errno.EACCES  # Windows reports this (10013) for ports that it reserves
-    if is_reserved:
-        log.warning("the system keeps ports %s to %s for itself; the room gets another", ports[0], ports[-1])
-        return _listen_on(host, 0)
-    raise OSError(errno.EADDRINUSE, f"the ports {ports[0]} to {ports[-1]} are all taken")
+    return _listen_on(host, 0 if ports else port)
 
 
 def _listen_on(host: str, port: int) -> socket.socket:
@@ -2988,9 +2966,9 @@ class Ended(Exception):
         self.code = code
 
 
-def read_reply(line: bytes, types: Types) -> Message | Unknown:
+def read_reply(line: bytes) -> Message | Unknown:
     """Decodes a line. A bad one raises ProtocolError, a temporary refusal ConnectionLost, a final one Ended."""
-    message = decode(line, types)
+    message = decode(line)
     if isinstance(message, Refused) and message.code in _TRY_LATER:
         raise ConnectionLost(_TRY_LATER[message.code], message.seconds or 0)
     if isinstance(message, Refused):
@@ -3000,9 +2978,9 @@ def read_reply(line: bytes, types: Types) -> Message | Unknown:
     return message
 
 
-def await_reply(connection: Connection, deadline: Deadline, types: Types) -> Message:
+def await_reply(connection: Connection, deadline: Deadline) -> Message:
     """Waits for the next message of a known type, and returns it. Raises as `read_reply` does."""
-    while isinstance(message := read_reply(connection.wait_for_line(deadline), types), Unknown):
+    while isinstance(message := read_reply(connection.wait_for_line(deadline)), Unknown):
         pass
     return message
 
@@ -3080,7 +3058,7 @@ class Dialer:
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT, a=SRP.pad(public_a).hex() if public_a else None)
         connection.send_unjoined(mine)
         line = connection.wait_for_line(deadline)
-        hello = _expect(read_reply(line, FROM_ROOM), Hello)
+        hello = _expect(read_reply(line), Hello)
         if hello.protocol != PROTOCOL:
             raise Ended("protocol", f"That room speaks protocol {hello.protocol}, this program {PROTOCOL}.")
         if self.password is not None and not hello.tls:
@@ -3222,7 +3200,7 @@ class Outbox:
 
 
 class Client(contextlib.AbstractContextManager["Client"]):
-    """Keeps one person in a room, and reconnects after each break. `run_client` creates it.
+    """Keeps one person in a room, reconnects after each break, and runs their transfers. `run_client` creates it.
 
     Any thread may call `say`, `share`, `save`, `cancel`, `move` and `close`. These methods return at once. Events
     report the outcome; `join` waits for that of `close`.
@@ -3234,25 +3212,27 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._name = clean_name(name)
 
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # notified by `close` and `move`
-        # Guarded by _lock (but any thread may read `token` and `dialer` without it):
+        self._changed = threading.Condition(self._lock)  # notified by `move`, `_begin`, `_cancel` and `_end_visit`
+        # Guarded by _lock (but any thread may read `token`, `dialer` and `room` without it):
         self.token = token
         self.dialer = Dialer(address, port, password)
+        self.room: Welcome | None = None  # welcome of the current room; None while the client is in none
         self._outbox = Outbox(events)
         self._connection: Connection | None = None  # None while there is no connection
+        self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
+        self._uploads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, uploading")
+        self._downloads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, downloading")
+        self.transfer_numbers = itertools.count(1)
 
         # Reader thread only:
         self._failures = 1  # failures in a row; starts at 1, so that a failed first attempt is not repeated at once
         self._free_try_at = 0.0  # monotonic s; if the connection breaks after this, the first new attempt comes at once
         self._last = 0  # number of the newest event received or missed; after a break, the room continues after it
-        self._history_after = 0  # number of the last event before the history that follows the welcome
-        self._files_to_come = 0  # `shared` lines that must still arrive before the history
         self._people: set[int] = set()  # numbers of the people in the room
 
         # Any thread reads these two; `close` changes both, and the end of the visit sets `_closing`:
         self._closing = threading.Event()
         self._end = math.inf  # monotonic s; when a closing client stops waiting for the room
-        self.transfers = Transfers(self)
         self._sender = Sender("client sender", self._next_writes, self._fail)
         self._reader = _start_thread(self.receive_messages, "client reader", self._sender.stop)
 
@@ -3277,15 +3257,16 @@ class Client(contextlib.AbstractContextManager["Client"]):
 
     def share(self, path: str) -> None:
         """Shares a file with everyone. `Progress` comes at once; `Uploaded` or `Failed` comes last."""
-        self.transfers.start(Sharing(self.transfers, path))
+        self._start(Sharing(self, path))
 
     def save(self, file: Shared, to: str) -> None:
         """Saves a file as `to`, replacing any file there. `Progress` comes at once; `Saved` or `Failed` comes last."""
-        self.transfers.start(Saving(self.transfers, file, to))
+        self._start(Saving(self, file, to))
 
     def cancel(self, transfer: int) -> None:
         """Cancels a transfer. `Failed` with the code "cancelled" follows, unless it ends in another way first."""
-        self.transfers.cancel(transfer)
+        with self._lock:
+            self._cancel(transfer)
 
     def move(self, address: str, port: int) -> None:
         """Connects to the same room at another address. Raises ValueError for an empty address or a port out of range.
@@ -3309,9 +3290,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         """Returns at once. Within 2 s, the client sends the lines still waiting, if it can, and leaves the room."""
         with self._lock:
             self._end = min(self._end, time.monotonic() + CLOSE_TIME)
-            self._closing.set()
-            self._changed.notify_all()
-        self.transfers.end()
+            self._end_visit()
         self._sender.wake()
 
     def join(self, timeout: float | None = None) -> bool:
@@ -3333,10 +3312,10 @@ class Client(contextlib.AbstractContextManager["Client"]):
             log.exception("the client's reader failed")
             last_event = Refused("failed", "Something in this program failed. Please join again.")
         with self._lock:
-            self._closing.set()
             self._outbox.give_up()
-        self.transfers.end()
-        self.transfers.wait(CLOSE_TIME)
+            self._end_visit()
+            futures = [future for _, future in self._transfers.values()]
+        wait_for_futures(futures, CLOSE_TIME)  # a slow disk may delay them
         if last_event is not None:
             self.events.put(last_event)
         self._sender.stop()
@@ -3376,25 +3355,28 @@ class Client(contextlib.AbstractContextManager["Client"]):
             self._connection = connection
         try:
             welcome = self._enter(dialer, connection)
-            self._begin(connection, welcome)
+            history_end = self._last + welcome.history
             while time.monotonic() < self._end:
+                if not self._outbox.is_open and self._last >= history_end:  # the whole history has arrived
+                    with self._lock:
+                        self._outbox.catch_up()
+                    self._sender.wake()
                 while self.events.qsize() > MAX_WAITING_EVENTS and not self._closing.wait(WINDOW_CHECK):
                     pass  # nothing is received meanwhile, so TCP slows this connection
                 lines = connection.next_lines(min(TICK, self._end - time.monotonic()))
                 if time.monotonic() >= self._free_try_at:
                     self._failures = 0  # the last attempt without a delay was long enough ago to allow another
                 for line in lines:
-                    self._take_message(read_reply(line, FROM_ROOM), welcome)
+                    self._take_message(read_reply(line), welcome)
         finally:
-            self.transfers.show_room(None)
             with self._lock:
-                self._connection = None
+                self.room = self._connection = None
                 self._outbox.close()
                 connection.feed.close()
             self._sender.release(connection)
 
     def _enter(self, dialer: Dialer, connection: Connection) -> Welcome:
-        """Exchanges hello lines, joins, and returns the welcome. Raises ConnectionLost, ProtocolError, Ended."""
+        """Joins, and receives what precedes the history. Raises ConnectionLost, ProtocolError, Ended."""
         deadline = Deadline(FIRST_MESSAGE, is_wanted=lambda: self._is_wanted(dialer))
         dialer.exchange_hellos(connection, deadline)
         with self._lock:
@@ -3402,36 +3384,36 @@ class Client(contextlib.AbstractContextManager["Client"]):
             if self.dialer is not dialer:  # `move` was called; the old address must not learn the new token
                 raise ConnectionLost
         connection.send_unjoined(Join(self._name, token, self._outbox.room, self._last))
-        return _expect(await_reply(connection, deadline, FROM_ROOM), Welcome)
-
-    # Reader thread: in the room.
-
-    def _begin(self, connection: Connection, welcome: Welcome) -> None:
+        welcome = _expect(await_reply(connection, deadline), Welcome)
         if self._outbox.room != welcome.room:
             self._last = 0
-        self._history_after = self._last + welcome.missed + welcome.files
-        if self._history_after + welcome.history > MAX_INTEGER:
+        history_start = self._last + welcome.missed + welcome.files
+        if history_start + welcome.history > MAX_INTEGER:
             raise ProtocolError("these events cannot be numbered")
-        self._files_to_come = welcome.files
-        if welcome.files == 0:
-            self._last = self._history_after
         self._people = {who for who, _ in welcome.people}
         with self._lock:
             connection.feed.open(0)
             self._outbox.enter(welcome.room, welcome.last_id, has_missed=welcome.missed > 0)
-        self.events.put(welcome)
-        self.transfers.show_room(welcome)
-        self._catch_up(welcome)
+            self.events.put(welcome)
+            self.room = welcome
+            self._changed.notify_all()
+        deadline = Deadline(SILENCE, is_wanted=lambda: time.monotonic() < self._end)
+        for _ in range(welcome.files):
+            file = _expect(read_reply(connection.wait_for_line(deadline)), Shared)
+            deadline.restart()
+            if not self._last < file.number <= history_start:
+                raise ProtocolError("expected the files from before the history")
+            self._last = file.number
+            self.events.put(file)
+        self._last = history_start
+        return welcome
+
+    # Reader thread: in the room.
 
     def _take_message(self, message: Message | Unknown, welcome: Welcome) -> None:
         """Handles a message. Raises ConnectionLost if an event is missing, ProtocolError if the room breaks a rule."""
         number = message.number if isinstance(message, Numbered | Unknown) else None
-        if number is not None and self._files_to_come > 0:
-            if not isinstance(message, Shared) or not self._last < number <= self._history_after:
-                raise ProtocolError("expected the files from before the history")
-            self._files_to_come -= 1
-            self._last = number if self._files_to_come > 0 else self._history_after
-        elif number is not None:
+        if number is not None:
             if number <= self._last:
                 return
             if number > self._last + 1:
@@ -3450,15 +3432,6 @@ class Client(contextlib.AbstractContextManager["Client"]):
                 self._outbox.answered(message.id)
         if isinstance(message, Numbered | Muted | Rejected):
             self.events.put(message)
-        self._catch_up(welcome)
-
-    def _catch_up(self, welcome: Welcome) -> None:
-        """Once the whole history has arrived, settles the lines that the room received; the others may then be sent."""
-        if self._outbox.is_open or self._last < self._history_after + welcome.history:
-            return
-        with self._lock:
-            self._outbox.catch_up()
-        self._sender.wake()
 
     # Sender thread.
 
@@ -3483,6 +3456,72 @@ class Client(contextlib.AbstractContextManager["Client"]):
             if self._connection is not None:
                 self._connection.abort()
 
+    # Any thread: transfers. The caller of `_problem`, `_finish`, `_cancel` and `_end_visit` must hold the lock.
+
+    def _start(self, transfer: Transfer) -> None:
+        """Queues a transfer; it begins when a thread is free. If it cannot start, a `Failed` event says why."""
+        with self._lock:
+            transfer.tell(is_waiting=True)
+            problem = self._problem(transfer)
+            if problem is None:
+                pool = self._uploads if transfer.is_upload else self._downloads
+                try:
+                    self._transfers[transfer.number] = transfer, pool.submit(self._run, transfer)
+                except RuntimeError:
+                    problem = ("failed", "This computer cannot start another thread.")
+            if problem is not None:
+                self._finish(transfer, Failed(transfer.number, transfer.filename, *problem))
+
+    def _problem(self, transfer: Transfer) -> tuple[str, str] | None:
+        """Returns why this transfer may not start, as (code, reason), or None."""
+        if self._closing.is_set():
+            return _OVER
+        if len(self._transfers) >= MAX_TRANSFERS:
+            return ("many", f"At most {MAX_TRANSFERS} files can be on their way at once.")
+        downloads = [other.file for other, _ in self._transfers.values() if not other.is_upload]
+        if not transfer.is_upload and transfer.file in downloads:
+            return ("busy", "This file is being saved already.")
+        return None
+
+    def _run(self, transfer: Transfer) -> None:
+        """Runs a transfer in a worker thread, and reports how it ended."""
+        event = transfer.run()
+        with self._lock:
+            self._finish(transfer, event)
+
+    def _finish(self, transfer: Transfer, event: Uploaded | Saved | Failed) -> None:
+        """Removes a transfer, and reports how it ended."""
+        self._transfers.pop(transfer.number, None)
+        self.events.put(event)
+
+    def _cancel(self, number: int) -> None:
+        if number in self._transfers:
+            transfer, future = self._transfers[number]
+            transfer.cancel()
+            if future.cancel():  # it was still waiting for a thread
+                self._finish(transfer, Failed(number, transfer.filename, *self._why_cancelled()))
+            self._changed.notify_all()
+
+    def _why_cancelled(self) -> tuple[str, str]:
+        return _OVER if self._closing.is_set() else _CANCELLED
+
+    def await_room(self, transfer: Transfer) -> Welcome:
+        """Waits until the client is in a room; returns its welcome. Raises Ended after a `cancel`. Worker threads."""
+        with self._lock:
+            self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
+            if not transfer.is_wanted() or self.room is None:
+                raise Ended(*self._why_cancelled())
+            return self.room
+
+    def _end_visit(self) -> None:
+        """Cancels all transfers, and starts no more, because the visit is over or about to end."""
+        self._closing.set()
+        for number in [*self._transfers]:
+            self._cancel(number)
+        self._changed.notify_all()
+        for pool in (self._uploads, self._downloads):
+            pool.shutdown(wait=False)
+
 
 # ----------------------------------------------------------------------------------------------- files on their way
 
@@ -3498,110 +3537,17 @@ _DISK_TROUBLES = {
 }  # any other error has the code "disk"
 
 
-class Transfers:
-    """Runs the uploads and downloads of one client, in a small pool of threads for each direction. Any thread."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self._uploads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, uploading")
-        self._downloads = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "transfer, downloading")
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # notified by `show_room` and `cancel`
-        self.numbers = itertools.count(1)
-        # Guarded by _lock:
-        self._transfers: dict[int, tuple[Transfer, Future[None]]] = {}
-        self.room: Welcome | None = None  # welcome of the current room, if any; any thread may read it without the lock
-        self._is_over = False
-
-    def start(self, transfer: Transfer) -> None:
-        """Queues a transfer; it begins when a thread is free. If it cannot start, a `Failed` event says why."""
-        with self._lock:
-            transfer.tell(is_waiting=True)
-            problem = self._problem(transfer)
-            if problem is None:
-                pool = self._uploads if transfer.is_upload else self._downloads
-                try:
-                    self._transfers[transfer.number] = transfer, pool.submit(self._run, transfer)
-                except RuntimeError:
-                    problem = ("failed", "This computer cannot start another thread.")
-            if problem is not None:
-                self._end(transfer, Failed(transfer.number, transfer.filename, *problem))
-
-    def _problem(self, transfer: Transfer) -> tuple[str, str] | None:
-        """Returns why this transfer may not start, as (code, reason), or None. The caller must hold the lock."""
-        if self._is_over:
-            return _OVER
-        if len(self._transfers) >= MAX_TRANSFERS:
-            return ("many", f"At most {MAX_TRANSFERS} files can be on their way at once.")
-        downloads = [other.file for other, _ in self._transfers.values() if not other.is_upload]
-        if not transfer.is_upload and transfer.file in downloads:
-            return ("busy", "This file is being saved already.")
-        return None
-
-    def _run(self, transfer: Transfer) -> None:
-        """Runs a transfer in a worker thread, and reports how it ended."""
-        event = transfer.run()
-        with self._lock:
-            self._end(transfer, event)
-
-    def _end(self, transfer: Transfer, event: Uploaded | Saved | Failed) -> None:
-        """Removes a transfer and reports how it ended. The caller must hold the lock."""
-        self._transfers.pop(transfer.number, None)
-        self.client.events.put(event)
-
-    def cancel(self, number: int, problem: tuple[str, str] = _CANCELLED) -> None:
-        with self._lock:
-            if number in self._transfers:
-                transfer, future = self._transfers[number]
-                if future.cancel():  # it was still waiting for a thread
-                    self._end(transfer, Failed(number, transfer.filename, *problem))
-                transfer.cancel(problem)
-                self._changed.notify_all()
-
-    def end(self) -> None:
-        """Cancels all transfers, and refuses new ones, because the visit is over."""
-        with self._lock:
-            self._is_over = True
-            numbers = list(self._transfers)
-        for number in numbers:
-            self.cancel(number, _OVER)
-        for pool in (self._uploads, self._downloads):
-            pool.shutdown(wait=False)
-
-    def show_room(self, room: Welcome | None) -> None:
-        """Tells the transfers which room the client is in now (None: in no room). The client's reader calls this."""
-        with self._lock:
-            self.room = room
-            self._changed.notify_all()
-
-    def await_room(self, transfer: Transfer) -> Welcome:
-        """Waits until the client is in a room; returns its welcome. Raises Ended after a `cancel`."""
-        with self._lock:
-            self._changed.wait_for(lambda: self.room is not None or not transfer.is_wanted())
-            if not transfer.is_wanted() or self.room is None:
-                raise Ended(*transfer.problem)
-            return self.room
-
-    def wait(self, seconds: float) -> None:
-        """Waits up to `seconds` s for all transfers to end; a slow disk may delay them. Call this after `end`."""
-        with self._lock:
-            futures = [future for _, future in self._transfers.values()]
-        wait_for_futures(futures, seconds)
-
-
 class Transfer:
     """Transfers one file in a worker thread. After a break, a download continues and an upload starts again."""
 
     is_upload: ClassVar[bool]
 
-    def __init__(self, transfers: Transfers, file: str, filename: str, size: int) -> None:
-        self.number = next(transfers.numbers)
+    def __init__(self, client: Client, file: str, filename: str, size: int) -> None:
+        self.number = next(client.transfer_numbers)
         self.file = file
         self.filename = filename
-        self._transfers = transfers
-        self._client = transfers.client
+        self._client = client
         # Any thread:
-        self.problem = _CANCELLED  # why the transfer ends if it is cancelled, as (code, reason)
         self._cancelled = threading.Event()
         self._connection: Connection | None = None  # the newest
         # Worker thread only, once the transfer runs:
@@ -3609,9 +3555,8 @@ class Transfer:
         self._done = 0  # bytes
         self._told_at = 0.0  # monotonic s
 
-    def cancel(self, problem: tuple[str, str]) -> None:
-        """Makes the transfer fail with this problem. Any thread."""
-        self.problem = problem
+    def cancel(self) -> None:
+        """Makes the transfer fail. Any thread."""
         self._cancelled.set()
         if self._connection is not None:
             self._connection.abort()
@@ -3651,17 +3596,17 @@ class Transfer:
 
     def _over_breaks(self, transfer_once: Callable[[Connection, Deadline], None]) -> None:
         """Repeats `transfer_once` until it succeeds or too many attempts bring no progress. Raises as `_carry` does."""
-        first_room = self._transfers.await_room(self).room
+        first_room = self._client.await_room(self).room
         furthest = attempts = failures = 0
         while True:
-            room = self._transfers.await_room(self)
+            room = self._client.await_room(self)
             if room.room != first_room:
                 raise Ended("reopened", "The room was opened again meanwhile.")
             try:
                 with self._connected() as connection:
                     return transfer_once(connection, Deadline(SILENCE, is_wanted=self.is_wanted))
             except Ended as ended:
-                if ended.code != "unknown" or self._transfers.room is room:
+                if ended.code != "unknown" or self._client.room is room:
                     raise
                 lost = ConnectionLost(Trouble.WAIT)  # the client's own connection broke meanwhile: try again
             except ConnectionLost as error:
@@ -3695,27 +3640,24 @@ class Sharing(Transfer):
 
     is_upload = True
 
-    def __init__(self, transfers: Transfers, path: str) -> None:
-        super().__init__(transfers, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
+    def __init__(self, client: Client, path: str) -> None:
+        super().__init__(client, secrets.token_hex(16), clean_filename(os.path.basename(path)), 0)
         self._path = path
 
     def _carry(self) -> Uploaded:
         path = path_on_disk(self._path)
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if os.path.exists(path) and not os.path.isfile(path):
             raise Ended("folder", "Only files can be shared.")
         with open(path, "rb", buffering=0) as disk:
             status = os.fstat(disk.fileno())
             self._size = status.st_size
-            most = self._transfers.await_room(self).max_file
-            if self._size > most:
-                raise Ended("size", f"A file has at most {most:,} bytes here; this one has {self._size:,}.")
             self._over_breaks(functools.partial(self._upload, disk, status.st_mtime_ns))
         return Uploaded(self.number)
 
     def _upload(self, disk: io.FileIO, changed_at: int, connection: Connection, deadline: Deadline) -> None:
         connection.keep_buffer_small()
         connection.send_unjoined(Upload(self._client.token, self.file, self.filename, self._size))
-        answer = await_reply(connection, deadline, FILE_FROM_ROOM)
+        answer = await_reply(connection, deadline)
         if isinstance(answer, Stored):  # an earlier attempt succeeded, but its answer was lost
             return
         _expect(answer, Ready)
@@ -3729,14 +3671,14 @@ class Sharing(Transfer):
                 connection.send_bytes(buffer[:count], deadline)
             finally:  # even if that failed, read what the room says: it may refuse the file at any time
                 for line in connection.next_lines(0):
-                    read_reply(line, FILE_FROM_ROOM)
+                    read_reply(line)
             self._done += count
             self.tell()
         status = os.fstat(disk.fileno())
         if not disk.tell() == status.st_size == self._size or status.st_mtime_ns != changed_at:
             raise Ended("changed", "The file was changed while it was read.")
         connection.send_bytes(encode(Sent(digest.hexdigest())), deadline)
-        _expect(await_reply(connection, deadline, FILE_FROM_ROOM), Stored)
+        _expect(await_reply(connection, deadline), Stored)
 
 
 class Saving(Transfer):
@@ -3744,8 +3686,8 @@ class Saving(Transfer):
 
     is_upload = False
 
-    def __init__(self, transfers: Transfers, file: Shared, to: str) -> None:
-        super().__init__(transfers, file.file, os.path.basename(to), file.size)
+    def __init__(self, client: Client, file: Shared, to: str) -> None:
+        super().__init__(client, file.file, os.path.basename(to), file.size)
         self._sha256 = file.sha256.lower()
         self._to = to
         self._digest = hashlib.sha256()
@@ -3760,7 +3702,7 @@ class Saving(Transfer):
     def _download(self, part: io.FileIO, connection: Connection, deadline: Deadline) -> None:
         connection.send_unjoined(Download(self._client.token, self.file, self._done))
         rest = self._size - self._done
-        if _expect(await_reply(connection, deadline, FILE_FROM_ROOM), RawBytes).size != rest:
+        if _expect(await_reply(connection, deadline), RawBytes).size != rest:
             raise ProtocolError("the file has another size")
         for piece in connection.receive_bytes(rest, deadline):
             self._digest.update(piece)
@@ -4003,7 +3945,7 @@ def _datagrams(sock: socket.socket) -> Iterator[tuple[Message | Unknown, tuple[s
     for _ in range(DATAGRAMS_AT_ONCE):
         try:
             data, sender = sock.recvfrom(MAX_DATAGRAM)
-            message = decode(data.rstrip(b"\n"), UDP)
+            message = decode(data.rstrip(b"\n"))
         except BlockingIOError:
             return
         except (OSError, ProtocolError):

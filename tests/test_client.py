@@ -241,20 +241,26 @@ def test_a_line_whose_answer_was_lost_is_settled_if_events_were_missed_and_other
     assert ann.gets_back(number) == "unknown"
 
 
-@pytest.mark.parametrize(("event", "counts"), [(said(1), {"history": 1}), (shared(3), {"files": 1, "missed": 5})])
+@pytest.mark.parametrize(
+    ("first", "last", "kind", "counts"),
+    [
+        (said(1), said(2), net.Said, {"history": 2}),
+        (shared(2), shared(3), net.Shared, {"files": 2, "missed": 5, "history": 0}),
+    ],
+)
 def test_what_was_missed_comes_before_what_is_sent(
-    fake: FakeRoom, ann: Person, event: Message, counts: dict[str, int]
+    fake: FakeRoom, ann: Person, first: Message, last: Message, kind: type[net.Event], counts: dict[str, int]
 ) -> None:
     ann.client.say("one")
     guest = fake.accepts()
-    guest.lets_in(**counts)
+    guest.lets_in(first, **counts)
     ann.expects(net.Welcome)
-    guest.ping()
+    ann.expects(kind)
     guest.socket.setblocking(False)
     with pytest.raises(BlockingIOError):
         guest.socket.recv(1)
     guest.socket.settimeout(LIMIT)
-    guest.send(event)
+    guest.send(last)
     assert guest.expects("say")["text"] == "one"
 
 

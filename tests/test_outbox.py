@@ -40,7 +40,7 @@ def write(outbox: net.Outbox, *texts: str) -> list[int]:
 
 def says(data: bytes) -> list[net.Say]:
     """What goes out, as the room reads it."""
-    messages = [net.decode(line, net.TO_ROOM) for line in data.splitlines()]
+    messages = [net.decode(line) for line in data.splitlines()]
     return [message for message in messages if isinstance(message, net.Say)]
 
 
@@ -184,7 +184,7 @@ class Visitor:
         if piece == net.END_OF_FEED:
             self.cut()
         elif piece is not None:
-            self.from_room += [net.decode(line, net.FROM_ROOM) for line in piece.splitlines()]
+            self.from_room += [net.decode(line) for line in piece.splitlines()]
 
     def deliver_to_visitor(self) -> None:
         """What `Client` does with each message, as far as it matters here."""

@@ -50,7 +50,7 @@ class Member:
             if piece is None or piece == net.END_OF_FEED:
                 break
             for line in piece.splitlines():
-                message = net.decode(line, net.FROM_ROOM)
+                message = net.decode(line)
                 assert not isinstance(message, net.Unknown), line
                 messages.append(message)
         return messages

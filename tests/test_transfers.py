@@ -636,7 +636,7 @@ def test_a_file_over_the_limit_is_refused_before_a_byte_is_sent_and_one_of_exact
         picture.write_bytes(DATA + b"x")
         ann.shares(picture)
         assert f"{len(DATA):,}" in ann.failed("size").reason
-        assert len(messages_in(proxy.to_room, "upload")) == 2
+        assert messages_in(proxy.to_room, "sent") == [sent(DATA)]
         ann.close()
 
 

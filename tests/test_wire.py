@@ -28,7 +28,8 @@ SHA256 = 32 * b"0f"
 PUBLIC = 256 * b"0f"  # A or B of SRP
 
 # One line of each type, byte for byte as DESIGN fixes them: other programs are tested against these.
-LINES_TO_ROOM = [
+EVERY_LINE = [
+    # To the room:
     b'{"type":"hello","protocol":2,"tls":true}',
     b'{"type":"hello","protocol":2,"tls":true,"a":"%s"}' % PUBLIC,
     b'{"type":"join","name":"Ann","token":"%s","room":null,"after":0}' % TOKEN,
@@ -39,8 +40,7 @@ LINES_TO_ROOM = [
     b'{"type":"upload","token":"%s","file":"%s","filename":"map.png","size":123}' % (TOKEN, FILE),
     b'{"type":"sent","sha256":"%s"}' % SHA256,
     b'{"type":"download","token":"%s","file":"%s","offset":0}' % (TOKEN, FILE),
-]
-LINES_FROM_ROOM = [
+    # From the room:
     b'{"type":"hello","protocol":2,"tls":false}',
     b'{"type":"hello","protocol":2,"tls":true,"salt":"%s"}' % TOKEN,
     b'{"type":"hello","protocol":2,"tls":true,"salt":"%s","b":"%s"}' % (TOKEN, PUBLIC),
@@ -72,40 +72,26 @@ LINES_FROM_ROOM = [
     b'{"type":"refused","code":"full","reason":"it is full"}',
     b'{"type":"refused","code":"wait","reason":"not so often","seconds":7}',
     b'{"type":"closed","reason":"the lesson is over"}',
-    b'{"type":"ping"}',
-]
-LINES_WITH_A_FILE = [b'{"type":"ready"}', b'{"type":"stored"}', b'{"type":"sending","size":123}']
-DATAGRAMS = [
+    b'{"type":"ready"}',
+    b'{"type":"stored"}',
+    b'{"type":"sending","size":123}',
+    # UDP:
     b'{"type":"find","protocol":2}',
     b'{"type":"room","protocol":2,"room":"1f","title":"Room 7","port":5252,"people":3,"password":false}',
-]
-EVERY_LINE = [
-    *((line, net.TO_ROOM) for line in LINES_TO_ROOM),
-    *((line, net.FROM_ROOM) for line in LINES_FROM_ROOM),
-    *((line, net.FILE_FROM_ROOM) for line in LINES_WITH_A_FILE),
-    *((line, net.UDP) for line in DATAGRAMS),
 ]
 
 # Messages and bytes --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("line", "types"), EVERY_LINE)
-def test_each_line_of_the_design_is_read_and_written_back_byte_for_byte(line: bytes, types: net.Types) -> None:
-    message = net.decode(line, types)
+@pytest.mark.parametrize("line", EVERY_LINE)
+def test_each_line_of_the_design_is_read_and_written_back_byte_for_byte(line: bytes) -> None:
+    message = net.decode(line)
     assert not isinstance(message, net.Unknown)
     assert net.encode(message) == line + b"\n"
 
 
-def types_of(lines: list[bytes]) -> set[str]:
-    return {json.loads(line)["type"] for line in lines}
-
-
 def test_the_design_has_a_line_for_every_type() -> None:
-    assert types_of(LINES_TO_ROOM) == set(net.TO_ROOM)
-    assert types_of(LINES_FROM_ROOM) == set(net.FROM_ROOM)
-    assert types_of(LINES_WITH_A_FILE) | {"hello", "refused"} == set(net.FILE_FROM_ROOM)
-    assert types_of(DATAGRAMS) == set(net.UDP)
-    assert set(net.IN_THE_ROOM) == {"say", "ping", "leave"}
+    assert {json.loads(line)["type"] for line in EVERY_LINE} == set(net.TYPES)
 
 
 # How each type of field is generated: whatever its limit allows, and the limit itself more often than by chance.
@@ -142,33 +128,31 @@ def values_of(annotation: str) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> tuple[net.Message, net.Types]:
-    types = draw(st.sampled_from([net.TO_ROOM, net.FROM_ROOM, net.FILE_FROM_ROOM, net.UDP]))
-    kind: Callable[..., net.Message] = types[draw(st.sampled_from(sorted(types)))]
+def messages(draw: st.DrawFn) -> net.Message:
+    kind: Callable[..., net.Message] = net.TYPES[draw(st.sampled_from(sorted(net.TYPES)))]
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    return kind(**{field.name: draw(values_of(str(field.type))) for field in fields}), types
+    return kind(**{field.name: draw(values_of(str(field.type))) for field in fields})
 
 
 @settings(deadline=None)
 @given(messages())
-def test_every_message_comes_out_as_it_went_in(sample: tuple[net.Message, net.Types]) -> None:
-    message, types = sample
+def test_every_message_comes_out_as_it_went_in(message: net.Message) -> None:
     line = net.encode(message)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert net.decode(line[:-1], types) == message
+    assert net.decode(line[:-1]) == message
 
 
 @pytest.mark.parametrize(
     ("number", "counts"), [(b"7", 7), (b"true", None), (b"-1", None), (b'"7"', None), (b"9007199254740993", None)]
 )
 def test_a_message_of_an_unknown_type_keeps_its_number(number: bytes, counts: int | None) -> None:
-    assert net.decode(b'{"type":"waved","number":%s}' % number, net.FROM_ROOM) == net.Unknown(counts)
+    assert net.decode(b'{"type":"waved","number":%s}' % number) == net.Unknown(counts)
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character_and_a_whole_pair_its_character() -> None:
     line = rb'{"type":"say","id":1,"text":"a\ud83d b\ude00 c\ud83d\ude00"}'
-    assert net.decode(line, net.TO_ROOM) == net.Say(1, "a\ufffd b\ufffd c\U0001f600")
+    assert net.decode(line) == net.Say(1, "a\ufffd b\ufffd c\U0001f600")
 
 
 MALFORMED = {
@@ -198,21 +182,19 @@ def test_a_malformed_line_is_a_protocol_error(what: str) -> None:
     line = MALFORMED[what]
     # Brackets are counted before the line is decoded: decoding them can crash Python in a thread with a small stack.
     with pytest.raises(net.ProtocolError, match="too many brackets" if "too deep" in what else None):
-        net.decode(line, net.TO_ROOM if b"said" not in line else net.FROM_ROOM)
+        net.decode(line)
 
 
 def test_an_unknown_key_is_ignored_and_may_have_brackets_within_brackets_up_to_32() -> None:
-    assert net.decode(b'{"type":"ping","x":' + b"[" * 31 + b"]" * 31 + b"}", net.TO_ROOM) == net.Ping()
+    assert net.decode(b'{"type":"ping","x":' + b"[" * 31 + b"]" * 31 + b"}") == net.Ping()
 
 
 @pytest.mark.parametrize("text", ["[" * 5_000, '\\"' * 50 + "{" * 5_000, "\\" + '"[{' * 1_000, "\\\\" + "[" * 40])
 def test_brackets_in_a_text_do_not_count(text: str) -> None:
-    assert net.decode(net.encode(net.Say(1, text)).rstrip(b"\n"), net.TO_ROOM) == net.Say(1, text)
+    assert net.decode(net.encode(net.Say(1, text)).rstrip(b"\n")) == net.Say(1, text)
 
 
 # Limits of the fields, and names -------------------------------------------------------------------------------------
-
-ALL_TYPES = {**net.TO_ROOM, **net.FILE_FROM_ROOM, **net.UDP, **net.FROM_ROOM}
 
 
 def changed(line: bytes, **fields: object) -> bytes:
@@ -223,7 +205,7 @@ def changed(line: bytes, **fields: object) -> bytes:
 
 def line_of(kind: str) -> bytes:
     """The first line of the design that has this type."""
-    return next(line for line, _ in EVERY_LINE if json.loads(line)["type"] == kind)
+    return next(line for line in EVERY_LINE if json.loads(line)["type"] == kind)
 
 
 NUMBERS = {  # the largest value, and the fields that have this limit
@@ -297,14 +279,14 @@ AT_THE_LIMIT: list[tuple[str, object, object]] = [  # field, a value that is sti
 )
 def test_a_field_may_reach_its_limit_and_not_exceed_it(field: str, allowed: object, too_much: object) -> None:
     kind, name = field.split(".")
-    message = net.decode(changed(line_of(kind), **{name: allowed}), ALL_TYPES)
-    assert isinstance(message, ALL_TYPES[kind])
+    message = net.decode(changed(line_of(kind), **{name: allowed}))
+    assert isinstance(message, net.TYPES[kind])
     with pytest.raises(net.ProtocolError, match=f"{kind} has a missing or wrong '{name}'"):
-        net.decode(changed(line_of(kind), **{name: too_much}), ALL_TYPES)
+        net.decode(changed(line_of(kind), **{name: too_much}))
 
 
 def test_every_field_has_a_test_of_its_limit() -> None:
-    fields = {f"{kind}.{field.name}" for kind in ALL_TYPES for field in dataclasses.fields(ALL_TYPES[kind])}
+    fields = {f"{kind}.{field.name}" for kind in net.TYPES for field in dataclasses.fields(net.TYPES[kind])}
     assert fields == {field for field, _, _ in AT_THE_LIMIT}
 
 

@@ -61,7 +61,7 @@ class Member:
         mine = net.Hello(net.PROTOCOL, tls=bool(password), a=net.SRP.pad(public_a).hex() if password else None)
         self.socket.sendall(net.encode(mine))
         answer = self._line()
-        hello = net.decode(answer.rstrip(), net.FROM_ROOM)
+        hello = net.decode(answer.rstrip())
         assert isinstance(hello, net.Hello)
         if hello.salt is not None and hello.b is not None:
             x = net.SRP.x(bytes.fromhex(hello.salt), net.clean_password(password))

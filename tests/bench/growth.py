@@ -77,7 +77,7 @@ class Comer:
             line, end, data = self._begun.partition(b"\n")
             if not end:
                 return
-            welcome = net.decode(line, net.FROM_ROOM)
+            welcome = net.decode(line)
             assert isinstance(welcome, net.Welcome), welcome
             self.is_welcome = True
             # All who joined before are also among the events that follow.

@@ -327,7 +327,7 @@ class Mischief:
         """The pupil is in the room."""
         with self.begin(self.pupil) as connection:
             connection.send_unjoined(net.Join(name, token or secrets.token_hex(16), None, 0))
-            net.read_reply(connection.wait_for_line(self.deadline()), net.FROM_ROOM)
+            net.read_reply(connection.wait_for_line(self.deadline()))
             yield connection
 
     def keep(self, connection: net.Connection) -> None:
@@ -350,12 +350,12 @@ class Mischief:
         file = secrets.token_hex(16)
         with self.begin(self.pupil) as connection:
             connection.send_unjoined(net.Upload(token, file, "file.txt", len(data) if declared is None else declared))
-            net.read_reply(connection.wait_for_line(self.deadline()), net.FILE_FROM_ROOM)
+            net.read_reply(connection.wait_for_line(self.deadline()))
             self.did()
             connection.send_bytes(data, self.deadline())
             if declared is None:
                 connection.send_unjoined(net.Sent(hashlib.sha256(data).hexdigest()))
-            net.read_reply(connection.wait_for_line(self.deadline()), net.FILE_FROM_ROOM)
+            net.read_reply(connection.wait_for_line(self.deadline()))
         return file
 
 
