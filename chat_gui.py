@@ -49,8 +49,8 @@ import time
 import unicodedata
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 
 
 def cannot_start(problem: str) -> NoReturn:
@@ -594,17 +594,17 @@ def on_enter(widget: tk.Misc, action: Callable[[], object]) -> None:
     bind(widget, ("<Return>", "<KP_Enter>"), act)
 
 
-def when_idle(widget: tk.Misc, action: Callable[[], object]) -> str:
-    """Calls the action when Tk is idle, unless the widget is gone by then. Returns the id of the scheduled call."""
-    # A callback of `widget.after_idle` would fail once the widget is destroyed.
-    return widget.winfo_toplevel().after_idle(lambda: widget.winfo_exists() and action())
+def later(widget: tk.Misc, action: Callable[[], object], wait: int | Literal["idle"] = "idle") -> str:
+    """Calls the action when Tk is idle or after `wait` ms, unless the widget is gone by then. Returns the call's id."""
+    # A callback of `widget.after` would fail once the widget is destroyed.
+    return widget.winfo_toplevel().after(wait, lambda: widget.winfo_exists() and action())
 
 
 def on_change(entry: ttk.Entry, action: Callable[[], object]) -> None:
     """Calls the action after each change of the text, by a person or by the program."""
 
     def accept() -> bool:  # Tk asks before each change
-        when_idle(entry, action)
+        later(entry, action)
         return True
 
     entry.configure(validate="key", validatecommand=accept)
@@ -966,7 +966,7 @@ class Log:
     def _reader_scrolls(self) -> None:
         """Checks, once Tk has scrolled, whether the reader can see the end."""
         if not self._scheduled_check:
-            self._scheduled_check = when_idle(self.text, self._notice_end)
+            self._scheduled_check = later(self.text, self._notice_end)
 
     def _notice_end(self) -> None:
         self._scheduled_check = ""
@@ -978,7 +978,7 @@ class Log:
         """Updates the scrollbar. If the reader follows the end, keeps it visible when layout or text changes."""
         self.scrollbar.set(first, last)
         if self.follows and float(last) < 1.0:
-            when_idle(self.text, self._stay_at_end)
+            later(self.text, self._stay_at_end)
 
     def _stay_at_end(self) -> None:
         if self.follows:
@@ -1084,8 +1084,6 @@ class Composer:
         self.hint.bind("<Button-1>", lambda _: self.text.focus_set())
         for way in ("<<ContextMenu>>", "<<PasteSelection>>"):  # passed on to the box, which the hint covers
             self.hint.bind(way, lambda event, way=way: self.text.event_generate(way, x=event.x, y=event.y))
-        self._place_hint = functools.partial(self.hint.place, x=0, rely=0.5, anchor="w", relwidth=1)
-        self._place_hint()
         on_enter(self.text, self.send)
         bind(self.text, ("<Shift-Return>", "<Shift-KP_Enter>"), lambda _: self.insert("\n"))
         self.text.bind("<<Paste>>", lambda _: self.paste("CLIPBOARD"))
@@ -1161,14 +1159,14 @@ class Composer:
     def _modified(self) -> None:
         if self.text.edit_modified():
             self.text.edit_modified(False)
-            if self.get():
-                self.hint.place_forget()
-            else:
-                self._place_hint()
             self._show_problem(tidy(self.get()))
             self._fit()
 
     def _fit(self) -> None:
+        if self.get():
+            self.hint.place_forget()
+        else:
+            self.hint.place(x=0, rely=0.5, anchor="w", relwidth=1)
         lines = int(self.text.tk.call(self.text, "count", "-displaylines", "1.0", "end"))
         width = self.text.winfo_width() - 2 * int(self.text.winfo_fpixels(str(self.text.cget("padx"))))
         self.hint.configure(wraplength=max(width, 1) if self.is_blocked else 0)
@@ -1246,10 +1244,9 @@ class Transfers:
 class FindBar:
     """Finds words in the log. Enter goes up to earlier messages, Shift+Enter goes down."""
 
-    def __init__(self, parent: tk.Misc, looks: Looks, messages: Log, closed: Callable[[], None]) -> None:
-        self._log = messages
-        self._closed = closed
-        self.frame = ttk.Frame(parent)
+    def __init__(self, page: ChatPage, looks: Looks) -> None:
+        self._page, self._log = page, page.log
+        self.frame = ttk.Frame(page.frame)
         label = ttk.Label(self.frame, text=Words.find)
         self.entry = ttk.Entry(self.frame, font=looks.text, width=8)
         up = button(self.frame, "\u2191", self.find, width=2)
@@ -1263,13 +1260,14 @@ class FindBar:
         on_change(self.entry, self._typed)
 
     def open(self) -> None:
+        self._page.layout.uncover()
         show(self.frame, True)
         edit(self.entry)
 
     def close(self) -> None:
         self._unmark()
         show(self.frame, False)
-        self._closed()
+        self._page.focus()
 
     def _typed(self) -> None:
         self._unmark()
@@ -1332,32 +1330,23 @@ class Keys:
         self.text.tag_configure("words", lmargin2=column)
 
 
-Control = Callable[[Callable[[net.Server], None]], None]
-ShowCommands = Callable[[list[Command], "tk.Misc", tuple[int, int]], None]
-
-
 class People:
     """The list of people in the room. The host's list also has removed people, and buttons for one person or everyone.
 
     `flush` shows what has changed. It measures names for at most MEASURE_TIME, leaves the others to the next call, and
-    remembers the results, because measuring a thousand unusual names takes seconds. `control` runs an action on the
-    host's own room; it is None for others.
+    remembers the results, because measuring a thousand unusual names takes seconds.
     """
 
-    def __init__(self, parent: tk.Misc, looks: Looks, control: Control | None, show_commands: ShowCommands) -> None:
-        self._looks = looks
-        self._control: Control = control or (lambda _: None)
-        self._show_commands = show_commands
+    def __init__(self, page: ChatPage, app: App) -> None:
+        self._page, self._app = page, app
+        self._looks = looks = app.looks
         self.names: dict[int, str] = {}  # as drawn
-        self._host = self._own = 0
-        self._is_paused = False
-        self._muted: frozenset[int] = frozenset()
-        self._removed: dict[int, str] = {}  # names as drawn
+        self._controls = net.Controls((), ())  # who is muted, and who was removed
         self._rows: Rows = {}  # what the list shows
         self._fitting: dict[str, str] = {}  # text -> the text shortened to the column's width
         self._changed = False
         gap = looks.gap
-        self.frame = ttk.Frame(parent)
+        self.frame = ttk.Frame(page.frame)
         self.frame.rowconfigure(1, weight=1)
         self.frame.columnconfigure(0, weight=1)
         self.title = ttk.Label(self.frame, style="Bold.TLabel")
@@ -1368,11 +1357,11 @@ class People:
         bar = ttk.Frame(self.frame)
         self.mute = button(bar, Words.mute, self._mute)
         self.remove = button(bar, Words.remove, self._remove)
-        self.pause = button(bar, Words.pause, lambda: self._control(lambda room: room.pause(not self._is_paused)))
+        self.pause = button(bar, "", lambda: page.control(lambda room: room.pause(not page.welcome.paused)))
         in_a_row(gap, self.mute, self.remove)
         bar.columnconfigure((0, 1), weight=1, uniform="bar")
         self.pause.grid(row=1, column=0, columnspan=2, sticky="ew", pady=(gap, 0))
-        if control is not None:
+        if page.is_host:
             bar.grid(row=2, column=0, sticky="ew", pady=(gap, 0))
             self.list.bind("<<TreeviewSelect>>", lambda _: self._show_bar())
             self.list.bind("<<ContextMenu>>", self._show_menu)
@@ -1383,9 +1372,7 @@ class People:
     # Changes in the room.
 
     def begin(self, welcome: net.Welcome) -> None:
-        self._host, self._own = welcome.host or net.HOST, welcome.who
         self.names = {who: drawable_name(name) for who, name in welcome.people}
-        self._muted = frozenset()
         self._changed = True
 
     def came(self, who: int, name: str) -> None:
@@ -1397,13 +1384,7 @@ class People:
         self._changed = True
 
     def show_controls(self, controls: net.Controls) -> None:
-        """Shows who is muted and who was removed."""
-        self._muted = frozenset(controls.muted)
-        self._removed = {who: drawable_name(name) for who, name in controls.removed}
-        self._changed = True
-
-    def show_paused(self, on: bool) -> None:
-        self._is_paused = on
+        self._controls = controls
         self._changed = True
 
     def fit(self) -> None:
@@ -1427,16 +1408,18 @@ class People:
     def _show_rows(self) -> None:
         """Shows the host first, then the others alphabetically, then removed people."""
         stop_at = time.perf_counter() + MEASURE_TIME
-        people = [(False, who != self._host, name.casefold(), who, name) for who, name in self.names.items()]
-        people += [(True, True, name.casefold(), who, name) for who, name in self._removed.items()]
+        own, host = self._page.welcome.who, self._page.welcome.host or net.HOST
+        muted = set(self._controls.muted)
+        people = [(False, who != host, name.casefold(), who, name) for who, name in self.names.items()]
+        people += [(True, True, name.casefold(), who, drawable_name(name)) for who, name in self._controls.removed]
         rows: Rows = {}
         for is_removed, is_other, _, who, name in sorted(people):
-            is_muted = who in self._muted
+            is_muted = who in muted
             if is_removed:
                 words = Words.removed_mark
             elif is_muted:
                 words = Words.muted_mark
-            elif who == self._own:
+            elif who == own:
                 words = Words.you_mark if is_other else Words.host_and_you_mark
             else:
                 words = "{name}" if is_other else Words.host_mark
@@ -1461,25 +1444,24 @@ class People:
     def _chosen(self) -> tuple[int, bool]:
         """Returns the selected person's number and whether they were removed; (0, False) for nobody or for oneself."""
         for row in self.list.selection():
-            if row != str(self._own):
+            if row != str(self._page.welcome.who):
                 return int(row.split()[-1]), row.startswith("removed")
         return 0, False
 
     def _mute(self) -> None:
         who, _ = self._chosen()
-        self._control(lambda room: room.mute(who, who not in self._muted))
+        self._page.control(lambda room: room.mute(who, who not in self._controls.muted))
 
     def _remove(self) -> None:
         who, is_removed = self._chosen()
-        self._control(lambda room: room.remove(who, not is_removed))
+        self._page.control(lambda room: room.remove(who, not is_removed))
 
     def _show_bar(self) -> None:
         who, is_removed = self._chosen()
-        self.mute.configure(text=Words.unmute if who in self._muted else Words.mute)
+        self.mute.configure(text=Words.unmute if who in self._controls.muted else Words.mute)
         self.mute.state(["!disabled" if who and not is_removed else "disabled"])
         self.remove.configure(text=Words.let_in if is_removed else Words.remove)
         self.remove.state(["!disabled" if who else "disabled"])
-        self.pause.configure(text=Words.resume if self._is_paused else Words.pause)
 
     def _show_menu(self, event: tk.Event[ttk.Treeview] | None) -> str:
         """Shows a menu of `mute` and `remove`: at the mouse pointer or, after a key, below the selected person."""
@@ -1495,7 +1477,7 @@ class People:
         if buttons:
             x, y, _, height = self.list.bbox(self.list.selection()[0]) or (0, 0, 0, 0)
             at = (event.x, event.y) if event is not None else (x, y + height)
-            self._show_commands([as_command(each) for each in buttons], self.list, at)
+            self._app.show_commands([as_command(each) for each in buttons], self.list, at)
         return "break"
 
 
@@ -1549,6 +1531,7 @@ class Page:
         self._app = app
         self._looks = app.looks
         self.frame = ttk.Frame(app.root, padding=padding)
+        self.frame.grid(row=0, column=0, sticky="nsew")
         self.menu = app.looks.menu(self.frame)
         self._countdown: tuple[str, float] | None = None  # what `message` says, and until when (monotonic s)
 
@@ -1605,12 +1588,11 @@ class Scrolled(Page):
         canvas.coords(self._item, width // 2, top)
         canvas.itemconfigure(self._item, width=min(width, most))
         canvas.configure(scrollregion=(0, 0, width, max(height, canvas.winfo_height())))
-        if (free < 0) != (self.scrollbar.winfo_manager() != ""):
-            # Wait until Tk is idle: a widget added to the grid while Tk is laying out that grid may stay invisible.
-            when_idle(self.frame, lambda: show(self.scrollbar, free < 0))
         if self._sizes != (width, height, free):  # Tk also calls this after scrolling, which must not be undone
             self._sizes = (width, height, free)
-            when_idle(self.frame, lambda: self.show(self.frame.focus_lastfor()))  # what is typed into stays visible
+            # Wait until Tk is idle: a widget added to the grid while Tk is laying out that grid may stay invisible.
+            later(self.frame, lambda: show(self.scrollbar, free < 0))
+            later(self.frame, lambda: self.show(self.frame.focus_lastfor()))  # what is typed into stays visible
 
     def scroll(self, pixels: int) -> None:
         """Scrolls down by this many pixels, or up if the number is negative, but not beyond the ends of the page."""
@@ -1671,11 +1653,6 @@ class FirstPage(Scrolled):
     def focus(self) -> None:
         edit(self.name)
 
-    def show_busy(self, text: str) -> None:
-        self.say(text)
-        for each in (self.host, self.join):
-            each.state(["disabled"])
-
     def _take_name(self) -> bool:
         self._app.password = self.password.get()
         self._app.name = net.clean_name(self.name.get())
@@ -1688,7 +1665,7 @@ class FirstPage(Scrolled):
         if is_blank(self.password.get()):
             self.say(Words.empty_password, wrong=True)
             self.password.entry.focus_set()
-        elif self._take_name():
+        elif self._app.session is None and self._take_name():  # a double click must not open two rooms
             self._app.host()
 
     def _join(self) -> None:
@@ -1696,17 +1673,12 @@ class FirstPage(Scrolled):
             self._app.show_join_page()
 
 
-def row_of(room: net.FoundRoom) -> str:
-    """Returns the id of the room's row. A room id found at two addresses gets two rows: one room may be an impostor."""
-    return f"{room.room} {room.address}"
-
-
 class JoinPage(Scrolled):
     """Lists the rooms that were found, and has a box for an address. The Join button always uses this address."""
 
     def __init__(self, app: App) -> None:
         super().__init__(app, centred=False)
-        self.rooms: tuple[net.FoundRoom, ...] = ()
+        self.rooms: dict[str, net.FoundRoom] = {}  # address, as people type it, also the row's id -> the room
         self._rows: Rows = {}  # what the list shows
         self._offered = ""  # the password that was filled in automatically for the address; "" for none
         self._found: net.Events = queue.Queue()
@@ -1758,10 +1730,6 @@ class JoinPage(Scrolled):
     def focus(self) -> None:
         edit(self.address)
 
-    def show_busy(self, text: str) -> None:
-        self.say(text)
-        self.join.state(["disabled"])
-
     def show_failure(self, event: net.Lost | net.Refused | net.Closed) -> None:
         """Shows why this person could not join. Keeps everything that was typed here."""
         where = self._app.address
@@ -1776,7 +1744,7 @@ class JoinPage(Scrolled):
 
     def _cannot_join(self, trouble: net.Trouble, where: str) -> str:
         no_answer = trouble in (net.Trouble.NO_ANSWER, net.Trouble.NO_ROUTE)
-        if no_answer and any(join_address(room.address, room.port) == where for room in self.rooms):
+        if no_answer and where in self.rooms:
             return Words.firewall  # the room answers searches, so only the connection is blocked
         if trouble is net.Trouble.NO_ROUTE and sys.platform == "darwin":
             return Words.not_allowed
@@ -1801,8 +1769,8 @@ class JoinPage(Scrolled):
     def show_rooms(self, rooms: tuple[net.FoundRoom, ...]) -> None:
         """Shows the rooms that answer. If none did before, selects the first unless the person is typing or reading."""
         is_first = not self.rooms
-        self.rooms = rooms
-        self._rows = show_rows(self.list, self._rows, {row_of(room): {"values": self._row(room)} for room in rooms})
+        self.rooms = {join_address(room.address, room.port): room for room in rooms}
+        self._rows = show_rows(self.list, self._rows, {where: {"values": self._row(where)} for where in self.rooms})
         self.heading.configure(text=Words.found if rooms else Words.looking)
         if is_first and rooms:
             if self.message.cget("text") == Words.nothing_found:
@@ -1813,34 +1781,27 @@ class JoinPage(Scrolled):
                 self.list.focus_set()  # nobody is typing or reading, so Enter may join the room
                 choose_row(self.list, 0)
 
-    def _row(self, room: net.FoundRoom) -> tuple[str, str, str]:
+    def _row(self, where: str) -> tuple[str, str, str]:
+        room = self.rooms[where]
         people = counted(room.people, *Words.people_in)
         password = Words.has_password if room.password else ""
         title = drawable_name(room.title)
-        if any(o is not room and (o.room == room.room or drawable_name(o.title) == title) for o in self.rooms):
-            title = f"{title} ({join_address(room.address, room.port)})"  # an impostor may copy an id or a title
+        others = [other for other in self.rooms.values() if other is not room]
+        if any(other.room == room.room or drawable_name(other.title) == title for other in others):
+            title = f"{title} ({where})"  # an impostor may copy an id or a title
         return f" {title}", people, password
-
-    def _chosen(self) -> net.FoundRoom | None:
-        """Returns the room selected in the list, or None."""
-        return next((room for room in self.rooms if row_of(room) in self.list.selection()), None)
 
     def _take_chosen(self) -> None:
         """Puts the address of the room selected in the list into the address box."""
-        if (room := self._chosen()) is not None:
+        for where in self.list.selection():
             self.address.delete(0, "end")
-            self.address.insert(0, join_address(room.address, room.port))
+            self.address.insert(0, where)
 
     def _typed(self) -> None:
-        """Offers the password for the address in the box. Deselects the room in the list if it has another address."""
-        room = self._chosen()
-        if room is not None and self.address.get() != join_address(room.address, room.port):
+        """Deselects the room in the list if the box has another address, and offers the password that last worked."""
+        if self.list.selection() != (self.address.get(),):
             self.list.selection_set()
-        self._offer_password()
-
-    def _offer_password(self) -> None:
-        """Unless a password was typed, fills in the one that last worked at this address, or "" if none did."""
-        if self.password.get() in ("", self._offered):
+        if self.password.get() in ("", self._offered):  # no other password was typed
             with contextlib.suppress(ValueError):
                 where = join_address(*parse_address(self.address.get()))
                 self._offered = self._app.passwords.get(where, "")
@@ -1859,7 +1820,7 @@ class JoinPage(Scrolled):
             self.focus()
             return
         self._typed()  # its call, scheduled by the last change, may still be waiting
-        room = self._chosen()
+        room = self.rooms.get(join_address(address, port))
         password = self.password.get()
         if is_blank(password):
             self.say(Words.empty_password, wrong=True)
@@ -1933,7 +1894,7 @@ class Header:
         app, page, layout, at = self._app, self._page, self._page.layout, self.menu_button
         commands: list[Command] = [as_command(page.people.pause)] if page.is_host else []
         commands += [
-            (Words.find, page.find),
+            (Words.find, page.find_bar.open),
             (Words.menu_save_chat, page.files.save_chat),
             (Words.menu_larger, lambda: app.zoom(1)),
             (Words.menu_smaller, lambda: app.zoom(-1)),
@@ -1972,8 +1933,7 @@ class Header:
         self._page.focus()
         words = Words.copy if pressed is self.copy else Words.copy_password
         pressed.configure(text=Words.copied)
-        root = pressed.winfo_toplevel()  # a callback of `pressed.after` would fail once the button is destroyed
-        root.after(COPIED_TIME, lambda: pressed.winfo_exists() and pressed.configure(text=words))
+        later(pressed, lambda: pressed.configure(text=words), COPIED_TIME)
 
     # For the host: how others can join.
 
@@ -2077,15 +2037,10 @@ class Layout:
             self.cover = None if self.cover is people else self.cover
         show(page.buttons, not self.is_low)
         show(people, not is_narrow or self.cover is people)
-        self.show_status()
         page.header.fit()
         for each in (page.log, page.transfers, page.keys):
             each.fit(is_narrow=is_narrow)
         page.show_notice()
-
-    def show_status(self) -> None:
-        status = self._page.message
-        show(status, not self.is_low or str(status.cget("style")) == "Wrong.TLabel")
 
     def toggle(self, frame: tk.Widget, inner: tk.Widget) -> None:
         """Opens this frame in front of the log and focuses the widget in it, or closes the frame."""
@@ -2167,14 +2122,11 @@ class Files:
             return
         progress = transfers.running.pop(event.transfer, None)
         if isinstance(event, net.Saved):
-            self._tell_saved(event.path)
+            folder, name = os.path.split(os.path.abspath(event.path))
+            text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
+            self._page.log.add_note(text).link = (Words.open_folder, lambda: self._show(folder))
         elif isinstance(event, net.Failed):
             self._tell_failed(event, is_upload=progress is not None and progress.is_upload)
-
-    def _tell_saved(self, path: str) -> None:
-        folder, name = os.path.split(os.path.abspath(path))
-        text = Words.file_saved.format(filename=drawable_name(name), folder=drawable_name(folder))
-        self._page.log.add_note(text).link = (Words.open_folder, lambda: self._show(folder))
 
     def _show(self, folder: str) -> None:
         try:
@@ -2251,10 +2203,9 @@ class ChatPage(Page):
         self.where = join_address(client.address, client.port)
         self.title = drawable_name(welcome.title)
         self.stage = Stage.IN
-        self.welcome = welcome
+        self.welcome = welcome  # the newest one; also says whether this person is muted and the room is paused now
         self.history_left = 0  # older files and events of the history that have not arrived yet
         self._is_back = False  # whether the newest welcome came from the same room after a break
-        self._is_muted = self._is_paused = False
         self._had_company = False  # whether anyone else has been here; until then, the host reads how others can join
         self._last_own = ""
         self._away = Away(self, client)
@@ -2262,8 +2213,8 @@ class ChatPage(Page):
         self.transcript = Transcript()
         self.header = Header(self, app, session)
         self.log = Log(self.frame, looks)
-        self.people = People(self.frame, looks, self._control if self.is_host else None, app.show_commands)
-        self.find_bar = FindBar(self.frame, looks, self.log, self.focus)
+        self.people = People(self, app)
+        self.find_bar = FindBar(self, looks)
         self.notice = wrapped(self.frame, "Quiet.TLabel")
         self.question = Question(self.frame, looks, self.stay, self.focus)
         self.transfers = Transfers(self.frame, looks, self._cancel)
@@ -2308,20 +2259,22 @@ class ChatPage(Page):
     # The notice and the status line.
 
     def show_notice(self) -> None:
-        """Updates the notice above the composer: tells the host how others can join, and says if writing is limited."""
+        """Updates the notice: how others can join, and limits on writing. Hides an ordinary status in a low window."""
         sentences: list[str] = []
         if not self.layout.is_low:
             sentences += self.header.notices(had_company=self._had_company)
-        if self._is_paused and self.is_host:
+        if self.welcome.paused and self.is_host:
             sentences.append(Words.you_paused)
         elif self.composer.is_blocked and self.stage is not Stage.OVER and self.composer.get():
-            sentences.append(Words.muted if self._is_muted else Words.paused)  # the hint in an empty box says the same
+            # The hint in an empty box says the same.
+            sentences.append(Words.muted if self.welcome.muted else Words.paused)
         self.notice.configure(text="\n".join(sentences))
         show(self.notice, sentences != [])
+        show(self.message, not self.layout.is_low or str(self.message.cget("style")) == "Wrong.TLabel")
 
     def say(self, text: str, *, wrong: bool = False, retry_in: float | None = None) -> None:
         super().say(text, wrong=wrong, retry_in=retry_in)
-        self.layout.show_status()
+        self.show_notice()
 
     # The person's actions.
 
@@ -2367,10 +2320,6 @@ class ChatPage(Page):
     def _cancel(self, transfer: int) -> None:
         self._client.cancel(transfer)
         self.focus()  # the Cancel button will disappear, and what is typed next belongs in the composer
-
-    def find(self) -> None:
-        self.layout.uncover()
-        self.find_bar.open()
 
     def escape(self) -> None:
         """Closes the find bar, the question and anything that covers the log, and focuses the composer."""
@@ -2418,14 +2367,14 @@ class ChatPage(Page):
                 commands.append(message.link)
             if self.is_host and message.number and not message.is_deleted:
                 number = message.number
-                commands.append((Words.delete, lambda: self._control(lambda room: room.delete(number))))
+                commands.append((Words.delete, lambda: self.control(lambda room: room.delete(number))))
         commands.append((Words.menu_save_chat, self.files.save_chat))
         x, y, _, height = (messages.text.bbox("chosen.first") if messages.chosen() else None) or (0, 0, 0, 0)
         at = (event.x, event.y) if event is not None else (x, y + height)
         self._app.show_commands(commands, messages.text, at)
         return "break"
 
-    def _control(self, action: Callable[[net.Server], None]) -> None:
+    def control(self, action: Callable[[net.Server], None]) -> None:
         """Applies the host's action to the room, unless the visit is over."""
         if self._server is not None and self.stage is not Stage.OVER:
             try:
@@ -2445,7 +2394,7 @@ class ChatPage(Page):
         elif isinstance(event, net.Welcome):
             self._handle_welcome(event)
         elif isinstance(event, net.Muted):
-            self._is_muted = event.on
+            self.welcome = replace(self.welcome, muted=event.on)
             self._silence()
         elif isinstance(event, net.Sending):
             self.log.on_their_way[event.id] = event.text
@@ -2496,7 +2445,7 @@ class ChatPage(Page):
         elif is_history:
             pass  # the welcome already said who is here and whether the room is paused
         elif isinstance(event, net.Paused):
-            self._is_paused = event.on
+            self.welcome = replace(self.welcome, paused=event.on)
             self._note(Words.was_paused if event.on else Words.was_resumed)
             self._silence()
         elif isinstance(event, net.Joined):
@@ -2510,7 +2459,7 @@ class ChatPage(Page):
 
     def _note_moving(self, words: str, name: str) -> None:
         """Notes that somebody came or went, except in a paused room, where names could be used to send messages."""
-        if not self._is_paused:
+        if not self.welcome.paused:
             self._note(words.format(name=drawable_name(name)))
 
     def _handle_welcome(self, welcome: net.Welcome) -> None:
@@ -2535,7 +2484,6 @@ class ChatPage(Page):
         self.history_left = welcome.files + welcome.history
         self.stage = Stage.IN
         self.people.begin(welcome)
-        self._is_muted, self._is_paused = welcome.muted, welcome.paused
         self._silence()
         self._away.end()
         if not self.is_host:
@@ -2544,14 +2492,15 @@ class ChatPage(Page):
 
     def _silence(self) -> None:
         """Blocks writing while this person is muted, the room is paused (except for its host), or the visit is over."""
-        reason = Words.muted if self._is_muted else Words.paused if self._is_paused and not self.is_host else ""
+        is_paused = self.welcome.paused
+        reason = Words.muted if self.welcome.muted else Words.paused if is_paused and not self.is_host else ""
         if self.stage is Stage.OVER:
             reason = Words.over
         self.composer.block(reason)
         for each in (self.send, self.file):
             each.state(["disabled" if reason else "!disabled"])
         self.show_notice()
-        self.people.show_paused(self._is_paused)
+        self.people.pause.configure(text=Words.resume if is_paused else Words.pause)
 
     # Adding messages.
 
@@ -2668,6 +2617,8 @@ class App:
         self.passwords: dict[str, str] = {}  # address, as people type it -> the password that let this person in
         self._secret = secrets.token_bytes(16)  # new in each run; tokens made from it let a room recognize this person
         self.session: Session | None = None
+        root.rowconfigure(0, weight=1)
+        root.columnconfigure(0, weight=1)
         self.page: FirstPage | JoinPage | ChatPage = FirstPage(self)
         self._closed = False
         digit, gap = self.looks.digit, self.looks.gap
@@ -2683,7 +2634,8 @@ class App:
         root.report_callback_exception = self._report
         if self.looks.is_mac:
             root.createcommand("::tk::mac::Quit", self._close_clicked)
-        self._show_page()
+        self.show_title()
+        self.page.focus()
         self._next_poll = root.after(POLL, self.poll)
 
     def _bind(self) -> None:
@@ -2716,7 +2668,7 @@ class App:
         root.bind("<Escape>", lambda _: self._escape())
         root.bind("<F1>", lambda _: self._in_room(lambda page: page.layout.toggle(page.keys.frame, page.keys.text)))
         shortcuts = {
-            "f": lambda: self._in_room(ChatPage.find),
+            "f": lambda: self._in_room(lambda page: page.find_bar.open()),
             "s": lambda: self._in_room(lambda page: page.files.save_chat()),
             "o": lambda: self._in_room(lambda page: page.file.invoke()),  # does nothing while the button is disabled
         }
@@ -2745,23 +2697,23 @@ class App:
         return "break"
 
     def host(self, port: int = net.PORT) -> None:
-        page = self.page if isinstance(self.page, FirstPage) else self._show(FirstPage(self))
-        page.show_busy(Words.opening)
         session = Session(self.password)
         options: dict[str, Any] = {"port": port, "password": self.password or None, "events": session.events}
         try:  # this takes a few milliseconds, because it waits for nobody
             server = net.run_server(Words.room_of.format(name=self.name), host_name=self.name, **options)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            self.leave(Words.not_opened.format(reason=reason), wrong=True)
+            self.page.say(Words.not_opened.format(reason=reason), wrong=True)
         else:  # the host joins the room like everyone else; the token proves that this is the host
+            self.page.say(Words.opening)
             session.server = server
             self._enter(session, "127.0.0.1", server.port, server.token)
 
     def join(self, address: str, port: int, password: str = "") -> None:
         self.address = join_address(address, port)  # a new join page shows it as if it had been typed there
         page = self.page if isinstance(self.page, JoinPage) else self._show(JoinPage(self))
-        page.show_busy(Words.connecting.format(address=self.address))
+        page.say(Words.connecting.format(address=self.address))
+        page.join.state(["disabled"])
         self._enter(Session(password), address, port, net.room_token(self._secret, address, port))
 
     def show_join_page(self) -> None:
@@ -2868,15 +2820,9 @@ class App:
         self.page.close()
         self.page = page
         self._unread = 0
-        self._show_page()
-        return page
-
-    def _show_page(self) -> None:
         self.show_title()
-        self.root.rowconfigure(0, weight=1)
-        self.root.columnconfigure(0, weight=1)
-        self.page.frame.grid(row=0, column=0, sticky="nsew")
-        self.page.focus()
+        page.focus()
+        return page
 
     def _enter(self, session: Session, address: str, port: int, token: str) -> None:
         self._end_session()

@@ -41,7 +41,7 @@ LEES, KIMS, TYPED = "127.0.0.1", "127.0.0.1:5253", "10.0.0.9"  # addresses, as t
 
 
 def click_room(person: Person, clicked: net.FoundRoom, times: int = 1) -> None:
-    person.click_row(person.join_page.list, chat_gui.row_of(clicked), times)
+    person.click_row(person.join_page.list, chat_gui.join_address(clicked.address, clicked.port), times)
 
 
 # Rooms that are found ---------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_room_stays_chosen_whatever_else_is_found(ann: Person, joined: Joined)
     ann.press("Down")
     more = dataclasses.replace(KIM, people=2)
     find(ann, dataclasses.replace(KIM, address="10.0.0.66"), LEE, more, room_at(3, "Third"))
-    assert ann.join_page.list.selection() == (chat_gui.row_of(KIM),)
+    assert ann.join_page.list.selection() == (KIMS,)
     find(ann, LEE)
     assert ann.join_page.address.get() == KIMS, "it may answer again"
     ann.press("Return")
@@ -247,7 +247,7 @@ def test_a_room_that_is_found_but_not_reached_is_behind_a_firewall_and_others_ma
         ann.press("Return")
         with patch.object(sys, "platform", system):
             assert fail(ann, trouble) == words.format(address=address)
-        assert ann.join_page.rooms == (KIM,), "the list is still there"
+        assert [*ann.join_page.rooms] == [KIMS], "the list is still there"
         assert ann.join_page.address.get() == address
         assert ann.join_page.join.instate(["!disabled"]), "everything is ready for another try"
 

@@ -229,7 +229,7 @@ def drag_scrollbar_to_end(someone: Person) -> None:
 
 
 def find_a_line(someone: Person) -> None:
-    someone.chat.find()
+    someone.chat.find_bar.open()
     someone.chat.find_bar.entry.insert(0, "line 3")
     someone.chat.find_bar.find(backwards=True)
     someone.focus_composer()

@@ -371,7 +371,7 @@ def room_at(port: int, title: str = "Mr Lee's room", people: int = 1, password: 
 def find(someone: Person, *rooms: net.FoundRoom) -> None:
     """These rooms answer now, and the join page shows them."""
     FakeFinder.newest.found(*rooms)
-    someone.wait(lambda: someone.join_page.rooms == rooms, "the rooms are shown")
+    someone.wait(lambda: tuple(someone.join_page.rooms.values()) == rooms, "the rooms are shown")
 
 
 def everybody_sees(people: list[Person], *texts: str) -> None:

@@ -37,7 +37,7 @@ LESSON = [
 ROOMS = (
     net.FoundRoom("1", "Mr Lee's room", ADDRESS, 5252, 24, False),
     net.FoundRoom("2", "Ms Kim's room", "192.168.1.30", 5252, 1, False),
-    net.FoundRoom("3", "Chess club", ADDRESS, 5253, 7, True),
+    net.FoundRoom("3", "Chess club", "192.168.1.31", 5252, 7, True),
 )
 TITLE = "Mr Lee's room for everything about networks, and more of it"
 MORNING = time.mktime((2026, 11, 23, 10, 31, 0, 0, 0, -1))
@@ -211,7 +211,7 @@ def make(display: Display) -> None:
     stay_at_home()
     clock = chat_gui.clock
     chat_gui.clock = lambda seconds, *form: clock(min(seconds, MORNING + 300), *form)
-    chat_gui.join_address = lambda *_: ADDRESS
+    chat_gui.join_address = lambda address, port: address if port == net.PORT else ADDRESS
     net.local_addresses = lambda: [ADDRESS]
     stories = [first_page, join_page, host_pages, lesson_pages, files_page, pupil_pages, small_page]
     if net.CAN_ENCRYPT:
