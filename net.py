@@ -11,7 +11,7 @@ happens arrives as small frozen objects (events) in a `queue.Queue`. Read the fi
     password and TLS    a password becomes a key; plain bytes <-> TLS records, in memory
     waiting, limiting   Deadline (how long to wait) and RateLimit (how much someone may do)
     connection          Feed (what a connection still gets) and Connection (its socket), the same on both sides
-    sender              the one thread that writes to joined connections
+    sender              Loop (a thread that any other can wake) and Sender (it writes to joined connections)
     the room            History, Person, Room (the rules; no socket, no thread); Files, Units, Guesses, Admission and
                         Connections (how much everyone may take); Server (sockets and threads)
     a person            Dialer (the way in), Outbox (exactly once), Client
@@ -229,7 +229,7 @@ CLOSE_TIME = 1.5  # s that `close` allows for work in progress; everything has e
 RETRIES = (0.0, 1.0, 2.0, 4.0, 5.0)  # s before each new attempt; the last value repeats
 MAX_WAIT = 60.0  # s; if a room asks for a longer wait, the client waits only this long
 WINDOW_CHECK = 0.02  # s between two checks of a client's full queue
-ACCEPT_PAUSE = 0.5  # s before accept is tried again when the system has no descriptors left
+FAILURE_PAUSE = 0.25  # s before a `Loop` that failed tries again, or accept when the system has no descriptors left
 BACKLOG = 1_024  # connections that wait for accept; the system may have a smaller maximum
 
 MAX_DATAGRAM = 2_048  # bytes; an answer has at most about 900, even if its title is written as \uXXXX\uXXXX
@@ -1603,48 +1603,6 @@ class Connection:
             self.socket.close()
 
 
-class WakeUp:
-    """A selector that any thread can wake: `set` sends a byte through a socketpair, unless an unread one is in it."""
-
-    def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()  # only for the waiting thread
-        try:
-            self.receiver, self._sender = socket.socketpair()
-        except OSError:
-            self.selector.close()
-            raise
-        for end in (self.receiver, self._sender):
-            end.setblocking(False)
-            if end.family == socket.AF_INET:  # on Windows a socketpair consists of TCP sockets
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self.selector.register(self.receiver, selectors.EVENT_READ)
-        self._is_set = False
-        self._open_lock = threading.Lock()
-
-    def set(self) -> None:
-        """Wakes the waiting thread. Any thread may call this, even after `close`."""
-        if self._is_set:
-            return
-        self._is_set = True
-        with self._open_lock, contextlib.suppress(OSError):
-            self._sender.send(b"!")
-
-    def clear(self) -> None:
-        """Removes what `set` sent. The waiting thread calls this before it looks for work."""
-        with contextlib.suppress(BlockingIOError):
-            self.receiver.recv(64)
-        # This must come last: in the other order, `recv` could remove the byte of a new `set` while the flag stays
-        # True, and no later `set` would wake the thread.
-        self._is_set = False
-
-    def close(self) -> None:
-        """Closes the selector and both sockets. The waiting thread calls this when it ends."""
-        with self._open_lock:
-            self.selector.close()
-            self.receiver.close()
-            self._sender.close()
-
-
 def _start_thread(
     run: Callable[[], None], name: str, undo: Callable[[], None] = lambda: None, is_daemon: bool = False
 ) -> threading.Thread:
@@ -1663,84 +1621,143 @@ def _start_thread(
 Writes = list[tuple[Connection, bytes]]  # at most one piece for each connection; END_OF_FEED ends the writing
 
 
-class Sender:
+Step = Callable[[selectors.BaseSelector], None]
+
+
+class Loop:
+    """A thread that repeats a step until it is closed. Any thread may call `wake` and `close`.
+
+    step        called with the selector that watches the sockets; only this thread uses that selector
+    on_failure  called on this thread after an unexpected error in `step`; then the loop continues, unless it was closed
+    sockets     watched for reading; closed at the end, or if the constructor fails
+
+    The constructor raises OSError if the system has no descriptor or thread left.
+    """
+
+    def __init__(self, name: str, step: Step, on_failure: Callable[[], None], *sockets: socket.socket) -> None:
+        self._step = step
+        self._on_failure = on_failure
+        self._is_closing = False
+        self._is_awake = False  # True while the socketpair holds an unread byte
+        self._open_lock = threading.Lock()
+        with contextlib.ExitStack() as undo:
+            for sock in sockets:
+                undo.enter_context(sock)
+            self._selector = undo.enter_context(selectors.DefaultSelector())
+            self._receiver, self._waker = map(undo.enter_context, socket.socketpair())
+            for end in (self._receiver, self._waker):
+                end.setblocking(False)
+                if end.family == socket.AF_INET:  # on Windows a socketpair consists of TCP sockets
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            for sock in (self._receiver, *sockets):
+                self._selector.register(sock, selectors.EVENT_READ, sock)
+            self._thread = _start_thread(self._run, name)
+            undo.pop_all()
+
+    def wake(self) -> None:
+        """Ends a wait for the selector: sends a byte through a socketpair, unless an unread one is in it."""
+        if self._is_awake:
+            return
+        self._is_awake = True
+        with self._open_lock, contextlib.suppress(OSError):
+            self._waker.send(b"!")
+
+    def close(self) -> None:
+        """Ends the loop after the current step. Returns at once."""
+        self._is_closing = True
+        self.wake()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits up to `timeout` s for the thread to end; returns True if it has. Any thread except the loop's own."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ends the loop, and returns when its thread has ended. Any thread except the loop's own."""
+        self.close()
+        self.join()
+
+    # The loop's own thread.
+
+    def _run(self) -> None:
+        while not self._is_closing:
+            try:
+                self._step(self._selector)
+            except Exception:
+                log.exception("the thread %r failed", threading.current_thread().name)
+                self._on_failure()
+                time.sleep(FAILURE_PAUSE)
+        self._finish()
+
+    def _clear(self) -> None:
+        """Removes what `wake` sent. A step that is not only woken for the end calls this before it looks for work."""
+        with contextlib.suppress(BlockingIOError):
+            self._receiver.recv(64)
+        # This must come last: in the other order, `recv` could remove the byte of a new `wake` while the flag stays
+        # True, and no later `wake` would wake the thread.
+        self._is_awake = False
+
+    def _finish(self) -> None:
+        """Closes everything that the selector watches, and the selector."""
+        with self._open_lock:
+            for key in self._selector.get_map().values():
+                key.data.close()
+            self._selector.close()
+            self._waker.close()
+
+
+class Sender(Loop):
     """The one thread that writes to joined connections, and closes them at the end. It never waits for any of them.
 
     next_writes   called on the sender's thread; returns the pieces to write now
-    on_failure    called on the sender's thread after an unexpected error; then the sender tries to continue, so that
-                  it can still write last words. After a second error, it writes nothing more
+    on_failure    called after an unexpected error; then the sender continues, so that it can still write last words
 
     If a socket's buffer is full, the selector watches the socket until it can take more. Meanwhile the sender spends no
-    time on it. The constructor raises OSError if the system has no descriptor or thread left.
+    time on it. `stop` is called after the last `release`.
     """
 
     def __init__(self, name: str, next_writes: Callable[[], Writes], on_failure: Callable[[], None]) -> None:
         self._next_writes = next_writes
-        self._on_failure = on_failure
         self._released: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        self._stopping = False
-        self._wake_up = WakeUp()
-        self._thread = _start_thread(self._run, name, self._wake_up.close)
-
-    def wake(self) -> None:
-        """Makes the sender check for something to write. Any thread may call this."""
-        self._wake_up.set()
+        super().__init__(name, self._write, on_failure)
 
     def release(self, connection: Connection) -> None:
         """Lets the sender close the connection. Its reader calls this when it no longer uses the connection."""
         self._released.put(connection)
         self.wake()
 
-    def stop(self) -> None:
-        """Stops the sender; returns when all connections are closed. Another thread calls it after the last release."""
-        self._stopping = True
-        self.wake()
-        self._thread.join()
+    # Sender thread.
 
-    def _run(self) -> None:
-        try:
-            self._write_until_stopped()
-        except Exception:
-            log.exception("the sender failed")
-            try:
-                self._on_failure()
-                self._write_until_stopped()
-            except Exception:
-                log.exception("the sender failed again")
-                while not self._stopping:  # it only closes connections now, as their readers release them
-                    self._close_released()
-                    time.sleep(MAX_REST)
-        self._close_released()
-        self._wake_up.close()
-
-    def _write_until_stopped(self) -> None:
-        """Writes the pieces from `next_writes` until `stop` is called.
+    def _write(self, selector: selectors.BaseSelector) -> None:
+        """Writes the pieces from `next_writes`, then waits for something to write.
 
         After short pieces, the sender rests as long as they took (at most MAX_REST s), so that the next pieces contain
         more lines. This is Nagle's idea (RFC 896) for a whole room: 900 people who join at once cause far fewer writes.
         """
-        selector = self._wake_up.selector
-        while not self._stopping:
-            self._close_released()
-            start = time.perf_counter()
-            writes = self._next_writes()
-            for connection, piece in writes:
-                if not connection.write(piece):
-                    selector.register(connection.socket, selectors.EVENT_WRITE, connection)
-            if sum(len(piece) for _, piece in writes) < SHORT_PIECE * len(writes):
-                time.sleep(min(time.perf_counter() - start, MAX_REST))
-            for key, _ in selector.select(0 if writes else TICK):  # after TICK, some connections may need a ping
-                if key.data is None:
-                    self._wake_up.clear()
-                elif key.data.flush():
-                    selector.unregister(key.fileobj)
+        self._close_released()
+        start = time.perf_counter()
+        writes = self._next_writes()
+        for connection, piece in writes:
+            if not connection.write(piece):
+                selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+        if sum(len(piece) for _, piece in writes) < SHORT_PIECE * len(writes):
+            time.sleep(min(time.perf_counter() - start, MAX_REST))
+        for key, _ in selector.select(0 if writes else TICK):  # after TICK, some connections may need a ping
+            if key.data is self._receiver:
+                self._clear()
+            elif key.data.flush():
+                selector.unregister(key.fileobj)
 
     def _close_released(self) -> None:
         while not self._released.empty():
             connection = self._released.get()
             with contextlib.suppress(KeyError):  # it is registered only while something is unsent
-                self._wake_up.selector.unregister(connection.socket)
+                self._selector.unregister(connection.socket)
             connection.close()
+
+    def _finish(self) -> None:
+        self._close_released()
+        super()._finish()
 
 
 # ----------------------------------------------------------------------------------------------------------- the room
@@ -2581,10 +2598,8 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._sender = Sender(f"sender {self.port}", self._next_writes, self._fail)
             undo.callback(self._sender.stop)
             self._answerer = Answerer(host, self.port, self._describe, room.events)
-            undo.callback(self._answerer.close)
-            self._wake_accept = undo.enter_context(contextlib.closing(WakeUp()))
-            self._wake_accept.selector.register(self._listener, selectors.EVENT_READ)
-            self._accept_thread = _start_thread(self._accept, f"accept {self.port}")
+            undo.callback(self._answerer.stop)
+            self._acceptor = Loop(f"accept {self.port}", self._accept, self._fail, self._listener)
             undo.pop_all()
 
     def __exit__(self, *_: object) -> None:
@@ -2600,9 +2615,8 @@ class Server(contextlib.AbstractContextManager["Server"]):
     def close(self, reason: str = "The host closed the room.") -> None:
         """Tells everyone why, and ends the room's threads within 2 s. Any other thread may call it, even twice."""
         self._end_everything(reason)
-        self._answerer.close()
-        self._accept_thread.join()
-        self._listener.close()
+        self._answerer.stop()
+        self._acceptor.stop()
         end = time.monotonic() + CLOSE_TIME
         with self._room_lock:
             readers = dict(self._readers)
@@ -2623,14 +2637,14 @@ class Server(contextlib.AbstractContextManager["Server"]):
             for connection in [*self._connections.unjoined, *self._connections.transfers]:
                 connection.abort()
             self._came_back.notify_all()
-        self._wake_accept.set()
 
     def _fail(self) -> None:
         """Closes the room. The accept thread or the sender calls this after an unexpected error."""
         if not self._closing.is_set():
             self._end_everything("The host's computer had to close the room.")
             self._room.events.put(RoomFailed())
-            threading.Thread(target=self.close, name=f"closing {self.port}").start()
+            with contextlib.suppress(OSError):  # without another thread, the room waits for its host to close it
+                _start_thread(self.close, f"closing {self.port}")
 
     # The host's controls. Any thread except the room's own may call these; no message from the network triggers them.
 
@@ -2664,24 +2678,17 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
     # Accept thread.
 
-    def _accept(self) -> None:
+    def _accept(self, selector: selectors.BaseSelector) -> None:
+        selector.select()
         try:
-            while not self._closing.is_set():
-                self._wake_accept.selector.select()
-                try:
-                    sock, (address, _) = self._listener.accept()
-                except (BlockingIOError, ConnectionError):  # the other side is gone already, or the room is closing
-                    continue
-                except OSError as error:  # usually, no descriptors are left; the people in the room are not affected
-                    log.warning("cannot accept a connection: %s", error)
-                    self._closing.wait(ACCEPT_PAUSE)
-                    continue
-                self._start_reader(sock, address)
-        except Exception:
-            log.exception("accepting connections failed")
-            self._fail()
-        finally:
-            self._wake_accept.close()
+            sock, (address, _) = self._listener.accept()
+        except (BlockingIOError, ConnectionError):  # the other side is gone already, or the room is closing
+            return
+        except OSError as error:  # usually, no descriptors are left; the people in the room are not affected
+            log.warning("cannot accept a connection: %s", error)
+            time.sleep(FAILURE_PAUSE)
+            return
+        self._start_reader(sock, address)
 
     def _start_reader(self, sock: socket.socket, address: str) -> None:
         with contextlib.ExitStack() as undo:
@@ -3761,7 +3768,7 @@ def write_all(disk: io.FileIO, piece: bytes | memoryview) -> None:
 # ----------------------------------------------------------------------------------------- finding rooms and addresses
 
 
-class Answerer:
+class Answerer(Loop):
     """Answers `find` on the UDP port with the same number as the room's TCP port, so that others can find the room.
 
     Its finder thread also reports `Reachable`, at the start and whenever this computer's addresses change.
@@ -3771,119 +3778,85 @@ class Answerer:
         """Raises OSError if the system lacks descriptors or threads. If only UDP fails, others cannot find the room."""
         self._describe = describe
         self._events = events
-        self._closing = threading.Event()
         self.addresses: tuple[str, ...] = ()  # this computer's; any thread may read them
-        with contextlib.ExitStack() as undo:
-            self._wake_up = undo.enter_context(contextlib.closing(WakeUp()))
-            self._socket = _open_udp(host, port)
-            if self._socket is not None:
-                undo.enter_context(self._socket)
-                self._wake_up.selector.register(self._socket, selectors.EVENT_READ)
-            self._thread = _start_thread(self._run, f"finder {port}")
-            undo.pop_all()
-
-    def close(self) -> None:
-        """Stops the finder thread, and returns when it has ended. Any thread except the finder."""
-        self._closing.set()
-        self._wake_up.set()
-        self._thread.join()
+        # Finder thread only:
+        self._told: tuple[str, ...] | None = None
+        self._look_at = 0.0  # monotonic s; when to look at the addresses again
+        self._socket = _open_udp(host, port)
+        super().__init__(f"finder {port}", self._answer, self._fail, *filter(None, [self._socket]))
 
     # Finder thread.
 
-    def _run(self) -> None:
-        with contextlib.closing(self._wake_up), self._socket or contextlib.nullcontext():
-            try:
-                self._answer_until_closed()
-            except Exception:
-                log.exception("the room can no longer be found")
-                self._events.put(Reachable(self.addresses, findable=False))
+    def _answer(self, selector: selectors.BaseSelector) -> None:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + ADDRESSES_EVERY
+            self.addresses = tuple(local_addresses())
+            if self.addresses != self._told:
+                self._told = self.addresses
+                self._events.put(Reachable(self.addresses, findable=self._socket is not None))
+        if selector.select(ADDRESSES_EVERY) and self._socket is not None:
+            answer = encode(self._describe())
+            for message, asker in _datagrams(self._socket):
+                if message == Find(PROTOCOL):
+                    _send_to(self._socket, answer, asker)
+            time.sleep(DATAGRAMS_TIME)
 
-    def _answer_until_closed(self) -> None:
-        look_at = 0.0
-        told = None
-        while not self._closing.is_set():
-            if time.monotonic() >= look_at:
-                look_at = time.monotonic() + ADDRESSES_EVERY
-                self.addresses = tuple(local_addresses())
-                if self.addresses != told:
-                    told = self.addresses
-                    self._events.put(Reachable(self.addresses, findable=self._socket is not None))
-            if self._wake_up.selector.select(ADDRESSES_EVERY) and self._socket is not None:
-                answer = encode(self._describe())
-                for message, asker in _datagrams(self._socket):
-                    if message == Find(PROTOCOL):
-                        _send_to(self._socket, answer, asker)
-                self._closing.wait(DATAGRAMS_TIME)
+    def _fail(self) -> None:
+        self._events.put(Reachable(self.addresses, findable=False))
+        self.close()
 
 
-class Finder(contextlib.AbstractContextManager["Finder"]):
+class Finder(Loop, contextlib.AbstractContextManager["Finder"]):
     """Asks for rooms until `close` is called, and keeps a list of those that answer. `find_rooms` creates it."""
 
     def __init__(self, events: Events, ways: Sequence[tuple[str, str]] | None) -> None:
         self._events = events
         self._ways = ways
-        # Only the finder thread uses the next four:
+        # Finder thread only:
         self._sockets: dict[tuple[str, str], socket.socket] = {}  # way (see `ways_out`) -> the socket for its questions
         self._own_addresses: list[str] = []
         self._rooms: dict[tuple[str, str], tuple[FoundRoom, float]] = {}  # (id, address) -> (room, time of last answer)
         self._told: tuple[FoundRoom, ...] = ()
-        self._closing = threading.Event()
-        self._wake_up = WakeUp()
-        self._thread = _start_thread(self._run, "finder", self._wake_up.close)
+        self._start = self._tell_at = time.monotonic()
+        self._ask_at = dict.fromkeys(PORTS, self._start)
+        super().__init__("finder", self._look, lambda: None)
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Stops the search. Returns at once; the finder thread ends a moment later. Any thread."""
-        self._closing.set()
-        self._wake_up.set()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Waits up to `timeout` s for the finder thread; returns True if it has ended. Any thread except the finder."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
     # Finder thread.
 
-    def _run(self) -> None:
-        start = time.monotonic()
-        ask_at = dict.fromkeys(PORTS, start)
-        tell_at = start
-        while not self._closing.is_set():
-            now = time.monotonic()
-            ports = [port for port, at in ask_at.items() if at <= now]
-            if ports:
-                self._open_ways()
-            for port in ports:
-                for way, sock in self._sockets.items():
-                    _send_to(sock, encode(Find(PROTOCOL)), (way[1], port))
-                ask_at[port] = now + question_pause(port, now - start)
-            if now >= tell_at:
-                tell_at = now + TELL_EVERY
-                self._tell(now)
-            if self._wake_up.selector.select(TELL_EVERY):
-                for sock in self._sockets.values():
-                    for message, (address, port) in _datagrams(sock):
-                        if isinstance(message, RoomHere) and message.port == port:
-                            self._keep(message, address)
-                self._closing.wait(DATAGRAMS_TIME)
-        for sock in self._sockets.values():
-            sock.close()
-        self._wake_up.close()
+    def _look(self, selector: selectors.BaseSelector) -> None:
+        now = time.monotonic()
+        ports = [port for port, at in self._ask_at.items() if at <= now]
+        if ports:
+            self._open_ways(selector)
+        for port in ports:
+            for way, sock in self._sockets.items():
+                _send_to(sock, encode(Find(PROTOCOL)), (way[1], port))
+            self._ask_at[port] = now + question_pause(port, now - self._start)
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY
+            self._tell(now)
+        if selector.select(TELL_EVERY):
+            for sock in self._sockets.values():
+                for message, (address, port) in _datagrams(sock):
+                    if isinstance(message, RoomHere) and message.port == port:
+                        self._keep(message, address)
+            time.sleep(DATAGRAMS_TIME)
 
-    def _open_ways(self) -> None:
+    def _open_ways(self, selector: selectors.BaseSelector) -> None:
         """Opens a socket for each new way out, and closes the sockets of ways that are gone."""
         self._own_addresses = local_addresses()
         ways = ways_out(self._own_addresses) if self._ways is None else self._ways
         for way in [way for way in self._sockets if way not in ways]:
             sock = self._sockets.pop(way)
-            self._wake_up.selector.unregister(sock)
+            selector.unregister(sock)
             sock.close()
         for way in ways:
             if way not in self._sockets and (new := _open_udp(way[0], 0)) is not None:
                 self._sockets[way] = new
-                self._wake_up.selector.register(new, selectors.EVENT_READ)
+                selector.register(new, selectors.EVENT_READ, new)
 
     def _keep(self, message: RoomHere, address: str) -> None:
         """Adds or updates a room. Anyone can send answers, so an answer replaces only rooms at its sender's address."""

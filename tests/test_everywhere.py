@@ -5,7 +5,6 @@ Windows is only imitated here, one difference at a time; nothing in this file ne
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import queue
@@ -269,8 +268,9 @@ def test_where_a_socketpair_is_tcp_a_wake_up_is_sent_at_once(monkeypatch: pytest
     with socket.create_server((LOOPBACK, 0)) as listener:
         pair = socket.create_connection(listener.getsockname()), listener.accept()[0]
     monkeypatch.setattr(socket, "socketpair", lambda: pair)
-    with contextlib.closing(net.WakeUp()):
-        assert all(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for end in pair)
+    sender = net.Sender("sender", list, lambda: None)
+    assert all(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for end in pair)
+    sender.stop()
 
 
 def test_on_windows_the_limits_fit_what_the_system_can_do() -> None:
