@@ -1152,10 +1152,6 @@ def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
     return hmac.digest(shared, client_hello + b"\n" + room_hello + b"\n", "sha256")
 
 
-class HandshakeError(Exception):
-    """The other side has not proved that it knows the password. The text is the `failure` of the `Tls`."""
-
-
 class Tls:
     """Encrypts and decrypts bytes in memory with TLS, without a socket.
 
@@ -1457,18 +1453,14 @@ class Connection:
         self._unread += self._receive(0, self._receive_size)
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
-        """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises HandshakeError, ConnectionLost."""
-        received: bytes | memoryview = b""
-        while True:
-            has_ended, answer = step(received)
-            if tls.failure is not None:  # the answer is an alert
-                with contextlib.suppress(ConnectionLost):
-                    self.send_bytes(answer, deadline)
-                raise HandshakeError(tls.failure)
+        """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises ConnectionLost, also if it fails."""
+        has_ended, answer = step(b"")
+        self.send_bytes(answer, deadline)
+        while not has_ended:
+            has_ended, answer = step(self._next_bytes(self._receive_size, deadline))  # all after the hello line is TLS
             self.send_bytes(answer, deadline)
-            if has_ended:
-                break
-            received = self._next_bytes(self._receive_size, deadline)  # what followed the hello line belongs to TLS
+        if tls.failure is not None:  # the last answer was an alert
+            raise ConnectionLost
         self._tls = tls
         self._unread = tls.decrypt(b"")
 
@@ -1541,15 +1533,10 @@ class Connection:
         except OSError as error:  # an SSLError is one, too
             raise ConnectionLost from error
 
-    def close_unjoined(self, message: Message | None) -> None:
-        """Sends a last message, if any, on a connection that has not joined, and lingers. Raises ConnectionLost."""
-        if message is not None:
-            self.send_unjoined(message)
-        self.write(END_OF_FEED)
-        self.linger()
-
     def linger(self) -> None:
         """Discards input for up to LAST_WORDS s while last words go out: closing with unread input could lose them."""
+        if self.feed.life is Life.JOINING:  # otherwise the sender ends the writing
+            self.write(END_OF_FEED)
         end = time.monotonic() + LAST_WORDS
         with contextlib.suppress(ConnectionLost):
             while (left := end - time.monotonic()) > 0:
@@ -2459,7 +2446,8 @@ class Admission:
         if not self.has_password:
             connection.send_unjoined(self._hello)
         elif hello.a is None:
-            connection.close_unjoined(self._hello)
+            connection.send_unjoined(self._hello)
+            connection.linger()
             raise ConnectionLost
         else:
             self._begin_tls(connection, line, int(hello.a, 16), deadline)
@@ -2492,10 +2480,11 @@ class Admission:
         tls = Tls(make_key, is_room=True)
         try:
             connection.start_tls(tls, deadline, functools.partial(self._guesses.judge, connection.address, tls))
-        except HandshakeError as error:
-            log.info("%s did not get in: %s", connection.address, error)
-            connection.close_unjoined(None)
-            raise ConnectionLost from None
+        except ConnectionLost:
+            if tls.failure is not None:
+                log.info("%s did not get in: %s", connection.address, tls.failure)
+                connection.linger()
+            raise
 
 
 class Connections:
@@ -2728,6 +2717,7 @@ class Server(contextlib.AbstractContextManager["Server"]):
                 self._run_connection(connection, person)
             else:
                 self._run_transfer(connection, first)
+            connection.linger()
         except ProtocolError as error:
             log.info("refused %s: %s (%s)", connection.address, error, error.code)
             self._refuse(connection, Refused(error.code, str(error)[:MAX_REASON], error.seconds))
@@ -2775,7 +2765,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
             if connection.received > received or lines:
                 for some in self._units.pace(connection, person, lines, connection.received - received):
                     self._take_lines(connection, person, some)
-        connection.linger()
 
     def _take_lines(self, connection: Connection, person: Person, lines: list[bytes]) -> None:
         """Passes messages to the room, all under one hold of the lock, so that the sender wakes only once."""
@@ -2818,7 +2807,6 @@ class Server(contextlib.AbstractContextManager["Server"]):
             self._units.charge(person, max(0.0, connection.overhead) / UNIT_BYTES)
             with self._room_lock:
                 self._connections.forget(connection)
-        connection.close_unjoined(None)
 
     def _receive_file(self, connection: Connection, person: Person, upload: Upload) -> None:
         if not self._files.is_stored(upload.file):
@@ -2846,10 +2834,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
     def _refuse(self, connection: Connection, refused: Refused) -> None:
         if connection.feed.life is Life.JOINING:
             with contextlib.suppress(ConnectionLost):
-                connection.close_unjoined(refused)
-            return
-        with self._changing_room() as room:
-            connection.feed.end(room.history.next, refused)
+                connection.send_unjoined(refused)
+        else:
+            with self._changing_room() as room:
+                connection.feed.end(room.history.next, refused)
         connection.linger()
 
     def _see_off(self, connection: Connection, person: Person | None) -> None:
@@ -3100,10 +3088,10 @@ class Dialer:
             self._next_proof_at = time.monotonic() + PROOF_WAIT
         try:
             connection.start_tls(tls, deadline, tls.handshake_step)
-        except HandshakeError as error:
-            raise Ended(*(_WRONG if str(error) in _WRONG_PASSWORD else _NOT_PROVEN)) from None
         except ConnectionLost:
-            if self._proofs >= PROOFS:
+            if tls.failure in _WRONG_PASSWORD:
+                raise Ended(*_WRONG) from None
+            if tls.failure is not None or self._proofs >= PROOFS:
                 raise Ended(*_NOT_PROVEN) from None
             raise
         with self._lock:

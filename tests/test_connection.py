@@ -229,6 +229,7 @@ def test_the_reader_waits_a_moment_for_the_sender_to_write_the_last_words(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "LAST_WORDS", LIMIT)
+    line.here.feed.open(1)
     line.there.shutdown(socket.SHUT_WR)
     reader = threading.Thread(target=line.here.linger)
     reader.start()
