@@ -752,13 +752,10 @@ def _check_address(address: str, port: int) -> None:
 
 # -------------------------------------------------------------------------------------------------------- wire format
 
-# The type of a message on the wire is its class's name in snake case, except for these two.
-_OTHER_TYPE_NAMES = {RawBytes: "sending", RoomHere: "room"}
-_TYPE_NAMES: dict[type[Message], str] = {
-    kind: _OTHER_TYPE_NAMES.get(kind, re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower())
-    for kind in get_args(Message)
-}
-TYPES = {name: kind for kind, name in _TYPE_NAMES.items()}
+# The type of a message on the wire is its class's name in lower case, except for these three.
+_OTHER_TYPE_NAMES = {"TakenBack": "taken_back", "RawBytes": "sending", "RoomHere": "room"}
+_TYPE_NAMES = {kind: _OTHER_TYPE_NAMES.get(kind.__name__, kind.__name__.lower()) for kind in get_args(Message)}
+TYPES: dict[str, type[Message]] = {name: kind for kind, name in _TYPE_NAMES.items()}
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -780,28 +777,20 @@ def _codec(hint: Any) -> tuple[FieldReader, FieldWriter]:
     if limits == [type(None)]:  # the type ends in "| None"
         read, _ = _codec(kind)
         return (lambda value: None if value is None else read(value)), _json_encode
-    if kind in (int, float):
-        return _number(kind, *limits), repr
-    if kind is bool:
-        return _read_bool, _json_encode
+    if kind in (bool, int, float):
+        return _number(kind, *limits), _json_encode if kind is bool else repr
     return (_string(*limits) if kind is str else _people(*limits)), _json_encode
 
 
-def _number(kind: Any, most: float) -> FieldReader:
-    kinds = (int, kind)
+def _number(kind: Any, most: float = 1) -> FieldReader:
+    kinds = (int, float) if kind is float else (kind,)
 
     def read(value: Any) -> Any:
         if type(value) not in kinds or not 0 <= value <= most:  # not isinstance, because True is an int, too
             raise TypeError
-        return value if kind is int else float(value)
+        return float(value) if kind is float else value
 
     return read
-
-
-def _read_bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
 
 
 def _string(most: int = MAX_LINE_TO_ROOM, pattern: str = "", lines: int = MAX_LINE_TO_ROOM) -> FieldReader:
@@ -885,7 +874,7 @@ def decode(line: bytes) -> Message | Unknown:
         fields, end = _json_decode(text)
         if end < len(text):
             raise ValueError("something follows its end")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProtocolError(f"this line is not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise ProtocolError('expected a JSON object with a "type"')
