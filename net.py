@@ -874,7 +874,7 @@ def decode(line: bytes) -> Message | Unknown:
         fields, end = _json_decode(text)
         if end < len(text):
             raise ValueError("something follows its end")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"this line is not JSON in UTF-8: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise ProtocolError('expected a JSON object with a "type"')
@@ -1130,11 +1130,6 @@ _PRIME_2048 = """
 SRP = Srp(int("".join(_PRIME_2048.split()), 16), 2, "sha256", _PSK_IDENTITY)  # RFC 5054, appendix A
 
 
-def private_exponent() -> int:
-    """Returns a new a or b of SRP: 256 random bits."""
-    return secrets.randbits(256)
-
-
 def session_key(secret: int, client_hello: bytes, room_hello: bytes) -> bytes:
     """Returns the key of one connection. It depends on both hello lines: if either is changed, the handshake fails."""
     shared = hashlib.new("sha256", SRP.pad(secret)).digest()
@@ -1376,7 +1371,6 @@ class Connection:
         self.socket = sock
         self.address: str = sock.getpeername()[0]
         self.own_address: str = sock.getsockname()[0]
-        self.since = time.monotonic()
         self.feed = Feed()
         # Reader thread only:
         self.received = 0  # bytes from the network, before decryption
@@ -1436,10 +1430,6 @@ class Connection:
             piece, self._unread = data[:size], bytes(data[size:])
             size -= len(piece)
             yield piece
-
-    def check_open(self) -> None:
-        """Raises ConnectionLost if the other side or `abort` has ended the connection, and no unread bytes are left."""
-        self._unread += self._receive(0, self._receive_size)
 
     def start_tls(self, tls: Tls, deadline: Deadline, step: Callable[[bytes | memoryview], tuple[bool, bytes]]) -> None:
         """Does the TLS handshake; `step` is or wraps `tls.handshake_step`. Raises ConnectionLost, also if it fails."""
@@ -2451,9 +2441,9 @@ class Admission:
         """Answers the hello and starts TLS. Raises ConnectionLost, or ProtocolError for a limit or bad `public_a`."""
         _check_wait("Too many wrong passwords from this computer", self._guesses.wait(connection.address))
         _check_wait(_MANY_NEW, self.newcomers.try_take(connection.address))
-        b = private_exponent()
+        b = secrets.randbits(256)
         with self._guesses.computing(connection.address):
-            connection.check_open()  # nothing needs computing for a client that is already gone
+            connection.next_lines(0, most=0)  # raises ConnectionLost if the client is gone: nothing needs computing
             public_b = SRP.public_b(self._verifier, b)
         try:
             SRP.u(public_a, public_b)
@@ -2484,7 +2474,7 @@ class Connections:
         self._most_unjoined = most if is_unlimited else MAX_UNJOINED
         self._most_transfers = most if is_unlimited else TRANSFERS_PER_PERSON
         self.joined: set[Connection] = set()
-        self.unjoined: dict[Connection, None] = {}  # the oldest first
+        self.unjoined: dict[Connection, float] = {}  # connection -> when it came (monotonic s); the oldest first
         self.transfers: dict[Connection, tuple[int, Upload | Download]] = {}  # person's number, request; oldest first
 
     def add(self, connection: Connection) -> bool:
@@ -2497,14 +2487,14 @@ class Connections:
             log.info("too many connections: one from %s was cut", to_cut.address)
             self.forget(to_cut)
             to_cut.abort()
-        self.unjoined[connection] = None
+        self.unjoined[connection] = time.monotonic()
         return True
 
     def _choose_to_cut(self) -> Connection | None:
         """Returns the connection to cut, or None if there are only joined ones."""
         if self.unjoined:  # cut the oldest one of the address that has the most
             young = time.monotonic() - YOUNG
-            old = [connection for connection in self.unjoined if connection.since < young]
+            old = [connection for connection, since in self.unjoined.items() if since < young]
             # If all old ones have different addresses, they may be honest, delayed by a flood of young ones.
             some = old if len({connection.address for connection in old}) < len(old) else list(self.unjoined)
             crowd = collections.Counter(connection.address for connection in some).most_common(1)[0][0]
@@ -3037,7 +3027,7 @@ class Dialer:
             raise
 
     def _exchange_hellos(self, connection: Connection, deadline: Deadline) -> None:
-        a = private_exponent()
+        a = secrets.randbits(256)
         public_a = 0 if self.password is None else SRP.power(a)
         mine = Hello(PROTOCOL, tls=CAN_ENCRYPT, a=SRP.pad(public_a).hex() if public_a else None)
         connection.send_unjoined(mine)

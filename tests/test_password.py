@@ -11,6 +11,7 @@ import hashlib
 import json
 import queue
 import re
+import secrets
 import ssl
 import sys
 import threading
@@ -459,7 +460,7 @@ def test_a_strangers_hello_counts_as_a_newcomer_before_anything_is_computed_and_
     for _ in range(3):  # Ann was the first of four
         with Stranger(room.port) as stranger:
             assert stranger.greet()["type"] == "hello"
-    monkeypatch.setattr(net, "private_exponent", None)  # whatever is computed begins with one
+    monkeypatch.setattr(secrets, "randbits", None)  # whatever is computed begins with a private exponent
     with Stranger(room.port) as stranger:
         refused = stranger.greet()
     assert (refused["type"], refused["code"]) == ("refused", "wait")
@@ -474,12 +475,12 @@ def test_nothing_is_computed_for_a_stranger_who_does_not_wait_for_the_answer(
     readers: list[threading.Thread] = []
     is_gone = threading.Event()
 
-    def exponent() -> int:
+    def exponent(_bits: int) -> int:
         readers.append(threading.current_thread())
         assert is_gone.wait(LIMIT)
         return B
 
-    monkeypatch.setattr(net, "private_exponent", exponent)
+    monkeypatch.setattr(secrets, "randbits", exponent)
     power = Mock(wraps=net.fixed_base_power)
     monkeypatch.setattr(net, "fixed_base_power", power)
     with Stranger(room.port) as stranger:

@@ -56,7 +56,7 @@ class Member:
         self.tls: net.Tls | None = None
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        a = net.private_exponent()
+        a = secrets.randbits(256)
         public_a = net.SRP.power(a)
         mine = net.Hello(net.PROTOCOL, tls=bool(password), a=net.SRP.pad(public_a).hex() if password else None)
         self.socket.sendall(net.encode(mine))

@@ -126,7 +126,7 @@ def half_open(port: int, password: str | None) -> Iterator[None]:  # noqa: ARG00
     with contextlib.ExitStack() as stack:
         for source in HALF_OPEN:
             sock = stack.enter_context(socket.create_connection((LOOPBACK, port), source_address=(source, 0)))
-            hello = net.Hello(net.PROTOCOL, tls=True, a=net.SRP.pad(net.SRP.power(net.private_exponent())).hex())
+            hello = net.Hello(net.PROTOCOL, tls=True, a=net.SRP.pad(net.SRP.power(secrets.randbits(256))).hex())
             sock.sendall(net.encode(hello) + client_hello[:100])
         yield
 
