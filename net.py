@@ -3186,7 +3186,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
         self._name = clean_name(name)
 
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # notified by `move`, `_begin`, `_cancel` and `_end_visit`
+        self._changed = threading.Condition(self._lock)  # notified by `move`, `_enter`, `_cancel` and `_end_visit`
         # Guarded by _lock (but any thread may read `token`, `dialer` and `room` without it):
         self.token = token
         self.dialer = Dialer(address, port, password)
