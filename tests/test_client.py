@@ -14,23 +14,9 @@ import pytest
 
 import net
 from net import Trouble
+from tests import helpers
 from tests.conftest import OpenRoom
-from tests.helpers import (
-    LIMIT,
-    LOOPBACK,
-    FakeRoom,
-    Guest,
-    Message,
-    Person,
-    Proxy,
-    drain,
-    message,
-    needs_tls,
-    nobodys_port,
-    port_of,
-    until,
-    welcome,
-)
+from tests.helpers import LIMIT, LOOPBACK, FakeRoom, Guest, Message, Person, Proxy, drain, message, nobodys_port, until
 
 RETRIES = net.RETRIES  # as they are, before the tests shorten them
 PASSWORD = "open sesame"
@@ -159,10 +145,9 @@ def test_a_gap_in_the_numbers_is_a_lost_connection_and_the_same_person_comes_bac
 def test_an_unknown_type_is_ignored_but_its_number_counts(fake: FakeRoom, ann: Person) -> None:
     guest = fake.accepts()
     guest.says_hello()
-    for kind in ("hello", "join"):
-        guest.expects(kind)
+    guest.receive_until("join")
     guest.send(message("confetti"))
-    guest.send(welcome())
+    guest.send(helpers.welcome())
     for each in (said(1), message("confetti", number=2), said(3), message("confetti", number="4"), said(4, "marker")):
         guest.send(each)
     assert isinstance(ann.events.get(timeout=LIMIT), net.Welcome)
@@ -305,7 +290,7 @@ def test_after_a_move_from_an_open_room_the_client_is_a_new_person_and_its_lines
     assert guest.expects("say")["text"] == "two"
 
 
-@needs_tls
+@helpers.needs_tls
 def test_after_a_move_from_a_room_with_a_password_the_visit_goes_on_where_it_was(
     open_room: OpenRoom, stack: contextlib.ExitStack, come: Come
 ) -> None:
@@ -420,16 +405,20 @@ def test_while_too_many_events_wait_the_client_reads_no_more_of_them_but_still_p
 
 
 def test_time_in_which_the_client_did_not_read_is_no_silence_of_the_room(
-    busy: Visit, monkeypatch: pytest.MonkeyPatch
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann, guest = busy
-    monkeypatch.setattr(net, "SILENCE", 3 * net.PING_AFTER)
-    for _ in range(10):
+    ann, guest = visit
+    for name, value in {"MAX_WAITING_EVENTS": 0, "TICK": 0.02, "PING_AFTER": 0.1}.items():
+        monkeypatch.setattr(net, name, value)
+    guest.send_bytes(as_line(said(1)) + as_line(said(2, "marker"))[:-1])
+    until(lambda: ann.events.qsize() > 0, "the client waits for its window")
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + net.SILENCE)
+    ann.hears("x")
+    for _ in range(3):  # meanwhile the client reads again, and nothing comes
         guest.receive_until("ping")
-    monkeypatch.setattr(net, "SILENCE", LIMIT)  # from now on the room may be slow
-    assert not any(isinstance(event, net.Lost) for event in drain(ann.events))
-    guest.send(said(MANY + 1, "marker"))
-    ann.hears("marker")
+    guest.send_bytes(b"\n")
+    assert isinstance(ann.events.get(timeout=LIMIT), net.Said)
 
 
 def test_a_close_wakes_a_client_that_waits_for_its_window(busy: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,7 +439,7 @@ def fill(stack: contextlib.ExitStack) -> int:
         waiting = stack.enter_context(socket.socket())
         waiting.setblocking(False)
         waiting.connect_ex(listener.getsockname())
-    return port_of(listener)
+    return helpers.port_of(listener)
 
 
 def look_up_hangs(stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -520,6 +509,34 @@ def test_a_room_that_this_program_cannot_join_ends_the_visit(
     assert ann.client.join(LIMIT)
 
 
+NOT_A_ROOM = {
+    "another program": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "a line that is too long": as_line(message("ping", x="x" * 262_119)),  # 262,145 bytes
+    "a refusal without a reason": as_line(message("refused", code="wait")),
+    "a text that is too long": as_line(said(1, "x" * 4_001)),
+}
+
+
+@pytest.mark.parametrize("junk", NOT_A_ROOM.values(), ids=NOT_A_ROOM.keys())
+@pytest.mark.parametrize("in_place_of", ["hello", "welcome", "an event"])
+def test_a_room_that_breaks_the_rules_is_not_a_room_and_the_window_never_sees_what_it_says(
+    fake: FakeRoom, ann: Person, junk: bytes, in_place_of: str
+) -> None:
+    guest = fake.accepts()
+    if in_place_of == "an event":
+        guest.lets_in()
+        ann.expects(net.Welcome)
+    elif in_place_of == "welcome":
+        guest.says_hello()
+    with contextlib.suppress(ConnectionError):  # the client need not read to the end
+        guest.send_bytes(junk)
+    event = ann.events.get(timeout=LIMIT)
+    assert isinstance(event, net.Lost)
+    assert event.reason is Trouble.NOT_A_ROOM
+    fake.accepts().lets_in(said(1, "a good room"))
+    ann.hears("a good room")
+
+
 # Closing -------------------------------------------------------------------------------------------------------------
 
 
@@ -544,8 +561,7 @@ def test_closing_returns_at_once_and_is_done_within_two_seconds_whatever_the_cli
     people["between two attempts"].expects(net.Lost)
     guests["before the hello"].expects("hello")
     guests["before the welcome"].says_hello()
-    for kind in ("hello", "join"):
-        guests["before the welcome"].expects(kind)
+    guests["before the welcome"].receive_until("join")
     guests["in the history"].lets_in(said(1, "marker"), history=2)
     guests["in a room that does not read"].lets_in(said(1, "marker"))
     for stage in ("in the history", "in a room that does not read"):
@@ -610,33 +626,3 @@ def test_a_line_that_returns_unsent_at_the_end_never_appears(
     while not isinstance(event := bob.events.get(timeout=LIMIT), net.Left):
         appeared |= {event.id} if isinstance(event, net.Said) else set()
     assert not unsent & appeared
-
-
-# Rooms that behave as no room should ---------------------------------------------------------------------------------
-
-NOT_A_ROOM = {
-    "another program": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "a line that is too long": as_line(message("ping", x="x" * 262_119)),  # 262,145 bytes
-    "a refusal without a reason": as_line(message("refused", code="wait")),
-    "a text that is too long": as_line(said(1, "x" * 4_001)),
-}
-
-
-@pytest.mark.parametrize("junk", NOT_A_ROOM.values(), ids=NOT_A_ROOM.keys())
-@pytest.mark.parametrize("in_place_of", ["hello", "welcome", "an event"])
-def test_a_room_that_breaks_the_rules_is_not_a_room_and_the_window_never_sees_what_it_says(
-    fake: FakeRoom, ann: Person, junk: bytes, in_place_of: str
-) -> None:
-    guest = fake.accepts()
-    if in_place_of == "an event":
-        guest.lets_in()
-        ann.expects(net.Welcome)
-    elif in_place_of == "welcome":
-        guest.says_hello()
-    with contextlib.suppress(ConnectionError):  # the client need not read to the end
-        guest.send_bytes(junk)
-    event = ann.events.get(timeout=LIMIT)
-    assert isinstance(event, net.Lost)
-    assert event.reason is Trouble.NOT_A_ROOM
-    fake.accepts().lets_in(said(1, "a good room"))
-    ann.hears("a good room")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import selectors
 import socket
@@ -155,6 +156,22 @@ def test_writing_never_waits_and_goes_on_where_it_stopped(line: Line) -> None:
     while more := line.there.recv(1 << 20):
         received += more
     assert received == data
+
+
+def test_to_somebody_who_goes_on_reading_everything_is_sent_however_long_that_takes(line: Line) -> None:
+    """A second passes with each look at the clock, and the other side then reads all that has come."""
+    line.there.setblocking(False)
+    line.there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    line.here.keep_buffer_small()
+    seconds = itertools.count(0.0)
+
+    def look_and_read() -> float:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                line.there.recv(1 << 20)
+        return next(seconds)
+
+    line.here.send_bytes(bytes(20_000_000), net.Deadline(10.0, clock=look_and_read))
 
 
 def test_the_end_of_the_feed_ends_the_writing_but_not_the_reading(line: Line) -> None:

@@ -65,15 +65,21 @@ class Member(helpers.Member):
         assert len(data) == sending["size"]
         return data
 
-    def cannot_share(self, size: int) -> str:
-        """The code with which the room refuses a new file."""
-        with self.connects() as wire:
-            return code(wire, wire.begin_upload(self.token, size))
+    def begins_download(self, file: str) -> Wire:
+        """A connection on which the bytes of this file come."""
+        wire = self.connects()
+        assert wire.download(self.token, file)["type"] == "sending"
+        return wire
 
-    def cannot_save(self, file: str, offset: int = 0) -> str:
-        """The code with which the room refuses a download."""
+    def may_share(self, size: int = 1) -> str:
+        """Asks to share a new file; "ready", or the code with which the room refuses it."""
         with self.connects() as wire:
-            return code(wire, wire.download(self.token, file, offset))
+            return verdict(wire, wire.begin_upload(self.token, size))
+
+    def may_save(self, file: str, offset: int = 0) -> str:
+        """Asks for the file; "sending", or the code with which the room refuses it."""
+        with self.connects() as wire:
+            return verdict(wire, wire.download(self.token, file, offset))
 
     def is_told_of(self) -> list[str]:
         """The files that appeared since this member was last asked."""
@@ -82,10 +88,10 @@ class Member(helpers.Member):
         return [event["file"] for event in self.all_up_to("said", text=marker) if event["type"] == "shared"]
 
 
-def code(wire: Wire, answer: Message | None) -> str:
-    """The code of a refusal, after which the connection ends."""
-    assert answer is not None, "the connection ended instead of a refusal"
-    assert answer["type"] == "refused", answer
+def verdict(wire: Wire, answer: Message) -> str:
+    """The type of the answer or, if it is a refusal, its code; after a refusal the connection ends."""
+    if answer["type"] != "refused":
+        return str(answer["type"])
     assert answer["reason"]
     assert wire.receive_all() == []
     return str(answer["code"])
@@ -95,10 +101,12 @@ def sent(data: bytes) -> Message:
     return message("sent", sha256=hashlib.sha256(data).hexdigest())
 
 
-def last_answer(wire: Wire, data: bytes) -> list[str]:
-    """Says that these were the bytes of the file; the types of the messages with which the room answers."""
+def finish_upload(wire: Wire, rest: bytes = DATA[HALF:], data: bytes = DATA) -> str:
+    """Sends the rest of this data, and its hash; "stored", or the code with which the room refuses it."""
+    wire.send_bytes(rest)
     wire.send(sent(data))
-    return [answer["type"] for answer in wire.receive_all()]
+    (answer,) = wire.receive_all()
+    return verdict(wire, answer)
 
 
 Enter = Callable[..., Member]
@@ -296,9 +304,9 @@ def test_everyone_is_told_of_a_file_once_the_room_has_all_of_it(ann: Member, bob
     with ann.begins(len(DATA), filename="../C:\\exe.\u202egnp.exe. ", file=file) as wire:
         wire.send_bytes(DATA)
         assert bob.is_told_of() == []
-        assert bob.cannot_save(file) == "unknown"
+        assert bob.may_save(file) == "unknown"
         before = time.time()
-        assert last_answer(wire, DATA) == ["stored"]
+        assert finish_upload(wire, b"") == "stored"
     for member in (ann, bob):
         shared = member.receive_until("shared")
         assert before - 1 < shared["time"] < time.time() + 1
@@ -326,7 +334,7 @@ def test_a_download_begins_at_any_byte_up_to_the_end(ann: Member) -> None:
     file = ann.shares()
     for offset in (0, 1, HALF, len(DATA) - 1, len(DATA)):
         assert ann.fetches(file, offset) == DATA[offset:]
-    assert ann.cannot_save(file, len(DATA) + 1) == "bad"
+    assert ann.may_save(file, len(DATA) + 1) == "bad"
 
 
 def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member) -> None:
@@ -335,8 +343,7 @@ def test_only_people_who_are_in_the_room_share_and_save(ann: Member, bob: Member
     ann.receive_until("left")
     for token in (secrets.token_hex(16), ann.room.token, bob.token):  # the host is not in either
         bob.token = token
-        assert bob.cannot_share(1) == "unknown"
-        assert bob.cannot_save(file) == "unknown"
+        assert (bob.may_share(), bob.may_save(file)) == ("unknown", "unknown")
 
 
 @pytest.mark.parametrize(("last", "refused"), [(sent(DATA[:-1]), "hash"), (message("say", id=1, text="x"), "bad")])
@@ -347,7 +354,7 @@ def test_an_upload_with_a_wrong_hash_or_without_one_is_refused_and_nothing_is_ke
     with ann.begins(len(DATA), file=file) as wire:
         wire.send_bytes(DATA)
         wire.send(last)
-        assert code(wire, wire.receive()) == refused
+        assert verdict(wire, wire.receive() or {}) == refused
     assert store() == []
     assert bob.is_told_of() == []
     ann.shares(file=file)
@@ -363,7 +370,7 @@ def test_the_welcome_tells_the_largest_size_of_a_file_and_the_room_keeps_to_it(
     assert enter(open_room(max_file=0, max_store=0), "Ann").welcome["max_file"] == 0
     ann = enter(open_room(max_file=1_000), "Ann")
     assert ann.welcome["max_file"] == 1_000
-    assert ann.cannot_share(1_001) == "size"
+    assert ann.may_share(1_001) == "size"
     assert ann.fetches(ann.shares(bytes(1_000))) == bytes(1_000)
 
 
@@ -379,10 +386,10 @@ def test_where_the_system_gives_too_few_descriptors_fewer_files_are_allowed_and_
     ann = enter(room, "Ann")
     for _ in range(4):
         ann.shares(b"")
-    assert ann.cannot_share(0) == "space"
+    assert ann.may_share(0) == "space"
     host = enter(room, "", token=room.token)
     host.shares(b"")
-    assert host.cannot_share(0) == "space"
+    assert host.may_share(0) == "space"
     enter(room, "Bob")
 
 
@@ -391,8 +398,7 @@ def test_a_file_costs_a_unit_and_a_person_far_over_the_limit_is_told_to_try_agai
 ) -> None:
     room = open_room(rate=0.01)  # a file would have to wait for more than a minute
     ann = enter(room, "Ann")
-    assert ann.cannot_share(1) == "wait"
-    assert ann.cannot_save("0" * 32) == "wait"
+    assert (ann.may_share(), ann.may_save("0" * 32)) == ("wait", "wait")
     assert enter(room, "Bob").welcome["name"] == "Bob"
 
 
@@ -406,14 +412,12 @@ def test_a_person_has_at_most_eight_files_on_their_way(
     first = stack.enter_context(ann.begins(1, file=begun))
     uploads = [stack.enter_context(ann.begins(1)) for _ in range(3)]
     for _ in range(4):
-        assert stack.enter_context(ann.connects()).download(ann.token, file)["type"] == "sending"
-    assert ann.cannot_share(1) == "limit"
-    assert ann.cannot_save(file) == "limit"
+        stack.enter_context(ann.begins_download(file))
+    assert (ann.may_share(), ann.may_save(file)) == ("limit", "limit")
     assert bob.fetches(bob.shares()) == DATA
     stack.enter_context(ann.begins(1, file=begun))  # in place of the older upload of this file
     assert first.receive_all() == []
-    uploads[0].send_bytes(b"x")
-    assert last_answer(uploads[0], b"x") == ["stored"]
+    assert finish_upload(uploads[0], b"x", b"x") == "stored"
     stack.enter_context(ann.begins(1))
 
 
@@ -430,9 +434,7 @@ def test_when_connections_run_out_the_person_with_the_most_files_on_their_way_lo
     assert second.receive_all() == []
     assert stack.enter_context(ann.connects()).hello()["type"] == "hello"
     assert unknown.receive_all() == []  # unknown people make way before another file does
-    for wire in (first, other):
-        wire.send_bytes(b"x")
-        assert last_answer(wire, b"x") == ["stored"]
+    assert [finish_upload(wire, b"x", b"x") for wire in (first, other)] == ["stored", "stored"]
 
 
 # Breaks --------------------------------------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ def test_an_id_that_was_stored_once_is_stored_whoever_sends_it_again_and_even_if
     ann.room.delete(number)
     assert store() == []
     assert is_stored_at_once(ann, len(DATA))
-    assert ann.cannot_save(file) == "unknown"
+    assert ann.may_save(file) == "unknown"
     assert bob.is_told_of() == []
 
 
@@ -484,8 +486,7 @@ def test_a_file_that_takes_longer_than_a_silence_but_moves_arrives(ann: Member) 
 
 def test_a_person_who_takes_nothing_of_a_download_holds_up_nobody(ann: Member, bob: Member) -> None:
     file = ann.shares(bytes(LARGE))
-    with bob.connects() as stuck, bob.begins(10):
-        assert stuck.download(bob.token, file)["type"] == "sending"
+    with bob.begins_download(file) as stuck, bob.begins(10):
         assert len(ann.fetches(file)) == LARGE
         assert (ann.may_write(), bob.may_write()) == ("said", "said")
         assert stuck.receive_bytes(LARGE) == bytes(LARGE)
@@ -507,7 +508,7 @@ def test_a_disk_that_fails_refuses_the_rest_and_keeps_nothing(
         replace_the_rooms_disk(patch, disk, Full)
         with ann.begins(len(DATA), file=file) as wire:
             wire.send_bytes(DATA[:HALF])
-            assert code(wire, wire.receive()) == "space"
+            assert verdict(wire, wire.receive() or {}) == "space"
     assert bob.is_told_of() == []
     ann.shares(file=file)
 
@@ -534,8 +535,7 @@ def test_a_room_without_a_disk_is_a_room_without_files(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(disk / "nowhere"))
     ann = enter(open_room(), "Ann")
-    assert ann.cannot_share(0) == "space"
-    assert ann.may_write() == "said"
+    assert (ann.may_share(0), ann.may_write()) == ("space", "said")
 
 
 def test_the_files_of_a_room_have_no_names_on_the_disk_and_are_gone_when_it_closes(
@@ -547,8 +547,7 @@ def test_the_files_of_a_room_have_no_names_on_the_disk_and_are_gone_when_it_clos
     until(lambda: sorted(store()) == [5, LARGE], "one file is there, and half of another one")
     if sys.platform != "win32":  # there the system deletes the file when it is closed
         assert list(disk.iterdir()) == []
-    download = stack.enter_context(ann.connects())
-    assert download.download(ann.token, file)["type"] == "sending"
+    stack.enter_context(ann.begins_download(file))
     ann.room.close()
     assert store() == []
     assert list(disk.iterdir()) == []

@@ -12,7 +12,6 @@ import random
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -20,8 +19,9 @@ import pytest
 import net
 from tests import test_files
 from tests.conftest import OpenRoom
-from tests.helpers import LIMIT, Message, Person, Proxy, Wire, drain, message, until
-from tests.test_files import DATA, HALF, LARGE, sent
+from tests.helpers import LIMIT, Message, Proxy, Wire, drain, message, until
+from tests.test_files import DATA, HALF, LARGE, finish_upload
+from tests.test_torture import Person
 
 
 class Pupil(test_files.Member):
@@ -33,34 +33,10 @@ class Pupil(test_files.Member):
         wire.send_bytes(DATA[:HALF])
         return wire
 
-    def begins_download(self, file: str) -> Wire:
-        wire = self.connects()
-        assert wire.download(self.token, file)["type"] == "sending"
-        return wire
-
-    def may_share(self) -> str:
-        """Asks to share a file; "ready", or the code with which the room refuses it."""
-        with self.connects() as wire:
-            answer = wire.begin_upload(self.token, 1)
-        return str(answer.get("code", answer["type"]))
-
-    def may_save(self, file: str) -> str:
-        """Asks for the file; "sending", or the code with which the room refuses it."""
-        with self.connects() as wire:
-            answer = wire.download(self.token, file)
-        return str(answer.get("code", answer["type"]))
-
     def events_until_now(self) -> list[str]:
         """The kinds of all events that have come, up to a pause that begins now."""
         self.room.pause(True)
-        return kinds(self.all_up_to("paused", on=True)[:-1])
-
-
-def finish_upload(wire: Wire) -> list[Message]:
-    """The second half of DATA, and its hash; what the room answers."""
-    wire.send_bytes(DATA[HALF:])
-    wire.send(sent(DATA))
-    return wire.receive_all()
+        return [each["type"] for each in self.all_up_to("paused", on=True)[:-1]]
 
 
 def is_cut(wire: Wire) -> bool:
@@ -109,10 +85,6 @@ def reader_is_gone(name: str) -> bool:
     return all(thread.name != f"reader {name}" for thread in threading.enumerate())
 
 
-def kinds(messages: list[Message]) -> list[str]:
-    return [each["type"] for each in messages]
-
-
 # Mute, pause, remove and delete -------------------------------------------------------------------------------------
 
 
@@ -137,8 +109,7 @@ def test_people_who_may_not_write_share_nothing_not_even_what_is_on_its_way_and_
     file = ann.shares()
     with ann.begins_upload() as wire:
         control(room, ann)
-        (refused,) = finish_upload(wire)
-    assert (refused["type"], refused["code"]) == ("refused", code)
+        assert finish_upload(wire) == code
     assert (ann.may_share(), ann.may_save(file)) == (code, saves)
     assert (host.may_write(), host.may_save(file)) == ("said", "sending")
     host.shares(2 * DATA)  # nothing is kept of the upload: this needs all the rest of the store
@@ -193,7 +164,7 @@ def test_the_files_of_a_removed_person_and_those_on_their_way_end_and_those_of_o
     downloads = [stack.enter_context(member.begins_download(file)) for member in (ann, bob)]
     room.remove(ann.who, True)
     assert uploads[0].receive_all() == []
-    assert kinds(finish_upload(uploads[1])) == ["stored"]
+    assert finish_upload(uploads[1]) == "stored"
     assert [is_cut(download) for download in downloads] == [True, False]
     assert (ann.may_share(), ann.may_save(file)) == ("unknown", "unknown")
     assert bob.events_until_now().count("shared") == 3
@@ -316,27 +287,15 @@ def check_history(history: list[Message]) -> None:
     assert all(texts[number] == "" for number in deleted)
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.usefixtures("host")
 def test_in_a_storm_of_breaks_and_controls_each_line_has_one_end_and_is_heard_once_or_not_at_all(
-    room: net.Server, enter: Enter, monkeypatch: pytest.MonkeyPatch, seed: int
+    room: net.Server, proxy: Proxy, enter: Enter, monkeypatch: pytest.MonkeyPatch, chance: random.Random
 ) -> None:
-    chance = random.Random(seed)
-    sent_ids: set[int] = set()
-    ends: dict[int, list[Any]] = {}
-
-    def see_one_event(ann: Person, who: int) -> None:
-        event = ann.events.get(timeout=LIMIT)
-        if isinstance(event, net.Sending):
-            sent_ids.add(event.id)
-        elif isinstance(event, (net.Rejected, net.Settled)) or (isinstance(event, net.Said) and event.who == who):
-            ends.setdefault(event.id, []).append(event)
-
     monkeypatch.setattr(net, "RETRIES", (0.0, 0.01, 0.02, 0.04, 0.05))
-    with Proxy(room.port) as proxy, contextlib.closing(Person("Ann", proxy.port)) as ann:
+    with contextlib.closing(Person("Ann", proxy.port)) as ann:
         who = ann.expects(net.Welcome).who
         ann.expects(net.Joined, lambda joined: joined.who == who)
-        proxy.storm(seed, 3000)
+        proxy.storm(chance.randrange(2**32), 3000)
         for number in range(120):
             ann.client.say(str(number))
             if chance.random() < 0.3:
@@ -347,16 +306,14 @@ def test_in_a_storm_of_breaks_and_controls_each_line_has_one_end_and_is_heard_on
                 with contextlib.suppress(ValueError):
                     room.delete(chance.randrange(1, 40))
             waiting = chance.randrange(1, 20)  # lines that may wait for an answer before she says the next one
-            while number + 1 - len(ends) > waiting:
-                see_one_event(ann, who)
+            while number + 1 - len(ann.answered) > waiting:
+                ann.take()
         proxy.calm()
         room.pause(False)
         room.mute(who, False)
-        while len(ends) < 120:
-            see_one_event(ann, who)
-    assert set(ends) == sent_ids
-    assert all(len(end) == 1 for end in ends.values())
+        while len(ann.answered) < 120:
+            ann.take()
+    assert sorted(ann.answered) == list(ann.written_in)  # once each
     history = enter(room, "Late").all_up_to("joined", name="Late")
-    heard = [event["id"] for event in history if event["type"] == "said"]
-    assert heard == sorted(number for number, (end,) in ends.items() if isinstance(end, net.Said))
+    assert [event["id"] for event in history if event["type"] == "said"] == [line.id for line in ann.lines]
     check_history(history)

@@ -72,27 +72,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(net, "PING_AFTER", 0.1)
 
 
-# Coming in -----------------------------------------------------------------------------------------------------------
-
-
-def test_newcomers_in_the_middle_of_a_flood_get_every_number_once(
-    room: net.Server, alice: Member, enter: Enter
-) -> None:
-    def flood() -> None:
-        for number in range(600):
-            alice.says(str(number))
-
-    flooding = threading.Thread(target=flood)
-    flooding.start()
-    newcomers = []
-    for number in range(0, 600, 100):
-        newcomers.append(enter(room, f"Newcomer {number}"))
-        alice.hears(str(number))  # so that they come at different times
-    flooding.join(LIMIT)
-    for newcomer in newcomers:
-        events = newcomer.all_up_to("said", text="599")
-        assert [event["number"] for event in events] == list(range(1, len(events) + 1))
-        assert [event["text"] for event in events if event["type"] == "said"] == [str(i) for i in range(600)]
+# Coming in, and coming back ------------------------------------------------------------------------------------------
 
 
 def test_a_newcomer_who_is_refused_is_told_why(open_room: OpenRoom, enter: Enter) -> None:
@@ -115,9 +95,6 @@ def test_a_newcomer_who_is_refused_is_told_why(open_room: OpenRoom, enter: Enter
 def test_a_room_that_cannot_exist_is_the_callers_mistake(open_room: OpenRoom, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"title|port|above 0|bytes"):
         open_room(**wrong)
-
-
-# One person, one place -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("long_farewell")
@@ -254,16 +231,19 @@ def test_twenty_units_are_free_and_then_a_person_is_read_more_slowly(
     assert time.monotonic() - begin > 0.4  # on a slow computer it takes longer
 
 
+@pytest.mark.usefixtures("quick")
 def test_time_in_which_the_limit_holds_somebody_back_is_not_silence(
     open_room: OpenRoom, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(net, "TICK", 0.1)
     alice = enter(open_room(rate=1), "Alice")
     for text in ("at once", "a second later"):
         alice.says(text)
     alice.hears("at once")
-    monkeypatch.setattr(net, "SILENCE", 0.6)  # only now, while the room lets her wait
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + net.SILENCE)  # it passes while the room lets her wait
     alice.hears("a second later")
+    for _ in range(3):  # meanwhile the room reads again, and nothing comes
+        alice.receive_until("ping")
 
 
 @pytest.mark.usefixtures("quick")
@@ -318,7 +298,7 @@ def test_from_one_address_some_new_people_come_at_once_and_the_next_is_told_when
         enter(unlimited, "Pupil")
 
 
-# Ports ---------------------------------------------------------------------------------------------------------------
+# Ports, and closing --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -349,9 +329,6 @@ def test_a_port_that_is_reserved_is_passed_over(
 
     monkeypatch.setattr(socket.socket, "bind", bind_outside_the_range)
     assert open_room(port=ports[0]).port == ports[1]
-
-
-# Closing -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("rate", "lines"), [(None, 500), (1, 100)])

@@ -377,7 +377,7 @@ def test_in_a_full_room_the_newest_of_more_than_forty_makes_room_for_somebody_fr
     assert refusal(room, at="192.0.2.4") == "full"  # forty people at one address are a class, and stay
 
 
-# What people say -----------------------------------------------------------------------------------------------------
+# What people say, and how they leave ---------------------------------------------------------------------------------
 
 
 def test_each_line_is_answered_in_order_whatever_the_host_does(room: net.Room, ann: Member, bob: Member) -> None:
@@ -414,9 +414,6 @@ def test_a_clock_before_1970_or_after_3000_writes_times_that_clients_accept(now:
     ann = Member(net.Room("Room 7", now=lambda: now), "Ann")
     ann.says("hello")
     assert texts(ann.hears()) == ["hello"]
-
-
-# One person, one connection that counts ------------------------------------------------------------------------------
 
 
 def test_only_people_who_are_not_back_in_time_have_left(room: net.Room, ann: Member, bob: Member) -> None:
@@ -683,7 +680,7 @@ def test_the_host_is_told_who_is_muted_and_removed_whenever_that_changes(
     assert controls(told) == []
 
 
-# Pause ---------------------------------------------------------------------------------------------------------------
+# Pause and delete ----------------------------------------------------------------------------------------------------
 
 
 def test_while_the_room_is_paused_only_the_host_writes_and_shares(room: net.Room, host: Member, ann: Member) -> None:
@@ -704,9 +701,6 @@ def test_while_the_room_is_paused_only_the_host_writes_and_shares(room: net.Room
     assert [paused.on for paused in of_kind(net.Paused, bob.hears())] == [False]
     assert (ann.may_write(), ann.may_share()) == ("said", "shared")
     assert not Member(room, "Carol").welcome.paused
-
-
-# Delete --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_deleted_message_is_gone_for_all_who_do_not_have_it_yet(room: net.Room, ann: Member, bob: Member) -> None:

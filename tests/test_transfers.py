@@ -291,28 +291,27 @@ def test_disks_that_take_only_a_part_at_a_time_get_all(
 
 @needs_tls
 def test_a_room_with_a_password_carries_files_over_breaks_and_encrypted(
-    open_room: OpenRoom, come: Come, film: Path, saved: Path
+    open_room: OpenRoom, come: Come, proxy: Proxy, film: Path, saved: Path
 ) -> None:
-    with Proxy(open_room(password=PASSWORD).port) as proxy:
-        ann = come("Ann", proxy.port, password=PASSWORD)
-        ann.expects(net.Welcome)
-        proxy.stall(SOME)
-        ann.shares(film)
-        ann.moves()
-        proxy.cut()
-        proxy.stall()
-        file = ann.expects(net.Shared)
-        proxy.stall(SOME)
-        ann.client.save(file, str(saved / "film"))
-        ann.expects(net.Progress, lambda progress: not progress.is_upload and progress.done > 0)
-        proxy.cut()
-        proxy.stall()
-        ann.expects(net.Saved)
-        for record in (proxy.to_room, proxy.from_room):
-            assert len(record) > len(LARGE)
-            assert LARGE[:16] not in bytes(record)
-            assert b"film" not in bytes(record)
-        ann.close()
+    proxy.port_behind = open_room(password=PASSWORD).port
+    ann = come("Ann", proxy.port, password=PASSWORD)
+    ann.expects(net.Welcome)
+    proxy.stall(SOME)
+    ann.shares(film)
+    ann.moves()
+    proxy.cut()
+    proxy.stall()
+    file = ann.expects(net.Shared)
+    proxy.stall(SOME)
+    ann.client.save(file, str(saved / "film"))
+    ann.expects(net.Progress, lambda progress: not progress.is_upload and progress.done > 0)
+    proxy.cut()
+    proxy.stall()
+    ann.expects(net.Saved)
+    for record in (proxy.to_room, proxy.from_room):
+        assert len(record) > len(LARGE)
+        assert LARGE[:16] not in bytes(record)
+        assert b"film" not in bytes(record)
     assert (saved / "film").read_bytes() == LARGE
 
 
@@ -420,18 +419,16 @@ def test_a_visit_that_is_over_ends_what_is_on_its_way(
 
 
 def test_a_file_that_is_shared_before_the_room_is_reached_waits_for_it(
-    room: net.Server, come: Come, picture: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, come: Come, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(net, "TRANSFER_ATTEMPTS", 1)  # waiting for the room is no attempt
-    with Proxy(room.port) as proxy:
-        proxy.refuse()
-        ann = come("Ann", proxy.port)
-        for _ in range(5):
-            ann.expects(net.Lost)
-        ann.shares(picture)
-        proxy.refuse(False)
-        ann.ends(net.Uploaded)
-        ann.close()
+    proxy.refuse()
+    ann = come("Ann", proxy.port)
+    for _ in range(5):
+        ann.expects(net.Lost)
+    ann.shares(picture)
+    proxy.refuse(False)
+    ann.ends(net.Uploaded)
 
 
 # Trying again, and giving up -----------------------------------------------------------------------------------------
@@ -625,19 +622,18 @@ def test_only_files_are_shared(ann: Person, tmp_path: Path, proxy: Proxy) -> Non
 
 
 def test_a_file_over_the_limit_is_refused_before_a_byte_is_sent_and_one_of_exactly_the_limit_is_shared(
-    open_room: OpenRoom, come: Come, picture: Path
+    open_room: OpenRoom, come: Come, proxy: Proxy, picture: Path
 ) -> None:
-    with Proxy(open_room(max_file=len(DATA), max_store=2 * len(DATA)).port) as proxy:
-        ann = come("Ann", proxy.port)
-        ann.shares(picture)
-        ann.ends(net.Uploaded)
-        ann.shares(picture)
-        ann.failed("space")
-        picture.write_bytes(DATA + b"x")
-        ann.shares(picture)
-        assert f"{len(DATA):,}" in ann.failed("size").reason
-        assert messages_in(proxy.to_room, "sent") == [sent(DATA)]
-        ann.close()
+    proxy.port_behind = open_room(max_file=len(DATA), max_store=2 * len(DATA)).port
+    ann = come("Ann", proxy.port)
+    ann.shares(picture)
+    ann.ends(net.Uploaded)
+    ann.shares(picture)
+    ann.failed("space")
+    picture.write_bytes(DATA + b"x")
+    ann.shares(picture)
+    assert f"{len(DATA):,}" in ann.failed("size").reason
+    assert messages_in(proxy.to_room, "sent") == [sent(DATA)]
 
 
 @pytest.mark.parametrize("change", ["shorter", "longer", "touched"])
@@ -753,13 +749,12 @@ def test_a_refusal_is_told_with_its_reason_and_an_answer_that_makes_no_sense_end
     assert names(saved) == []
 
 
-def test_an_upload_of_which_the_room_does_not_say_that_it_is_stored_has_failed(host: Host, start: Start) -> None:
+def test_an_upload_that_the_room_does_not_call_stored_and_a_download_with_another_content_have_failed(
+    host: Host, start: Start, saved: Path
+) -> None:
     start("upload")
     host.expects_whole_upload().send(READY)
     host.person.failed("bad")
-
-
-def test_a_download_with_another_content_has_failed(host: Host, start: Start, saved: Path) -> None:
     start("download")
     host.sends_next_download(DATA[:-1] + b"!")
     host.person.failed("hash")
