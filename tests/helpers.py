@@ -5,7 +5,7 @@
     Member                         such a client that is in the room
     Person, FakeRoom, Guest        a real client, and a room that the test plays: `fake.accepts().lets_in()`
     Proxy                          a network between client and room that can break in every way that a real one does
-    Display, own_screen, pump_until      windows
+    Display, own_screen            a screen for windows
 """
 
 from __future__ import annotations
@@ -32,13 +32,10 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from unittest import mock
 
 import net
-
-if TYPE_CHECKING:  # a Python without tkinter runs all the tests that need no window
-    import tkinter
 
 T = TypeVar("T")
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -798,13 +795,3 @@ def own_screen(folder: Path, size: str = "1280x900") -> Iterator[Display]:
             yield Display(folder / "Xvfb_screen0")
         finally:
             server.terminate()
-
-
-def pump_until(root: tkinter.Misc, condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
-    """Let the window do its work until the condition holds."""
-
-    def holds() -> object:
-        root.update()
-        return condition()
-
-    until(holds, what, limit)

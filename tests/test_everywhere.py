@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -154,20 +155,16 @@ def test_without_a_locale_the_dialogs_read_the_names_of_files_right(tmp_path: Pa
 
 
 def test_without_a_console_a_wrong_command_line_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-
-    def cannot_start(problem: str) -> None:
-        told.append(problem)
-        sys.exit(1)
-
+    cannot_start = Mock(side_effect=SystemExit)
     monkeypatch.setattr(chat_gui, "cannot_start", cannot_start)
     monkeypatch.setattr(sys, "stdin", None)
     monkeypatch.setattr(sys, "stderr", None)
     for arguments in (["--password", "-"], ["--port", "x"]):
         with pytest.raises(SystemExit):
             chat_gui.main(arguments)
-    assert "no standard input" in told[0]
-    assert "--port" in told[1]
+    no_input, wrong_port = (call.args[0] for call in cannot_start.call_args_list)
+    assert "no standard input" in no_input
+    assert "--port" in wrong_port
 
 
 UP, BROADCAST, POINT_TO_POINT = 0x1, 0x2, 0x10  # netdevice(7)

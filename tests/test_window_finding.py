@@ -12,8 +12,7 @@ import pytest
 
 import chat_gui
 import net
-from tests.helpers import LIMIT, LOOPBACK, Proxy, needs_tls, nobodys_port
-from tests.test_finding import own_ports
+from tests.helpers import LIMIT, LOOPBACK, Proxy, needs_tls, nobodys_port, own_ports
 from tests.windows import FakeFinder, Open, Person, everybody_sees, feed, find, room_at, rows
 
 Words = chat_gui.Words

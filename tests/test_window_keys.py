@@ -257,12 +257,6 @@ def test_the_keys_of_a_room_do_nothing_outside(person: Open, dialogs: Dialogs) -
 # Finding and links ------------------------------------------------------------
 
 
-def look_for(someone: Person, text: str) -> None:
-    for letter in text:
-        someone.type(letter)
-        someone.press(f"KeyRelease-{letter}")
-
-
 def find(someone: Person, text: str) -> None:
     someone.press("Control-f")
     someone.chat.find_bar.entry.delete(0, "end")
@@ -283,11 +277,11 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None:
     a, b, c = (int(host.log_text.search(text, "1.0").split(".")[0]) for text in ("Apple", "an apple", "APPLE pie"))
     host.press("Control-f")
     for typed in ("app", "le"):
-        look_for(host, typed)
+        host.type(typed)
         assert found(host) == [a, b, -c]
-    host.press("Return", "KeyRelease-Return")
+    host.press("Return")
     assert found(host) == [a, -b, c]
-    host.press("KP_Enter", "KeyRelease-KP_Enter")
+    host.press("KP_Enter")
     assert found(host) == [-a, b, c]
     host.press("Return")
     assert found(host) == [a, b, -c], "round the top"
@@ -296,10 +290,10 @@ def test_what_is_typed_is_found_at_once_the_newest_first(host: Person) -> None:
     feed(host, said(200, "one more apple"), said(201, "an apple that is deleted"), net.TakenBack(202, 0.0, 201))
     host.press("Return")
     assert [abs(line) for line in found(host)] == [a, b, c, c + 1]
-    look_for(host, "s")
+    host.type("s")
     assert found(host) == []
     assert Words.not_found in host.everything()
-    host.press("BackSpace", "KeyRelease-BackSpace")
+    host.press("BackSpace")
     assert len(found(host)) == 4
     assert Words.not_found not in host.everything()
     host.hear(300, "pear")

@@ -380,32 +380,27 @@ def test_while_nobody_looks_the_title_counts_and_one_bell_rings(host: Person, an
     assert "(" not in host.root.title(), "the own messages are nothing new"
 
 
-def test_the_bell_rings_only_for_the_host_and_for_mentions(host: Person, ann: Person, bells: list[tk.Tk]) -> None:
-    """Thirty computers that beep at everything would be a nuisance."""
-    title = ann.root.title()
-    for event, rings in (
-        (said(500, "hello", who=BOB), False),
-        (said(501, "look at this, @Ann", who=BOB), True),
-        (shared(502, "map.png", who=LEE), True),
-        (shared(503, "map.png", who=BOB), False),
-    ):
-        ann.look_here()
-        host.look_here()
-        bells.clear()
-        feed(ann, event)
-        assert (ann.root.title(), bells) == (f"(1) {title}", [ann.root] * rings)
-
-
-def test_nothing_calls_a_person_who_looks_and_comings_and_goings_call_nobody(
+def test_the_title_counts_what_others_say_and_the_bell_rings_for_the_host_and_mentions_unless_somebody_looks(
     host: Person, ann: Person, bells: list[tk.Tk]
 ) -> None:
+    """Thirty computers that beep at everything would be a nuisance."""
     title = ann.root.title()
-    ann.look_here()
-    feed(ann, said(500, "hello @Ann"))
-    host.look_here()
-    feed(ann, came(BOB, "Bob"), left(BOB, "Bob"), net.Paused(503, 0.0, True))
-    feed(ann, said(504, "mine", who=ann.chat.welcome.who, name="Ann", ident=99))
-    assert (ann.root.title(), bells) == (title, [])
+    for event, counts, rings in (
+        (said(500, "hello", who=BOB), True, False),
+        (said(501, "look at this, @Ann", who=BOB), True, True),
+        (shared(502, "map.png", who=LEE), True, True),
+        (shared(503, "map.png", who=BOB), True, False),
+        (said(504, "@Ann is me", who=ann.chat.welcome.who, name="Ann", ident=99), False, False),
+        (came(BOB, "Bob"), False, False),
+        (left(BOB, "Bob"), False, False),
+        (net.Paused(505, 0.0, True), False, False),
+    ):
+        for looks, someone in ((True, ann), (False, host)):
+            someone.look_here()
+            bells.clear()
+            feed(ann, event)
+            assert ann.root.title() == (f"(1) {title}" if counts and not looks else title)
+            assert bells == [ann.root] * (rings and not looks)
 
 
 def test_only_what_was_said_after_joining_or_in_a_break_is_new(host: Person, ann: Person, bells: list[tk.Tk]) -> None:

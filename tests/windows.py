@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import chat_gui
 import net
-from tests.helpers import LIMIT, LOOPBACK, pump_until
+from tests.helpers import LIMIT, LOOPBACK, until
 
 Open = Callable[[str], "Person"]
 Size = tuple[int, int]  # of a window, in widths of a digit at 100 %
@@ -76,8 +76,14 @@ class Person:
         gc.collect()  # here, on the main thread: a widget that another thread collects ends the process
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
+        """Lets the window do its work until the condition holds."""
+
+        def holds() -> object:
+            self.root.update()
+            return condition()
+
         try:
-            pump_until(self.root, condition, what)
+            until(holds, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; the window shows:\n{self.everything()}") from None
 

@@ -5,6 +5,7 @@ Every change of a colour adds all of them to the history, so there are few: no m
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import sys
 import tempfile
@@ -66,106 +67,97 @@ def fill(person: Person, *more: net.Event, **changes: object) -> None:
 
 
 def first_page() -> Iterator[Picture]:
-    person = open_window("Mr Lee")
-    yield "first", person
-    person.close()
+    with contextlib.closing(open_window("Mr Lee")) as person:
+        yield "first", person
 
 
 def join_page() -> Iterator[Picture]:
-    person = open_window("Ann")
-    person.app.show_join_page()
-    page = person.join_page
-    page.show_rooms(ROOMS)
-    yield "join", person
-    page.say(chat_gui.Words.firewall.format(address=ADDRESS), wrong=True)
-    yield "join-firewall", person
-    page.say(chat_gui.Words.refused["wrong"], wrong=True)
-    page.password.set("blackboard")
-    chat_gui.edit(page.password.entry)
-    yield "join-wrong-password", person
-    person.close()
+    with contextlib.closing(open_window("Ann")) as person:
+        person.app.show_join_page()
+        page = person.join_page
+        page.show_rooms(ROOMS)
+        yield "join", person
+        page.say(chat_gui.Words.firewall.format(address=ADDRESS), wrong=True)
+        yield "join-firewall", person
+        page.say(chat_gui.Words.refused["wrong"], wrong=True)
+        page.password.set("blackboard")
+        chat_gui.edit(page.password.entry)
+        yield "join-wrong-password", person
 
 
 def host_pages() -> Iterator[Picture]:
-    person = open_window("Mr Lee")
-    person.host()
-    yield "host-alone", person
-    fill(person, net.Joined(120, 0.0, 5, "Cem"))
-    person.type("the answer is on page 12")
-    yield "host", person
-    person.close()
+    with contextlib.closing(open_window("Mr Lee")) as person:
+        person.host()
+        yield "host-alone", person
+        fill(person, net.Joined(120, 0.0, 5, "Cem"))
+        person.type("the answer is on page 12")
+        yield "host", person
 
 
 def password_page() -> Iterator[Picture]:
     """Only a Python that can encrypt makes this one."""
-    person = open_window("Mr Lee")
-    person.app.password = PASSWORD
-    person.host()
-    fill(person, net.WrongPassword("192.168.1.33", 5))
-    yield "host-password", person
-    person.close()
+    with contextlib.closing(open_window("Mr Lee")) as person:
+        person.app.password = PASSWORD
+        person.host()
+        fill(person, net.WrongPassword("192.168.1.33", 5))
+        yield "host-password", person
 
 
 def lesson_pages() -> Iterator[Picture]:
     """What a teacher can do, as the teacher sees it."""
-    person = open_window("Mr Lee")
-    person.host()
-    silly = net.Said(112, MORNING + 295, 3, "Bob", 1, "something silly")
-    controls = net.Controls((3,), ((6, "Dan"),))
-    fill(person, MAP, silly, controls, net.TakenBack(113, MORNING + 296, 112), net.Paused(114, MORNING, True))
-    person.chat.people.list.selection_set("3")
-    yield "host-lesson", person
-    person.chat.layout.toggle(person.chat.keys.frame, person.chat.keys.text)
-    yield "keys", person
-    person.close()
+    with contextlib.closing(open_window("Mr Lee")) as person:
+        person.host()
+        silly = net.Said(112, MORNING + 295, 3, "Bob", 1, "something silly")
+        controls = net.Controls((3,), ((6, "Dan"),))
+        fill(person, MAP, silly, controls, net.TakenBack(113, MORNING + 296, 112), net.Paused(114, MORNING, True))
+        person.chat.people.list.selection_set("3")
+        yield "host-lesson", person
+        person.chat.layout.toggle(person.chat.keys.frame, person.chat.keys.text)
+        yield "keys", person
 
 
 def files_page() -> Iterator[Picture]:
-    person = open_window("Ann")
-    person.host()
-    saved = net.Saved(3, "/media/stick/map.png")
-    sending = net.Progress(1, "our film.mp4", 38_400_000, 91_000_000, True, False)
-    saving = net.Progress(2, "homework for Friday.pdf", 61_000, 184_000, False, False)
-    started = net.Progress(4, "our other film.mp4", 0, 98_000_000, True, True)
-    failed = net.Failed(4, "our other film.mp4", "space", "")
-    fill(person, MAP, HOMEWORK, saved, started, failed, sending, saving)
-    yield "files", person
-    person.close()
+    with contextlib.closing(open_window("Ann")) as person:
+        person.host()
+        saved = net.Saved(3, "/media/stick/map.png")
+        sending = net.Progress(1, "our film.mp4", 38_400_000, 91_000_000, True, False)
+        saving = net.Progress(2, "homework for Friday.pdf", 61_000, 184_000, False, False)
+        started = net.Progress(4, "our other film.mp4", 0, 98_000_000, True, True)
+        failed = net.Failed(4, "our other film.mp4", "space", "")
+        fill(person, MAP, HOMEWORK, saved, started, failed, sending, saving)
+        yield "files", person
 
 
 def pupil_pages() -> Iterator[Picture]:
-    host = Person("Mr Lee")
-    port = host.host()
-    person = open_window("Ann")
-    person.join(port)
-    person.root.lift()
-    mention = "@Ann, look at https://docs.python.org/3/library/socket.html, please"
-    mentioned = net.Said(110, MORNING + 290, 1, "Mr Lee", 1, mention)
-    deleted = net.Said(111, MORNING + 294, 3, "Bob", 1, "", taken_back=True)
-    rejected = (net.Sending(9, "and this?"), net.Rejected(9, "paused", ""))
-    fill(person, mentioned, deleted, *rejected, net.Paused(112, MORNING + 296, True))
-    yield "pupil-paused", person
-    sending = (net.Sending(7, "I write on, and it goes out when the cable is back"), net.Sending(8, "two:\n    lines"))
-    feed(person, net.Paused(113, MORNING + 297, False), *sending, net.Lost(net.Trouble.GONE, 2.0))
-    yield "lost", person
-    person.close()
-    person = open_window("Ann")
-    person.join(port)
-    person.root.lift()
-    fill(person, room="another", title=TITLE, who=2, people=CLASS)
-    yield "class-of-forty", person
-    person.close()
-    host.close()
+    with contextlib.closing(Person("Mr Lee")) as host:
+        port = host.host()
+        with contextlib.closing(open_window("Ann")) as person:
+            person.join(port)
+            person.root.lift()
+            mention = "@Ann, look at https://docs.python.org/3/library/socket.html, please"
+            mentioned = net.Said(110, MORNING + 290, 1, "Mr Lee", 1, mention)
+            deleted = net.Said(111, MORNING + 294, 3, "Bob", 1, "", taken_back=True)
+            rejected = (net.Sending(9, "and this?"), net.Rejected(9, "paused", ""))
+            fill(person, mentioned, deleted, *rejected, net.Paused(112, MORNING + 296, True))
+            yield "pupil-paused", person
+            sending = net.Sending(7, "I write on, and it goes out when the cable is back")
+            feed(person, net.Paused(113, MORNING + 297, False), sending, net.Sending(8, "two:\n    lines"))
+            feed(person, net.Lost(net.Trouble.GONE, 2.0))
+            yield "lost", person
+        with contextlib.closing(open_window("Ann")) as person:
+            person.join(port)
+            person.root.lift()
+            fill(person, room="another", title=TITLE, who=2, people=CLASS)
+            yield "class-of-forty", person
 
 
 def small_page() -> Iterator[Picture]:
-    person = Person("Mr Lee")
-    width, height = (each * person.digit for each in chat_gui.SMALLEST)
-    person.root.geometry(f"{width}x{height}+20+20")
-    person.host()
-    fill(person)
-    yield "small", person
-    person.close()
+    with contextlib.closing(Person("Mr Lee")) as person:
+        width, height = (each * person.digit for each in chat_gui.SMALLEST)
+        person.root.geometry(f"{width}x{height}+20+20")
+        person.host()
+        fill(person)
+        yield "small", person
 
 
 def hide_pointer(widget: tk.Misc) -> None:
