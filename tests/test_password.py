@@ -23,6 +23,8 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import net
 from tests import strangers
@@ -168,6 +170,14 @@ def test_the_exponent_that_depends_on_the_password_is_another_one_each_time(monk
     exponents = [exponent for base, exponent, _ in (call.args for call in powers.call_args_list) if base == 2]
     assert len(set(exponents)) == len(exponents) == 5
     assert {exponent % (SRP_PRIME - 1) for exponent in exponents} == {x}
+
+
+@given(base=st.integers(2, 2**64), exponent=st.integers(0, 2**256 - 1))
+@example(base=2, exponent=2**256 - 1)
+@settings(max_examples=20)
+def test_a_power_of_a_base_that_is_used_often_is_what_pow_computes(base: int, exponent: int) -> None:
+    prime = Rfc5054.N
+    assert net.fixed_base_power(base, exponent, prime) == pow(base, exponent, prime)
 
 
 # Other programs ---------------------------------------------------------------
