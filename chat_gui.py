@@ -1543,10 +1543,12 @@ class Page:
     def flush(self) -> None:
         """Each poll ends by calling this. Subclasses also show the effects of the events handled in the poll."""
         if self._countdown is not None:
-            text, retry_at = self._countdown
+            reason, retry_at = self._countdown
             seconds = math.ceil(retry_at - time.monotonic())
             again = Words.again_in.format(seconds=seconds) if seconds > 0 else Words.again_now
-            self.message.configure(text=f"{text} {again}")
+            text = f"{reason} {again}"
+            if str(self.message.cget("text")) != text:  # the text changes once a second
+                self.message.configure(text=text)
 
     def close(self) -> None:
         self.frame.destroy()

@@ -1646,17 +1646,19 @@ class Loop:
     # The loop's own thread.
 
     def _run(self) -> None:
-        while not self._is_closing:
-            try:
-                self._step(self._selector)
-            except Exception:
-                log.exception("the thread %r failed", threading.current_thread().name)
-                self._on_failure()
-                time.sleep(FAILURE_PAUSE)
-        self._finish()
+        try:
+            while not self._is_closing:
+                try:
+                    self._step(self._selector)
+                except Exception:
+                    log.exception("the thread %r failed", threading.current_thread().name)
+                    self._on_failure()
+                    time.sleep(FAILURE_PAUSE)
+        finally:
+            self._finish()
 
     def _clear(self) -> None:
-        """Removes what `wake` sent. A step that is not only woken for the end calls this before it looks for work."""
+        """Removes what `wake` sent. A step that is woken to do work calls this before it looks for that work."""
         with contextlib.suppress(BlockingIOError):
             self._receiver.recv(64)
         # This must come last: in the other order, `recv` could remove the byte of a new `wake` while the flag stays
@@ -2433,7 +2435,7 @@ class Admission:
         first = decode(connection.wait_for_line(deadline))
         if not isinstance(first, (Join, Upload, Download)):
             raise ProtocolError("expected join, upload or download")
-        if self.has_password:  # uncounts a client who knows it: from here on, only a join by someone new counts
+        if self.has_password:  # the client knows it and gets the unit back; from then on, only a newcomer's join counts
             self.newcomers.take(connection.address, -1)
         return first
 
@@ -2877,8 +2879,9 @@ def _raise_descriptor_limit(wanted: int) -> int:
     """Raises the limit on descriptors (usually 256 or 1,024) toward `wanted`; returns the limit, capped at `wanted`."""
     if sys.platform == "win32":
         return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # "infinity" is a large number here, except on Linux,
-    most = min(wanted, hard)  # which does not allow it for this limit
+    # An unlimited maximum is a very large number here, except on Linux, where this limit cannot be unlimited.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(wanted, hard)
     if soft < most:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -3082,8 +3085,8 @@ class Outbox:
     """Keeps the lines that the room has not answered yet, so that none is lost or published twice. It uses no socket.
 
     All lines belong to one room. After a break, the client first receives the room's newer events. Then `catch_up`
-    settles the lines that the room had received, and the client sends the others. Events say what becomes of a line,
-    except `Said` and `Rejected` from the room. The Client's lock guards the Outbox.
+    settles the lines that the room had received, and the client sends the others. The Outbox reports all of this as
+    events; the Client passes on the room's own answers. The Client's lock guards the Outbox.
     """
 
     def __init__(self, events: Events, clock: Callable[[], float] = time.time) -> None:
@@ -3925,7 +3928,7 @@ def local_addresses() -> list[str]:
 
 
 def _adapters() -> dict[str, bool]:
-    """Maps each adapter's address to whether it looks like a tunnel or virtual; Windows tells only the addresses."""
+    """Maps each adapter's address to whether it is a tunnel or virtual. Windows reports only the addresses."""
     found: dict[str, bool] = {}
     if sys.platform == "win32":
         with contextlib.suppress(OSError, UnicodeError):
